@@ -1,0 +1,40 @@
+//! `cargo xtask`: the tasks of this repository.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command for people")]
+
+mod bench;
+mod prepare;
+mod stage;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Tasks of the KOMPASS repository.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+enum Task {
+    /// Install what is missing, check, and run every test: units, real API servers, real Spark on a real cluster.
+    Test(test::Args),
+    /// Rules of the house: who may depend on whom, file sizes, words that don't belong in a repository.
+    Tidy,
+    /// Install packages, build the cluster's programs and the images; a warm cache makes it quick.
+    Prepare(prepare::Args),
+    /// Run every benchmark and print its figures.
+    Bench,
+}
+
+fn main() -> ExitCode {
+    let result = match Task::parse() {
+        Task::Test(args) => test::run(&args),
+        Task::Tidy => tidy::run(),
+        Task::Prepare(args) => prepare::run(&args),
+        Task::Bench => bench::run(),
+    };
+    if let Err(error) = result {
+        eprintln!("error: {error:#}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}

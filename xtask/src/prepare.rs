@@ -1,0 +1,34 @@
+//! `cargo xtask prepare`: packages, programs and images that the tests need.
+
+use anyhow::Context as _;
+use kompass_local_cluster::images::{self, Image, SparkVersion};
+use kompass_local_cluster::prerequisites;
+use kompass_local_cluster::programs::{self, Module};
+use kompass_local_cluster::progress::Progress;
+
+/// What to prepare.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct Args {
+    /// Only what control planes without a node need.
+    #[arg(long)]
+    api_only: bool,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Runtime::new().context("failed to start the runtime")?;
+    runtime.block_on(prepare(args))
+}
+
+async fn prepare(args: &Args) -> anyhow::Result<()> {
+    let progress = Progress::auto();
+    let needs = if args.api_only { prerequisites::API_ONLY } else { prerequisites::FULL };
+    prerequisites::ensure(needs, &progress).await?;
+    programs::ensure(&[Module::Etcd, Module::Kubernetes, Module::Kwok, Module::CoreDns, Module::Karpenter], &progress)
+        .await?;
+    if !args.api_only {
+        let spark = SparkVersion::all().map(Image::Spark);
+        let all: Vec<Image> = std::iter::once(Image::Pause).chain(spark).collect();
+        images::ensure(&all, &progress).await?;
+    }
+    Ok(())
+}

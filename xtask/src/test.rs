@@ -1,0 +1,100 @@
+//! `cargo xtask test`: the one test command.
+//!
+//! Test targets are told apart by name: `api_only` and `real` need a real API server, `full` and `e2e` a real node
+//! with real Spark; everything else needs nothing.
+
+use std::process::Command;
+
+use anyhow::{Context, bail};
+
+use crate::prepare;
+use crate::stage::{Stages, command};
+
+const API_TARGETS: [&str; 2] = ["api_only", "real"];
+const NODE_TARGETS: [&str; 2] = ["full", "e2e"];
+
+/// How much to run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only what needs no cluster: formatting, rules, lints, unit tests.
+    #[arg(long, conflicts_with = "full")]
+    fast: bool,
+    /// Also the long runs: benchmarks, and what would make the ordinary run too long.
+    #[arg(long)]
+    full: bool,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
+    let mut stages = Stages::new();
+    stages.run("format", || command("cargo", &["fmt", "--all", "--check"], &[]));
+    stages.run("rules of the house", crate::tidy::run);
+    stages.run("lints", || {
+        command("cargo", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"], &[])
+    });
+    stages.run("unit tests", unit_tests);
+    if args.fast {
+        return stages.finish();
+    }
+    if stages.run("packages, programs and images", || prepare::run(&prepare::Args::default())) {
+        // The services run as programs of their own, next to the test programs.
+        stages.run("services", || command("cargo", &["build", "--workspace", "--bins"], &[]));
+        stages.run("tests on real API servers", || cluster_tests(&API_TARGETS, &["--nocapture", "--test-threads=1"], args));
+        stages.run("tests on a real node with real Spark", || {
+            cluster_tests(&NODE_TARGETS, &["--nocapture", "--test-threads=1"], args)
+        });
+    }
+    if args.full {
+        stages.run("benchmarks", crate::bench::run);
+    }
+    stages.finish()
+}
+
+fn unit_tests() -> anyhow::Result<()> {
+    let names = test_targets()?;
+    let mut args = vec!["test", "--workspace", "--lib", "--bins", "--no-fail-fast"];
+    for name in names.iter().filter(|name| !is_in(name, &API_TARGETS) && !is_in(name, &NODE_TARGETS)) {
+        args.extend(["--test", name]);
+    }
+    command("cargo", &args, &[])
+}
+
+fn cluster_tests(targets: &[&str], harness: &[&str], args: &Args) -> anyhow::Result<()> {
+    let names = test_targets()?;
+    let mut cargo = vec!["test", "--workspace", "--no-fail-fast"];
+    let chosen: Vec<&String> = names.iter().filter(|name| is_in(name, targets)).collect();
+    if chosen.is_empty() {
+        bail!("no test target is named any of {targets:?}");
+    }
+    for name in chosen {
+        cargo.extend(["--test", name]);
+    }
+    cargo.push("--");
+    cargo.extend(harness);
+    let full = if args.full { "1" } else { "" };
+    command("cargo", &cargo, &[("KOMPASS_TEST_FULL", full)])
+}
+
+fn is_in(name: &str, targets: &[&str]) -> bool {
+    targets.contains(&name)
+}
+
+/// Names of all integration test targets of the workspace, each once.
+fn test_targets() -> anyhow::Result<Vec<String>> {
+    let output = Command::new("cargo")
+        .args(["metadata", "--format-version=1", "--no-deps"])
+        .output()
+        .context("failed to run cargo metadata")?;
+    let metadata: serde_json::Value =
+        serde_json::from_slice(&output.stdout).context("failed to read cargo metadata")?;
+    let mut names: Vec<String> = metadata["packages"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .flat_map(|package| package["targets"].as_array().into_iter().flatten())
+        .filter(|target| target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "test")))
+        .filter_map(|target| target["name"].as_str().map(str::to_owned))
+        .collect();
+    names.sort();
+    names.dedup();
+    Ok(names)
+}
