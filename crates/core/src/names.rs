@@ -1,0 +1,44 @@
+//! The names that KOMPASS's parts meet under in the cluster: a contract, changed only with a migration.
+
+/// The scheduler name (and scheduler profile) of pods that KOMPASS places.
+pub const SCHEDULER: &str = "kompass";
+/// The scheduler name of stand-ins; nobody serves it, so that only autoscalers react to them.
+pub const STAND_IN_SCHEDULER: &str = "kompass-stand-in";
+
+/// Scheduling gate on drivers (closed until the plan is written) and on executors beyond the reserved minimum.
+pub const GANG_GATE: &str = "kompass.dev/gang";
+/// Label of an executor: the UID of its driver. Counts only beside a controller owner reference to that driver.
+pub const GANG_LABEL: &str = "kompass.dev/gang";
+/// Annotation of a driver: its [`JobProfile`](crate::JobProfile) as JSON, written by the profiler.
+pub const PROFILE_ANNOTATION: &str = "kompass.dev/job-profile";
+/// Annotation of a driver: its [`GangPlan`](crate::GangPlan) as JSON, written by the planner with the gate's removal.
+pub const PLAN_ANNOTATION: &str = "kompass.dev/gang-plan";
+/// Label of a driver: the stable identity of "the same job", written by the webhook.
+pub const PROFILE_KEY_LABEL: &str = "kompass.dev/profile-key";
+/// Label of a driver or a namespace: the queue it waits in.
+pub const QUEUE_LABEL: &str = "kompass.dev/queue";
+/// Label of a namespace or a pod: `true` or `false`.
+pub const ENABLED_LABEL: &str = "kompass.dev/enabled";
+/// Label of a stand-in or marker pod: the UID of the driver that it stands for.
+pub const STAND_IN_LABEL: &str = "kompass.dev/stand-in-for";
+/// Label of a marker pod, which keeps an empty node of a plan from being taken away: the UID of the driver.
+pub const MARKER_LABEL: &str = "kompass.dev/marker-for";
+
+/// Spark's own label that tells the role of a pod.
+pub const SPARK_ROLE_LABEL: &str = "spark-role";
+/// Spark's own label with the executor's number.
+pub const SPARK_EXECUTOR_ID_LABEL: &str = "spark-exec-id";
+/// Spark's own label with the application id.
+pub const SPARK_APP_LABEL: &str = "spark-app-selector";
+
+/// Stops Karpenter from disrupting a pod's node by consolidation.
+pub const KARPENTER_DO_NOT_DISRUPT: &str = "karpenter.sh/do-not-disrupt";
+/// Stops cluster-autoscaler from evicting a pod.
+pub const AUTOSCALER_SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
+
+/// The lease of the planner among the extender's replicas; the profiler reads it to learn whether a planner lives.
+pub const PLANNER_LEASE: &str = "kompass-planner";
+/// The namespace of KOMPASS's own objects unless configured otherwise.
+pub const DEFAULT_NAMESPACE: &str = "kompass";
+/// The queue of a driver that names none.
+pub const DEFAULT_QUEUE: &str = "default";
