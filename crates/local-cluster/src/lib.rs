@@ -1,0 +1,27 @@
+//! A real Kubernetes cluster on one machine, without a container engine: full with real pods, or the control plane alone.
+//!
+//! ```text
+//!  programs ── builds kube-apiserver, etcd, ... from their Go modules, once
+//!  pki ─────── keys, certificates, kubeconfig files
+//!  process ─── daemons: start, watch, stop by pid, also from a later process
+//!  api_only ── etcd + API server + controller manager + scheduler, several side by side
+//!  kwok ────── nodes and pods that only exist in the API
+//!  images ──── pause and Spark, built from Dockerfiles without a container engine
+//!  full ────── everything with a real node and real pods, in a network of its own
+//! ```
+//!
+//! Nothing here knows the rest of KOMPASS: it starts programs and speaks plain JSON over HTTPS.
+
+pub mod api_only;
+pub mod client;
+pub mod directories;
+pub mod full;
+pub mod images;
+pub mod kompass;
+pub mod kwok;
+pub mod pki;
+mod ports;
+pub mod prerequisites;
+pub mod process;
+pub mod programs;
+pub mod progress;
