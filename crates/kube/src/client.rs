@@ -1,0 +1,126 @@
+//! A client of the API server.
+
+use std::path::Path;
+use std::time::Duration;
+
+use http::HeaderValue;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+/// Longest time that a single request (not a watch) may take anywhere in KOMPASS unless its caller is stricter.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Why no client could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kubeconfig can't be read or lacks something.
+    #[error("failed to read the kubeconfig {path}")]
+    Kubeconfig {
+        /// Where it was looked for.
+        path: String,
+        /// What is wrong.
+        #[source]
+        source: kube::config::KubeconfigError,
+    },
+    /// Not in a pod with a service account.
+    #[error("failed to find the API server from inside the cluster: give a kubeconfig, or run in a pod")]
+    InCluster(#[source] kube::config::InClusterError),
+    /// The configuration can't be used (certificates, keys).
+    #[error("failed to set up the Kubernetes client")]
+    Build(#[source] kube::Error),
+    /// The program's name can't stand in a header.
+    #[error("failed to use the user agent")]
+    UserAgent(#[source] http::header::InvalidHeaderValue),
+}
+
+/// A client with the credentials of a kubeconfig file, or of the pod's service account where none is given.
+///
+/// `program` is the user agent, by which the API server's audit log and its metrics know us. Requests are not limited
+/// in rate: who bounds concurrency is the caller. Idle connections live on the keep-alive of the pool; a request's own
+/// time-out is the caller's too (see [`within`]), since a watch must have none.
+pub async fn connect(kubeconfig: Option<&Path>, program: &str) -> Result<Client, Error> {
+    let mut config = match kubeconfig {
+        Some(path) => from_file(path).await?,
+        None => Config::incluster().map_err(Error::InCluster)?,
+    };
+    let agent = format!("{program}/{}", env!("CARGO_PKG_VERSION"));
+    config.headers.push((
+        http::header::USER_AGENT,
+        HeaderValue::try_from(agent).map_err(Error::UserAgent)?,
+    ));
+    config.connect_timeout = Some(Duration::from_secs(5));
+    config.write_timeout = Some(REQUEST_TIMEOUT);
+    Client::try_from(config).map_err(Error::Build)
+}
+
+async fn from_file(path: &Path) -> Result<Config, Error> {
+    let refused = |source| Error::Kubeconfig {
+        path: path.display().to_string(),
+        source,
+    };
+    let kubeconfig = Kubeconfig::read_from(path).map_err(refused)?;
+    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .map_err(refused)
+}
+
+/// Why a bounded request failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// The API server answered with an error, or could not be reached.
+    #[error("the API server refused or could not be reached")]
+    Api(#[from] kube::Error),
+    /// No answer in time; whether the request was carried out is unknown.
+    #[error("the API server did not answer within {0:?}")]
+    Timeout(Duration),
+}
+
+impl RequestError {
+    /// The HTTP status of the API server's answer, `None` where there was none.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Api(kube::Error::Api(status)) => Some(status.code),
+            _ => None,
+        }
+    }
+
+    /// The message of the API server's answer, empty where there was none.
+    pub fn message(&self) -> &str {
+        match self {
+            Self::Api(kube::Error::Api(status)) => &status.message,
+            _ => "",
+        }
+    }
+}
+
+/// Awaits a request for at most `limit`.
+pub async fn within<T>(
+    limit: Duration,
+    request: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, RequestError> {
+    match tokio::time::timeout(limit, request).await {
+        Ok(result) => result.map_err(RequestError::Api),
+        Err(_elapsed) => Err(RequestError::Timeout(limit)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_missing_kubeconfig_is_named() {
+        let error = connect(Some(Path::new("/nowhere/kubeconfig")), "kompass-test")
+            .await
+            .err()
+            .unwrap();
+        assert_eq!(error.to_string(), "failed to read the kubeconfig /nowhere/kubeconfig");
+    }
+
+    #[tokio::test]
+    async fn a_request_without_an_answer_ends_in_time() {
+        let never = std::future::pending::<Result<(), kube::Error>>();
+        let error = within(Duration::from_millis(5), never).await.unwrap_err();
+        assert!(matches!(error, RequestError::Timeout(_)) && error.status().is_none());
+    }
+}
