@@ -1,0 +1,74 @@
+//! The planner's limits. Every number has a reason beside it.
+
+/// Limits of the planner. Times are in milliseconds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// How long a slot or room answered to Filter is kept for a pod that does not get bound.
+    pub assume_ms: i64,
+    /// After this long without a bind an ungated driver's plan is checked, and moved or dropped where the scheduler
+    /// has shown that it can't use it.
+    pub plan_check_ms: i64,
+    /// After this long without a bind the plan of an ungated driver is dropped even if the scheduler has shown nothing.
+    pub plan_hold_ms: i64,
+    /// A gated driver without a profile is planned alone after this long: below the 4 minutes after which some
+    /// operators give a driver up.
+    pub profile_hold_ms: i64,
+    /// After a refused or conflicting write the same is not tried again for this long unless the object has changed.
+    pub retry_ms: i64,
+    /// How many gangs may start before a gang of another queue, or a running gang that lost slots, that was passed over
+    /// for lack of room: the bound on starvation between queues.
+    pub overtakes_max: u64,
+    /// So many drivers per queue may be ungated without a plan; with more, no gate of that queue is opened.
+    pub unplanned_max: usize,
+    /// Executors reserved at least for a job with dynamic allocation, which by default starts with none: drivers alone
+    /// would fill the cluster and none would ever get an executor.
+    pub dynamic_floor: u64,
+    /// How long a gang lacks room before nodes are asked for.
+    pub demand_after_ms: i64,
+    /// How long one demand lasts.
+    pub demand_ms: i64,
+    /// Pause after a demand that brought nothing.
+    pub demand_pause_ms: i64,
+    /// Demands at once in one queue.
+    pub demands_per_queue: usize,
+    /// Demands at once.
+    pub demands_max: usize,
+    /// Pods in all demands together; a gang of more members is never asked for.
+    pub demand_pods_max: u64,
+    /// Whether empty nodes of a plan get markers.
+    pub markers: bool,
+    /// Not before the plan is this old: most executors come sooner, and no autoscaler is faster.
+    pub marker_after_ms: i64,
+    /// A pinned executor that can run nowhere is deleted after this long.
+    pub stuck_executor_ms: i64,
+    /// Packing runs in one call of `decide`: bounds how long Filter waits for the lock.
+    pub packs_per_decide: u32,
+    /// Orders in one call of `decide`, about.
+    pub orders_per_decide: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            assume_ms: 10_000,
+            plan_check_ms: 10_000,
+            plan_hold_ms: 60_000,
+            profile_hold_ms: 180_000,
+            retry_ms: 1_000,
+            overtakes_max: 16,
+            unplanned_max: 8,
+            dynamic_floor: 1,
+            demand_after_ms: 1_000,
+            demand_ms: 600_000,
+            demand_pause_ms: 300_000,
+            demands_per_queue: 2,
+            demands_max: 8,
+            demand_pods_max: 2_000,
+            markers: true,
+            marker_after_ms: 5_000,
+            stuck_executor_ms: 3_000,
+            packs_per_decide: 32,
+            orders_per_decide: 256,
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! What a driver pod's events mean: gangs come, are let in, run and end.
+
+use std::collections::BTreeSet;
+
+use kompass_core::names::{DEFAULT_QUEUE, GANG_GATE};
+use kompass_core::{Outcome, Phase, Pod};
+use rustc_hash::FxHashMap;
+
+use crate::finished::FinishedGang;
+use crate::gang::{self, DemandState, Gang, GangId, Open, Shape, Stage, Sums, Times, Waiting};
+use crate::nodes::NodeId;
+use crate::planner::Planner;
+use crate::pods::{Kind, Place, PodId, Seat};
+use crate::slots::Slots;
+
+impl Planner {
+    /// A driver was listed, added or changed.
+    pub(crate) fn driver_seen(&mut self, id: PodId, pod: &Pod, now_ms: i64) {
+        if let Some((outcome, ended_ms)) = ended(pod, now_ms) {
+            if let Kind::Driver(Some(gang)) = self.pods.all[id].kind {
+                self.gangs[gang].times.started_ms = pod.started_ms.or(self.gangs[gang].times.started_ms);
+                self.end_gang(gang, outcome, ended_ms);
+            }
+            self.place_seen(id, pod);
+            return;
+        }
+        let gang = match self.pods.all[id].kind {
+            Kind::Driver(Some(gang)) => gang,
+            _ => self.new_gang(id, pod),
+        };
+        self.describe(gang, pod, now_ms);
+        let stage = self.gangs[gang].stage;
+        if let Some(name) = &pod.node {
+            let node = self.nodes.intern(name);
+            let since_ms = if self.synced {
+                now_ms
+            } else {
+                pod.started_ms.unwrap_or(now_ms)
+            };
+            self.driver_bound(gang, node, since_ms, now_ms);
+        } else if !self.gangs[gang].gated {
+            match stage {
+                Stage::Waiting | Stage::Opening { .. } => {
+                    self.set_stage(gang, Stage::Open(Open::new(now_ms)));
+                    self.gangs[gang].waiting.refusals = 0;
+                    self.believe_if_newer(gang, now_ms);
+                }
+                Stage::Open(_) => self.believe_if_newer(gang, now_ms),
+                Stage::Bound => {}
+            }
+        }
+    }
+
+    /// A driver pod is gone.
+    pub(crate) fn driver_gone(&mut self, id: PodId, now_ms: i64) {
+        if let Kind::Driver(Some(gang)) = self.pods.all[id].kind {
+            self.end_gang(gang, Outcome::Deleted, now_ms);
+        }
+    }
+
+    /// Moves a gang to another stage, in and out of its queue.
+    pub(crate) fn set_stage(&mut self, id: GangId, stage: Stage) {
+        let gang = &mut self.gangs[id];
+        let key = gang.key(id);
+        match (gang.stage == Stage::Waiting, stage == Stage::Waiting) {
+            (true, false) => self.queues.remove(&gang.queue, key),
+            (false, true) => self.queues.insert(&gang.queue, key),
+            _ => {}
+        }
+        gang.stage = stage;
+    }
+
+    /// The node where room is reserved for a driver that isn't bound.
+    pub(crate) fn reserved_for_driver(&self, id: GangId) -> Option<NodeId> {
+        let gang = &self.gangs[id];
+        gang.held.filter(|_| !gang.is_bound()).map(|held| held.node)
+    }
+
+    fn new_gang(&mut self, id: PodId, pod: &Pod) -> GangId {
+        self.arrivals += 1;
+        let gang = Gang {
+            driver: id,
+            namespace: self.pods.all[id].namespace.clone(),
+            queue: queue(pod).into(),
+            priority: pod.priority,
+            created_ms: pod.created_ms,
+            arrival: self.arrivals,
+            profile_key: None,
+            shape: None,
+            avoid: None,
+            driver_class: self.nodes.acquire_class(&pod.constraints),
+            gated: true,
+            foreign_gate: false,
+            stage: Stage::Waiting,
+            held: None,
+            slots: Slots::default(),
+            corrected: false,
+            written: None,
+            disowned_ms: None,
+            writing: None,
+            executors: BTreeSet::new(),
+            waiting: Waiting::default(),
+            demand: DemandState::default(),
+            markers: FxHashMap::default(),
+            extras: None,
+            times: Times {
+                whole: pod.node.is_none(),
+                ..Times::default()
+            },
+            sums: Sums::default(),
+        };
+        let key = gang.queue.clone();
+        let gang = self.gangs.insert(&pod.uid, gang);
+        self.queues.insert(&key, self.gangs[gang].key(gang));
+        self.pods.all[id].kind = Kind::Driver(Some(gang));
+        for executor in self.pods.by_driver.get(pod.uid.as_str()).cloned().unwrap_or_default() {
+            self.link(executor, gang);
+        }
+        gang
+    }
+
+    /// Takes over what the pod says about its gang.
+    fn describe(&mut self, id: GangId, pod: &Pod, now_ms: i64) {
+        let gang = &mut self.gangs[id];
+        if gang.priority != pod.priority || *gang.queue != *queue(pod) {
+            let waits = gang.stage == Stage::Waiting;
+            if waits {
+                self.queues.remove(&gang.queue, gang.key(id));
+            }
+            gang.priority = pod.priority;
+            gang.queue = queue(pod).into();
+            if waits {
+                self.queues.insert(&gang.queue, gang.key(id));
+            }
+        }
+        gang.gated = pod.has_gate(GANG_GATE);
+        gang.foreign_gate = pod.gates.iter().any(|gate| gate != GANG_GATE);
+        gang.times.started_ms = gang.times.started_ms.or(pod.started_ms);
+        gang.written.clone_from(&pod.plan);
+        if let (Some((order, planned_ms, _)), Some(written)) = (gang.writing, &gang.written)
+            && written.planned_ms >= planned_ms
+        {
+            gang.writing = None;
+            self.in_flight.remove(&order);
+        }
+        if *self.nodes.class_rules(gang.driver_class) != pod.constraints {
+            let class = self.nodes.acquire_class(&pod.constraints);
+            self.nodes
+                .release_class(std::mem::replace(&mut gang.driver_class, class));
+            gang.waiting.verdict = None;
+        }
+        self.reshape(id, pod, now_ms);
+    }
+
+    /// Takes over the profile. The shape of a gang that has a plan stays as it was planned.
+    fn reshape(&mut self, id: GangId, pod: &Pod, now_ms: i64) {
+        let gang = &mut self.gangs[id];
+        let Some(profile) = &pod.profile else { return };
+        let planned = gang.held.is_some() || gang.is_bound();
+        if gang.shape.is_some() && planned {
+            return;
+        }
+        let executor = profile.executor.resources();
+        let minimum = gang::minimum(profile, self.config.dynamic_floor);
+        let (max, dynamic) = (profile.executors_max, profile.dynamic_allocation);
+        if let Some(old) = &gang.shape
+            && old.executor == executor
+            && (old.minimum, old.max, old.dynamic) == (minimum, max, dynamic)
+            && *self.nodes.class_rules(old.class) == profile.executor_constraints
+        {
+            return;
+        }
+        let class = self.nodes.acquire_class(&profile.executor_constraints);
+        if let Some(old) = gang.shape.replace(Shape {
+            executor,
+            class,
+            minimum,
+            max,
+            dynamic,
+        }) {
+            self.nodes.release_class(old.class);
+        }
+        gang.profile_key = Some(profile.profile_key.clone());
+        gang.times.profiled_ms.get_or_insert(now_ms);
+        gang.waiting.verdict = None;
+        if planned {
+            // Planned as a driver alone, because the profile did not come: its executors have the first claim now.
+            self.want_minimum(id);
+        }
+    }
+
+    /// The driver is bound: its plan is a promise from now on.
+    pub(crate) fn driver_bound(&mut self, id: GangId, node: NodeId, since_ms: i64, now_ms: i64) {
+        let driver = self.gangs[id].driver;
+        if !self.gangs[id].is_bound() {
+            self.release_driver(id);
+            self.pods.all[driver].put(
+                Place::Bound {
+                    node,
+                    seat: Seat::Extra,
+                },
+                &mut self.nodes,
+            );
+            self.set_stage(id, Stage::Bound);
+            let gang = &mut self.gangs[id];
+            gang.waiting = Waiting::default();
+            gang.times.bound_ms.get_or_insert(since_ms);
+        }
+        if self.synced
+            && let Some((node, _)) = self.pods.all[driver].seat()
+        {
+            self.settle_bound(id, node, now_ms);
+        }
+    }
+
+    /// Everything of the gang is free, and it becomes history.
+    fn end_gang(&mut self, id: GangId, outcome: Outcome, ended_ms: i64) {
+        self.release_driver(id);
+        self.set_stage(id, Stage::Bound);
+        let executors = std::mem::take(&mut self.gangs[id].executors);
+        for &executor in &executors {
+            self.unlink(executor, id, ended_ms);
+        }
+        let gang = &mut self.gangs[id];
+        gang.slots.clear(&mut self.nodes);
+        self.nodes.release_class(gang.driver_class);
+        if let Some(shape) = &gang.shape {
+            self.nodes.release_class(shape.class);
+        }
+        let uid = self.gangs.uid(id).clone();
+        if self.gangs[id].demand.active.is_some() {
+            self.releases.insert(uid.as_ref().into(), None);
+        }
+        if self.synced && self.lead.is_some() {
+            self.finished.push(self.finish(id, outcome, ended_ms));
+        }
+        let driver = self.gangs[id].driver;
+        self.pods.all[driver].kind = Kind::Driver(None);
+        self.gangs.remove(id);
+    }
+
+    fn finish(&self, id: GangId, outcome: Outcome, ended_ms: i64) -> FinishedGang {
+        let (gang, times) = (&self.gangs[id], &self.gangs[id].times);
+        let driver = &self.pods.all[gang.driver];
+        FinishedGang {
+            namespace: gang.namespace.to_string(),
+            name: driver.name.to_string(),
+            uid: self.gangs.uid(id).to_string(),
+            queue: gang.queue.to_string(),
+            profile_key: gang.profile_key.clone(),
+            driver: driver.requests.clone(),
+            executor: gang.shape.as_ref().map(|shape| shape.executor.clone()),
+            executors_min: gang.minimum(),
+            executors_max: gang.shape.as_ref().and_then(|shape| shape.max),
+            submitted_ms: gang.created_ms,
+            profiled_ms: times.profiled_ms,
+            planned_ms: times.planned_ms,
+            bound_ms: times.bound_ms,
+            first_executor_ms: times.first_executor_ms,
+            started_ms: times.started_ms,
+            ended_ms,
+            wait_ms: times
+                .bound_ms
+                .unwrap_or(ended_ms)
+                .saturating_sub(gang.created_ms)
+                .max(0),
+            run_ms: times
+                .started_ms
+                .or(times.bound_ms)
+                .map(|from| ended_ms.saturating_sub(from).max(0)),
+            executor_ms: gang.sums.executor_ms,
+            executors_peak: gang.sums.peak,
+            outcome,
+            whole: times.whole,
+        }
+    }
+}
+
+fn queue(pod: &Pod) -> &str {
+    pod.queue
+        .as_deref()
+        .filter(|queue| !queue.is_empty())
+        .unwrap_or(DEFAULT_QUEUE)
+}
+
+/// How and when the gang has ended, by its driver pod.
+fn ended(pod: &Pod, now_ms: i64) -> Option<(Outcome, i64)> {
+    pod.ended.or(match pod.phase {
+        Phase::Succeeded => Some((Outcome::Succeeded, now_ms)),
+        Phase::Failed => Some((Outcome::Failed, now_ms)),
+        Phase::Pending | Phase::Running => None,
+    })
+}

@@ -1,0 +1,283 @@
+//! What an executor pod's events mean: slots are taken, left and taken again.
+
+use kompass_core::Pod;
+use kompass_core::names::GANG_GATE;
+
+use crate::gang::GangId;
+use crate::nodes::NodeId;
+use crate::planner::Planner;
+use crate::pods::{Kind, Place, PodId, Seat};
+
+impl Planner {
+    /// An executor was listed, added or changed.
+    pub(crate) fn executor_seen(&mut self, id: PodId, pod: &Pod, now_ms: i64) {
+        let (gated, foreign_gate) = (pod.has_gate(GANG_GATE), pod.gates.iter().any(|gate| gate != GANG_GATE));
+        let entry = &mut self.pods.all[id];
+        let bound = entry.is_bound() || pod.node.is_some();
+        let waits = !bound && !pod.is_terminal() && !pod.deleting;
+        let Kind::Executor(executor) = &mut entry.kind else {
+            return;
+        };
+        if executor.gated && !gated {
+            if let Some(order) = executor.opening.take() {
+                self.in_flight.remove(&order);
+            }
+            executor.rest = None;
+        }
+        (executor.gated, executor.foreign_gate) = (gated, foreign_gate);
+        if bound {
+            executor.constraints = kompass_core::Constraints::default();
+        } else if executor.constraints != pod.constraints {
+            executor.constraints.clone_from(&pod.constraints);
+        }
+        let is_pinned = executor
+            .constraints
+            .required_terms
+            .iter()
+            .flatten()
+            .any(|term| !term.fields.is_empty());
+        let (linked, driver) = (executor.gang.is_some() || executor.orphan, executor.driver.clone());
+        set(&mut self.gated, id, waits && gated);
+        set(&mut self.pinned, id, waits && !gated && !foreign_gate && is_pinned);
+        if !linked && let Some(gang) = self.gangs.id(&driver) {
+            self.link(id, gang);
+        }
+        match self.seen_place(id, pod) {
+            Place::Bound { node, .. } => {
+                let since_ms = if self.synced {
+                    now_ms
+                } else {
+                    pod.started_ms.unwrap_or(pod.created_ms)
+                };
+                self.executor_bound(id, node, since_ms, now_ms);
+            }
+            Place::Nowhere => self.vacate(id, pod.ended.map_or(now_ms, |ended| ended.1)),
+            Place::Assumed { .. } => {}
+        }
+        if let Some(gang) = self.pods.all[id].gang() {
+            self.correct(gang);
+            // One that is leaving makes room for another that sits beside the slots.
+            self.settle(gang);
+        }
+    }
+
+    /// An executor pod is gone.
+    pub(crate) fn executor_gone(&mut self, id: PodId, now_ms: i64) {
+        self.vacate(id, now_ms);
+        self.gated.remove(&id);
+        self.pinned.remove(&id);
+        let Some(executor) = self.pods.all[id].executor() else {
+            return;
+        };
+        let (driver, gang) = (executor.driver.clone(), executor.gang);
+        if let Some(children) = self.pods.by_driver.get_mut(&driver) {
+            children.remove(&id);
+            if children.is_empty() {
+                self.pods.by_driver.remove(&driver);
+            }
+        }
+        if let Some(gang) = gang {
+            self.gangs[gang].executors.remove(&id);
+        }
+    }
+
+    /// The executor is of this gang, if it is in the driver's namespace.
+    pub(crate) fn link(&mut self, id: PodId, gang: GangId) {
+        let entry = &mut self.pods.all[id];
+        if entry.namespace != self.gangs[gang].namespace {
+            return;
+        }
+        let bound = entry.is_bound();
+        let Some(executor) = entry.executor_mut() else { return };
+        executor.gang = Some(gang);
+        let bound_ms = executor.bound_ms;
+        let gang = &mut self.gangs[gang];
+        gang.executors.insert(id);
+        if bound {
+            gang.executor_came(bound_ms);
+        }
+    }
+
+    /// The executor's gang has ended; the pod keeps its room until it is gone.
+    pub(crate) fn unlink(&mut self, id: PodId, gang: GangId, now_ms: i64) {
+        let entry = &mut self.pods.all[id];
+        let bound = entry.is_bound();
+        match &mut entry.place {
+            Place::Nowhere => {}
+            Place::Assumed { seat, .. } | Place::Bound { seat, .. } => *seat = Seat::Extra,
+        }
+        let Some(executor) = entry.executor_mut() else { return };
+        (executor.gang, executor.orphan) = (None, true);
+        let bound_ms = executor.bound_ms;
+        if bound {
+            self.gangs[gang].executor_went(bound_ms, now_ms);
+        }
+    }
+
+    /// The executor is bound to this node: it takes a slot there if its gang has one.
+    pub(crate) fn executor_bound(&mut self, id: PodId, node: NodeId, since_ms: i64, now_ms: i64) {
+        if self.pods.all[id].terminal {
+            return;
+        }
+        match self.pods.all[id].place {
+            Place::Bound { .. } => return,
+            Place::Assumed {
+                node: assumed, seat, ..
+            } if assumed == node => {
+                self.pods.all[id].put(Place::Bound { node, seat }, &mut self.nodes);
+            }
+            Place::Assumed { .. } | Place::Nowhere => {
+                self.vacate(id, now_ms);
+                let entry = &mut self.pods.all[id];
+                let slot = entry
+                    .gang()
+                    .is_some_and(|gang| self.gangs[gang].slots.take(&mut self.nodes, node));
+                let seat = if slot { Seat::Slot } else { Seat::Extra };
+                self.pods.all[id].put(Place::Bound { node, seat }, &mut self.nodes);
+            }
+        }
+        self.gated.remove(&id);
+        self.pinned.remove(&id);
+        let Some(executor) = self.pods.all[id].executor_mut() else {
+            return;
+        };
+        executor.stuck_ms = None;
+        let bound_ms = *executor.bound_ms.get_or_insert(since_ms);
+        if let Some(gang) = executor.gang {
+            self.gangs[gang].executor_came(Some(bound_ms));
+            self.settle(gang);
+        }
+    }
+
+    /// Keeps room for the executor (or any other pod) on the node, on a slot if it may have one.
+    pub(crate) fn assume(&mut self, id: PodId, node: NodeId, now_ms: i64) {
+        self.vacate(id, now_ms);
+        let slot = self.pods.all[id]
+            .gang()
+            .is_some_and(|gang| self.gangs[gang].slots.take(&mut self.nodes, node));
+        let seat = if slot { Seat::Slot } else { Seat::Extra };
+        let until_ms = now_ms.saturating_add(self.config.assume_ms);
+        self.pods.all[id].put(
+            Place::Assumed {
+                node,
+                seat,
+                until_ms,
+                binding: false,
+            },
+            &mut self.nodes,
+        );
+        self.assumed.insert((until_ms, id));
+    }
+
+    /// The pod takes no room any more; a slot goes back to its gang.
+    pub(crate) fn vacate(&mut self, id: PodId, now_ms: i64) {
+        let entry = &mut self.pods.all[id];
+        let (place, gang) = (entry.place, entry.gang());
+        let Some((node, seat)) = entry.seat() else { return };
+        // The slot's charge comes before the pod's goes: a node without any charge may be forgotten.
+        if let (Seat::Slot, Some(gang)) = (seat, gang) {
+            self.gangs[gang].slots.give_back(&mut self.nodes, node);
+        }
+        let entry = &mut self.pods.all[id];
+        entry.put(Place::Nowhere, &mut self.nodes);
+        let bound_ms = entry.executor().and_then(|executor| executor.bound_ms);
+        if let Some(gang) = gang {
+            if matches!(place, Place::Bound { .. }) {
+                self.gangs[gang].executor_went(bound_ms, now_ms);
+            }
+            self.settle(gang);
+        }
+    }
+
+    /// Executors that sit beside the slots take over slots that miss a node, and for a job of fixed size also free ones:
+    /// it never asks for more executors, so the free ones would be kept for nobody.
+    pub(crate) fn settle(&mut self, id: GangId) {
+        let gang = &mut self.gangs[id];
+        let fixed = gang.shape.as_ref().is_some_and(|shape| !shape.dynamic);
+        let wanted = gang.slots.missing + if fixed { gang.slots.free() } else { 0 };
+        let taken: u64 = gang.slots.groups.iter().map(|group| group.taken).sum();
+        if !gang.is_bound() || wanted == 0 || gang.sums.bound <= taken {
+            return;
+        }
+        for &executor in &gang.executors {
+            let entry = &mut self.pods.all[executor];
+            let Place::Bound {
+                node,
+                seat: seat @ Seat::Extra,
+            } = &mut entry.place
+            else {
+                continue;
+            };
+            if entry.deleting {
+                continue;
+            }
+            if gang.slots.missing > 0 {
+                gang.slots.missing -= 1;
+            } else {
+                let free = gang
+                    .slots
+                    .groups
+                    .iter()
+                    .rev()
+                    .find(|group| group.free() > 0)
+                    .filter(|_| fixed);
+                let Some(free) = free.copied() else { break };
+                gang.slots.cut(&mut self.nodes, free.node, 1);
+            }
+            *seat = Seat::Slot;
+            gang.slots.add_taken(*node);
+        }
+    }
+
+    /// Puts executors on the slots of a plan that has just been taken over: the bound ones first, by number.
+    pub(crate) fn reseat(&mut self, id: GangId) {
+        let mut executors: Vec<PodId> = self.gangs[id].executors.iter().copied().collect();
+        executors.sort_by_key(|&executor| {
+            let entry = &self.pods.all[executor];
+            (
+                !entry.is_bound(),
+                entry.executor().map(|executor| executor.number),
+                executor,
+            )
+        });
+        for executor in executors {
+            let entry = &mut self.pods.all[executor];
+            let (Place::Assumed { node, seat, .. } | Place::Bound { node, seat }) = &mut entry.place else {
+                continue;
+            };
+            let slot = self.gangs[id].slots.take(&mut self.nodes, *node);
+            *seat = if slot { Seat::Slot } else { Seat::Extra };
+        }
+        self.settle(id);
+    }
+
+    /// The first executor tells what executors really request (sidecars, other webhooks): free slots keep as much.
+    pub(crate) fn correct(&mut self, id: GangId) {
+        let gang = &self.gangs[id];
+        if gang.corrected || gang.shape.is_none() || !gang.is_bound() {
+            return;
+        }
+        let number = |&id: &PodId| {
+            self.pods.all[id]
+                .executor()
+                .map_or(u64::MAX, |executor| executor.number)
+        };
+        let Some(first) = gang.executors.iter().copied().min_by_key(number) else {
+            return;
+        };
+        let gang = &mut self.gangs[id];
+        gang.corrected = true;
+        let requests = &self.pods.all[first].requests;
+        if gang.slots.request != *requests {
+            gang.slots.resize(&mut self.nodes, requests);
+        }
+    }
+}
+
+fn set(set: &mut std::collections::BTreeSet<PodId>, id: PodId, member: bool) {
+    if member {
+        set.insert(id);
+    } else {
+        set.remove(&id);
+    }
+}

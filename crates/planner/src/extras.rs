@@ -1,0 +1,284 @@
+//! Executors beyond the minimum: let through when there is room that nobody has reserved and no waiting gang claims.
+//! And executors that can run nowhere.
+
+use std::collections::BTreeMap;
+
+use kompass_core::{Constraints, Resources};
+
+use crate::action::{Action, Failure};
+use crate::classes::ClassId;
+use crate::decide::Turn;
+use crate::gang::{GangId, OrderKey, Stage, Verdict};
+use crate::nodes::NodeId;
+use crate::pack::{Ask, View, pack};
+use crate::planner::{Planner, Target};
+use crate::pods::{Place, PodId};
+
+/// Classes of rules of gangs that wait for room which they could have.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Claims(Vec<ClassId>);
+
+/// A vain attempt to place executors: the state in which it was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Tried {
+    grown: u64,
+    gated: usize,
+    claims: Claims,
+    /// Since when none of them has found room.
+    pub(crate) since_ms: i64,
+    /// How many found none.
+    pub(crate) left: u64,
+}
+
+impl Planner {
+    /// Notes which gangs have a claim on room.
+    pub(crate) fn claim(&mut self) {
+        let mut classes: Vec<ClassId> = Vec::new();
+        if !self.gated.is_empty() {
+            for (_, gang) in self.gangs.iter() {
+                if gang.waiting.verdict.is_some_and(Verdict::is_now) && !gang.is_stuck() {
+                    classes.extend(gang.shape.as_ref().map(|shape| shape.class));
+                    classes.extend((!gang.is_bound()).then_some(gang.driver_class));
+                }
+            }
+            classes.sort_unstable();
+            classes.dedup();
+        }
+        self.claims = Claims(classes);
+    }
+
+    /// Opens the gates of executors that have a free slot, or for which there is unreserved room.
+    pub(crate) fn open_executors(&mut self, turn: &mut Turn) {
+        let mut gangs: BTreeMap<OrderKey, Vec<PodId>> = BTreeMap::new();
+        for &id in &self.gated {
+            if let Some(gang) = self.pods.all[id].gang()
+                && self.gangs[gang].is_bound()
+                && self.may_open(id, turn)
+            {
+                gangs.entry(self.gangs[gang].key(gang)).or_default().push(id);
+            }
+        }
+        let mut claimed = None;
+        for (key, mut executors) in gangs {
+            executors.sort_by_key(|&id| self.pods.all[id].executor().map(|it| (it.created_ms, it.number)));
+            executors.retain(|&id| !self.open_on_slot(id, key.gang, turn));
+            if executors.is_empty() {
+                self.gangs[key.gang].extras = None;
+                continue;
+            }
+            let tried = &self.gangs[key.gang].extras;
+            let known = |tried: &Tried| {
+                tried.grown == self.nodes.grown && tried.gated == executors.len() && tried.claims == self.claims
+            };
+            if tried.as_ref().is_some_and(known) {
+                continue;
+            }
+            if !turn.may_pack() {
+                break;
+            }
+            let claimed: &Vec<bool> = claimed.get_or_insert_with(|| self.claimed());
+            let gated = executors.len();
+            let left = self.open_on_room(executors, key.gang, claimed, turn);
+            let since_ms = self.gangs[key.gang]
+                .extras
+                .as_ref()
+                .filter(|_| left == gated)
+                .map(|tried| tried.since_ms);
+            self.gangs[key.gang].extras = (left > 0).then(|| Tried {
+                grown: self.nodes.grown,
+                gated: left,
+                claims: self.claims.clone(),
+                since_ms: since_ms.unwrap_or(turn.now_ms),
+                left: left as u64,
+            });
+        }
+    }
+
+    fn may_open(&self, id: PodId, turn: &mut Turn) -> bool {
+        let pod = &self.pods.all[id];
+        let Some(executor) = pod.executor() else { return false };
+        let rests = executor
+            .rest
+            .as_ref()
+            .is_some_and(|(until_ms, version)| *version == pod.version && !turn.is_due(*until_ms, 0));
+        pod.place == Place::Nowhere && !executor.foreign_gate && executor.opening.is_none() && !rests
+    }
+
+    fn open_on_slot(&mut self, id: PodId, gang: GangId, turn: &mut Turn) -> bool {
+        if self.gangs[gang].slots.free() == 0 {
+            return false;
+        }
+        let rules = self.pods.all[id]
+            .executor()
+            .map(|executor| executor.constraints.clone())
+            .unwrap_or_default();
+        let node = self.gangs[gang]
+            .slots
+            .groups
+            .iter()
+            .map(|group| group.node)
+            .find(|&node| {
+                self.slot_takes(gang, node, id)
+                    && self.nodes.usable(node)
+                    && self.nodes.node(node).is_some_and(|node| rules.allow(node))
+            });
+        if let Some(node) = node {
+            self.open_executor(id, node, turn);
+        }
+        node.is_some()
+    }
+
+    /// Whether the gang has a free slot on the node that is large enough, with what is free beside it.
+    pub(crate) fn slot_takes(&self, gang: GangId, node: NodeId, pod: PodId) -> bool {
+        let (slots, pod) = (&self.gangs[gang].slots, &self.pods.all[pod]);
+        if slots.free_on(node) == 0 || !self.nodes.ports_free(node, &pod.ports) {
+            return false;
+        }
+        if pod.requests.fits(&slots.request) {
+            return true;
+        }
+        let mut room = self.nodes.free()[node.index()].resources.clone();
+        room.add(&slots.request);
+        !self.nodes.over(node) && pod.requests.fits(&room)
+    }
+
+    /// Opens as many gates as there is room for; returns how many executors are left over.
+    fn open_on_room(&mut self, executors: Vec<PodId>, gang: GangId, claimed: &[bool], turn: &mut Turn) -> usize {
+        let mut groups: Vec<(Resources, Constraints, Vec<PodId>)> = Vec::new();
+        for id in executors {
+            let pod = &self.pods.all[id];
+            let Some(executor) = pod.executor() else { continue };
+            let same = groups.iter_mut().find(|(requests, rules, _)| {
+                *requests == pod.requests && *rules == executor.constraints && pod.ports.is_empty()
+            });
+            match same {
+                Some((.., ids)) => ids.push(id),
+                None => groups.push((pod.requests.clone(), executor.constraints.clone(), vec![id])),
+            }
+        }
+        let mut left = 0;
+        for (requests, rules, ids) in groups {
+            let class = self.nodes.acquire_class(&rules);
+            let near = self.nodes_of(gang);
+            let ask = Ask {
+                driver: None,
+                executor: &requests,
+                class: Some(class),
+                count: ids.len() as u64,
+                partial: true,
+                near: Some(&near),
+                room: View::Now(Some(claimed)),
+            };
+            let found = pack(&self.nodes, &ask)
+                .map(|placement| placement.executors)
+                .unwrap_or_default();
+            self.nodes.release_class(class);
+            let mut ids = ids.into_iter();
+            for (node, count) in found {
+                for id in ids.by_ref().take(usize::try_from(count).unwrap_or(usize::MAX)) {
+                    self.open_executor(id, node, turn);
+                }
+            }
+            left += ids.len();
+        }
+        left
+    }
+
+    fn open_executor(&mut self, id: PodId, node: NodeId, turn: &mut Turn) {
+        self.assume(id, node, turn.now_ms);
+        let action = Action::OpenExecutorGate {
+            executor: self.pods.reference(id),
+            resource_version: self.pods.all[id].version.to_string(),
+            node: self.nodes.name(node).to_string(),
+        };
+        let order = self.order(turn, action, Some(Target::ExecutorGate(self.pods.all.uid(id).clone())));
+        if let Some(executor) = self.pods.all[id].executor_mut() {
+            executor.opening = Some(order);
+        }
+        turn.wake_at(turn.now_ms.saturating_add(self.config.assume_ms));
+    }
+
+    /// An executor's gate could not be opened.
+    pub(crate) fn executor_gate_failed(&mut self, uid: &str, order: u64, failure: Failure, now_ms: i64) {
+        let Some(id) = self.pods.all.id(uid) else { return };
+        let pod = &mut self.pods.all[id];
+        let version = pod.version.clone();
+        let rest_ms = now_ms.saturating_add(self.config.retry_ms);
+        let Some(executor) = pod.executor_mut() else { return };
+        // Where it is not known, the room is kept until it is given up in due time.
+        if executor.opening == Some(order) && failure != Failure::Unknown {
+            executor.opening = None;
+            executor.rest = Some((rest_ms, version));
+            self.vacate(id, now_ms);
+        }
+    }
+
+    /// Which nodes waiting gangs claim, by node index.
+    fn claimed(&self) -> Vec<bool> {
+        let mut claimed = vec![false; self.nodes.free().len()];
+        for &class in &self.claims.0 {
+            claimed
+                .iter_mut()
+                .zip(self.nodes.allowed(class))
+                .for_each(|(claimed, &allowed)| *claimed |= allowed);
+        }
+        claimed
+    }
+
+    /// Deletes executors that are pinned to nodes none of which can take them: Spark makes others, which the webhook
+    /// pins by the present plan.
+    pub(crate) fn free_stuck_executors(&mut self, turn: &mut Turn) {
+        let pinned: Vec<PodId> = self.pinned.iter().copied().collect();
+        for id in pinned {
+            let stuck = self.pods.all[id].place == Place::Nowhere && self.runs_nowhere(id);
+            let after_ms = self.config.stuck_executor_ms;
+            let Some(executor) = self.pods.all[id].executor_mut() else {
+                continue;
+            };
+            if !stuck {
+                executor.stuck_ms = None;
+                continue;
+            }
+            let since_ms = *executor.stuck_ms.get_or_insert(turn.now_ms);
+            if turn.is_due(since_ms, after_ms) {
+                executor.stuck_ms = Some(turn.now_ms);
+                turn.wake_at(turn.now_ms.saturating_add(after_ms));
+                let executor = self.pods.reference(id);
+                self.order(turn, Action::DeleteExecutor { executor }, None);
+            }
+        }
+    }
+
+    /// None of the nodes that the executor is pinned to can take it, now or when another of its gang has left.
+    fn runs_nowhere(&self, id: PodId) -> bool {
+        let pod = &self.pods.all[id];
+        let Some((executor, gang)) = pod.executor().and_then(|executor| Some((executor, executor.gang?))) else {
+            return false;
+        };
+        if !matches!(self.gangs[gang].stage, Stage::Bound) {
+            return false;
+        }
+        let names = executor
+            .constraints
+            .required_terms
+            .iter()
+            .flatten()
+            .flat_map(|term| &term.fields);
+        let mut nodes = names
+            .flat_map(|field| &field.values)
+            .filter_map(|name| self.nodes.find(name));
+        nodes.all(|node| {
+            let open = self
+                .nodes
+                .node(node)
+                .is_some_and(|node| executor.constraints.allow(node));
+            let leaving = self.gangs[gang].executors.iter().any(|&other| {
+                let other = &self.pods.all[other];
+                other.deleting && other.seat().is_some_and(|(at, _)| at == node)
+            });
+            !(open
+                && self.nodes.usable(node)
+                && (leaving || self.slot_takes(gang, node, id) || self.nodes.fits(node, &pod.requests, &pod.ports)))
+        })
+    }
+}

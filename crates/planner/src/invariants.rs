@@ -1,0 +1,162 @@
+//! The invariants, checked against sums made anew: for tests and debug builds.
+
+use std::collections::BTreeMap;
+
+use kompass_core::Resources;
+
+use crate::gang::Stage;
+use crate::nodes::{NodeId, Room};
+use crate::planner::Planner;
+use crate::pods::{Kind, Place, PodEntry, Seat};
+
+impl Planner {
+    /// Recomputes everything that is kept incrementally and checks the invariants. After feeding, room lost to others is
+    /// only noticed by the next `decide` (or Filter) of a planner that leads; `settled` says that this has happened.
+    pub fn check_invariants(&self, settled: bool) -> Result<(), String> {
+        let mut loads: BTreeMap<NodeId, Room> = BTreeMap::new();
+        let mut fixed: BTreeMap<NodeId, Room> = BTreeMap::new();
+        for (_, pod) in self.pods.all.iter() {
+            if let Some((node, _)) = pod.seat() {
+                add(&mut loads, node, &pod.requests, 1);
+                if pod.is_bound() || matches!(pod.place, Place::Assumed { binding: true, .. }) {
+                    add(&mut fixed, node, &pod.requests, 1);
+                }
+            }
+        }
+        for (id, gang) in self.gangs.iter() {
+            if let Some(node) = self.reserved_for_driver(id) {
+                add(&mut loads, node, &self.pods.all[gang.driver].requests, 1);
+                if gang.binding().is_some() {
+                    add(&mut fixed, node, &self.pods.all[gang.driver].requests, 1);
+                }
+            }
+            for group in &gang.slots.groups {
+                add(&mut loads, group.node, &gang.slots.request, group.free());
+            }
+        }
+        for node in self.nodes.ids() {
+            let none = Room::default();
+            let known = self.nodes.load(node);
+            let load = loads.get(&node).unwrap_or(&none);
+            ensure(load == known, || {
+                format!("node {}: charged {known:?}, but {load:?}", self.nodes.name(node))
+            })?;
+            let fixed = fixed.get(&node).unwrap_or(&none);
+            let broken =
+                |node: &kompass_core::Node| !fixed.resources.fits(&node.allocatable) || fixed.pods > node.max_pods;
+            if settled && self.nodes.over(node) && !self.nodes.node(node).is_some_and(broken) {
+                return Err(format!("node {}: {known:?} is more than it has", self.nodes.name(node)));
+            }
+        }
+        self.check_gangs()?;
+        self.check_pods()
+    }
+
+    fn check_gangs(&self) -> Result<(), String> {
+        for (id, gang) in self.gangs.iter() {
+            let uid = self.gangs.uid(id);
+            let slots = &gang.slots;
+            let sat = |executor: &crate::pods::PodId, node: NodeId| matches!(self.pods.all[*executor].seat(), Some((at, Seat::Slot)) if at == node);
+            for group in &slots.groups {
+                let taken = gang
+                    .executors
+                    .iter()
+                    .filter(|executor| sat(executor, group.node))
+                    .count() as u64;
+                ensure(group.taken == taken, || {
+                    format!("gang {uid}: {group:?}, but {taken} executors on it")
+                })?;
+                ensure(group.total >= group.taken && group.total > 0, || {
+                    format!("gang {uid}: {group:?}")
+                })?;
+            }
+            let on_slots = gang
+                .executors
+                .iter()
+                .filter(|&&executor| matches!(self.pods.all[executor].seat(), Some((_, Seat::Slot))))
+                .count() as u64;
+            let taken: u64 = slots.groups.iter().map(|group| group.taken).sum();
+            ensure(taken == on_slots, || {
+                format!("gang {uid}: {taken} slots taken, {on_slots} executors on slots")
+            })?;
+            let free: u64 = slots.groups.iter().map(crate::slots::Group::free).sum();
+            ensure(free == slots.free(), || {
+                format!("gang {uid}: {free} slots free, {} counted", slots.free())
+            })?;
+            let bound = gang
+                .executors
+                .iter()
+                .filter(|&&executor| self.pods.all[executor].is_bound())
+                .count() as u64;
+            ensure(bound == gang.sums.bound, || {
+                format!("gang {uid}: {bound} bound, {} counted", gang.sums.bound)
+            })?;
+            let wanted = if gang.held.is_some() { gang.minimum() } else { 0 };
+            ensure(!self.synced || slots.total() == wanted, || {
+                format!("gang {uid}: {} slots of {wanted}, {:?}", slots.total(), gang.stage)
+            })?;
+            ensure(
+                slots.missing == 0 || gang.is_bound() || gang.binding().is_some(),
+                || format!("gang {uid}: slots are missing before its driver is bound"),
+            )?;
+            let queued = self.queues.order(&gang.queue).any(|other| other == id);
+            ensure(queued == (gang.stage == Stage::Waiting), || {
+                format!("gang {uid}: in its queue is {queued}")
+            })?;
+        }
+        Ok(())
+    }
+
+    fn check_pods(&self) -> Result<(), String> {
+        for (id, pod) in self.pods.all.iter() {
+            let uid = self.pods.all.uid(id);
+            let PodEntry { kind, place, .. } = pod;
+            match kind {
+                Kind::Driver(Some(gang)) => {
+                    ensure(self.gangs.get(*gang).is_some_and(|gang| gang.driver == id), || {
+                        format!("driver {uid}: its gang does not know it")
+                    })?;
+                }
+                Kind::Executor(executor) => {
+                    let known = |gang| self.gangs.get(gang).is_some_and(|gang| gang.executors.contains(&id));
+                    ensure(executor.gang.is_none_or(known), || {
+                        format!("executor {uid}: its gang does not know it")
+                    })?;
+                    let slot = matches!(
+                        place,
+                        Place::Assumed { seat: Seat::Slot, .. } | Place::Bound { seat: Seat::Slot, .. }
+                    );
+                    ensure(!slot || executor.gang.is_some(), || {
+                        format!("executor {uid}: a slot without a gang")
+                    })?;
+                }
+                _ => {}
+            }
+            ensure(!pod.terminal || *place == Place::Nowhere, || {
+                format!("pod {uid}: has ended and takes room")
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Room kept by anything: zero once everything has gone.
+    pub fn charged(&self) -> (Resources, u64) {
+        self.nodes
+            .ids()
+            .fold((Resources::default(), 0), |(mut sum, pods), node| {
+                let load = self.nodes.load(node);
+                sum.add(&load.resources);
+                (sum, pods + load.pods)
+            })
+    }
+}
+
+fn add(loads: &mut BTreeMap<NodeId, Room>, node: NodeId, requests: &Resources, times: u64) {
+    let load = loads.entry(node).or_default();
+    load.resources.add_times(requests, times);
+    load.pods += times;
+}
+
+fn ensure(holds: bool, text: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(text()) }
+}

@@ -1,0 +1,46 @@
+//! The gang planner: cluster state, queue, packing, reservations, answers to the scheduler.
+//!
+//! Pure: no I/O, no clock (every call takes `now_ms`), no async, integers only. One owned, mutable [`Planner`]; the
+//! extender keeps it behind a mutex.
+//!
+//! The life of a planner: [`Planner::new`], feed what the watches list, [`Planner::synced`], [`Planner::take_over`]
+//! once the lease is held, then [`Planner::decide`] after each batch of events and at [`Planner::next_wake`].
+//! kube-scheduler's Filter is [`Planner::filter`], its Bind goes through [`Planner::bind_started`] and
+//! [`Planner::bind_done`]. Preemption is never allowed: the edge answers the Preempt verb with no victims.
+
+pub mod action;
+pub mod answer;
+mod arena;
+mod bind;
+mod classes;
+pub mod config;
+mod decide;
+mod demand;
+mod driver;
+mod executor;
+mod extras;
+pub mod filter;
+pub mod finished;
+mod gang;
+mod invariants;
+mod markers;
+mod nodes;
+mod pack;
+mod plan;
+mod planner;
+mod pods;
+mod queue;
+pub mod quota;
+mod reason;
+mod repair;
+mod slots;
+pub mod view;
+
+pub use action::{Action, Decision, Demand, Failure, Member, Order, OrderId, PodRef};
+pub use answer::{BindOrder, BindRefusal, BindResult, FilterAnswer};
+pub use config::Config;
+pub use finished::FinishedGang;
+pub use gang::minimum;
+pub use planner::Planner;
+pub use quota::{Limits, Quota};
+pub use view::{GangState, GangView, Summary};

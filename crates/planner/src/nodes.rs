@@ -1,0 +1,345 @@
+//! The nodes: what each has, what is charged to it, and what is left.
+//!
+//! Everything that takes room on a node is a charge: bound pods of every kind, room assumed for pods on their way, and
+//! reserved slots. The sums are exact, so that a charge taken away leaves what was there before, and free room is
+//! derived from them after every change. A node that is charged but not (or no longer) known stays as an entry.
+
+use std::sync::Arc;
+
+use kompass_core::{Constraints, Node, Resources};
+use rustc_hash::FxHashMap;
+
+use crate::classes::{ClassId, Classes};
+
+/// Label with a node's zone; nodes without it are one zone.
+const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
+
+/// Points to a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct NodeId(u32);
+
+impl NodeId {
+    pub(crate) fn index(self) -> usize {
+        self.0 as usize
+    }
+
+    pub(crate) fn at(index: usize) -> Self {
+        Self(u32::try_from(index).expect("fewer than 2^32 nodes"))
+    }
+}
+
+/// Room on a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Room {
+    pub(crate) resources: Resources,
+    pub(crate) pods: u64,
+}
+
+/// Who a charge belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// KOMPASS's own: ends with its gangs.
+    Ours,
+    /// Pods of other schedulers: nobody knows whether they ever go.
+    Foreign,
+}
+
+/// One pod's worth of room.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Charge<'a> {
+    pub(crate) requests: &'a Resources,
+    pub(crate) ports: &'a [u16],
+    pub(crate) owner: Owner,
+}
+
+/// All nodes.
+#[derive(Debug, Default)]
+pub(crate) struct Nodes {
+    by_name: FxHashMap<Arc<str>, NodeId>,
+    entries: Vec<Entry>,
+    /// Free room by node index, zero where no pod may go.
+    free: Vec<Room>,
+    /// Room if all of KOMPASS's pods were gone, zero where no pod may go.
+    empty: Vec<Room>,
+    unused: Vec<NodeId>,
+    zones: FxHashMap<String, u32>,
+    classes: Classes,
+    /// Grows whenever room may have become free.
+    pub(crate) grown: u64,
+    /// Changes whenever the room without KOMPASS's pods has.
+    pub(crate) capacity: u64,
+    /// Nodes that may have lost room or use since they were last looked at.
+    worse: Vec<NodeId>,
+}
+
+#[derive(Debug, Default)]
+struct Entry {
+    name: Arc<str>,
+    node: Option<Node>,
+    usable: bool,
+    zone: u32,
+    load: Room,
+    foreign: Room,
+    ports: Vec<u16>,
+    /// Charges of KOMPASS's.
+    ours: u64,
+    /// Bound pods of KOMPASS's.
+    bound: u64,
+}
+
+impl Nodes {
+    /// The node of this name, as an empty entry where it isn't known.
+    pub(crate) fn intern(&mut self, name: &str) -> NodeId {
+        if let Some(&id) = self.by_name.get(name) {
+            return id;
+        }
+        let name: Arc<str> = name.into();
+        let entry = Entry {
+            name: name.clone(),
+            ..Entry::default()
+        };
+        let id = self.unused.pop().unwrap_or_else(|| {
+            self.entries.push(Entry::default());
+            self.free.push(Room::default());
+            self.empty.push(Room::default());
+            NodeId::at(self.entries.len() - 1)
+        });
+        self.entries[id.index()] = entry;
+        self.by_name.insert(name, id);
+        self.classes.update(id.index(), None);
+        self.refresh(id);
+        id
+    }
+
+    /// The node of this name, if there is an entry.
+    pub(crate) fn find(&self, name: &str) -> Option<NodeId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// A node was listed, added or changed. Tells whether anything has changed.
+    pub(crate) fn apply(&mut self, node: Node) -> bool {
+        let id = self.intern(&node.name);
+        let zones = self.zones.len();
+        let zone = *self
+            .zones
+            .entry(node.labels.get(ZONE_LABEL).cloned().unwrap_or_default())
+            .or_insert_with(|| u32::try_from(zones).unwrap_or(u32::MAX));
+        let entry = &mut self.entries[id.index()];
+        if entry.node.as_ref() == Some(&node) {
+            return false;
+        }
+        entry.usable = node.ready && !node.cordoned && !node.deleting;
+        entry.zone = zone;
+        entry.node = Some(node);
+        self.changed(id);
+        true
+    }
+
+    /// A node is gone. Tells whether it was there.
+    pub(crate) fn remove(&mut self, name: &str) -> bool {
+        let Some(id) = self.find(name) else { return false };
+        let entry = &mut self.entries[id.index()];
+        let was = entry.node.take().is_some();
+        entry.usable = false;
+        self.changed(id);
+        self.recycle(id);
+        was
+    }
+
+    /// Adds a charge, `times` times.
+    pub(crate) fn charge(&mut self, id: NodeId, charge: Charge<'_>, times: u64) {
+        let entry = &mut self.entries[id.index()];
+        entry.load.resources.add_times(charge.requests, times);
+        entry.load.pods += times;
+        entry.ports.extend_from_slice(charge.ports);
+        match charge.owner {
+            Owner::Ours => entry.ours += times,
+            Owner::Foreign => {
+                entry.foreign.resources.add_times(charge.requests, times);
+                entry.foreign.pods += times;
+                self.capacity += 1;
+            }
+        }
+        self.refresh(id);
+        if self.over(id) {
+            self.worse.push(id);
+        }
+    }
+
+    /// Takes a charge away, `times` times.
+    pub(crate) fn discharge(&mut self, id: NodeId, charge: Charge<'_>, times: u64) {
+        let entry = &mut self.entries[id.index()];
+        entry.load.resources.subtract_times(charge.requests, times);
+        entry.load.pods = entry.load.pods.saturating_sub(times);
+        for port in charge.ports {
+            if let Some(at) = entry.ports.iter().position(|known| known == port) {
+                entry.ports.swap_remove(at);
+            }
+        }
+        match charge.owner {
+            Owner::Ours => entry.ours = entry.ours.saturating_sub(times),
+            Owner::Foreign => {
+                entry.foreign.resources.subtract_times(charge.requests, times);
+                entry.foreign.pods = entry.foreign.pods.saturating_sub(times);
+                self.capacity += 1;
+            }
+        }
+        self.grown += 1;
+        self.refresh(id);
+        self.recycle(id);
+    }
+
+    /// A pod of KOMPASS's was bound to the node (`true`) or has left it.
+    pub(crate) fn count_bound(&mut self, id: NodeId, bound: bool) {
+        let entry = &mut self.entries[id.index()];
+        entry.bound = if bound {
+            entry.bound + 1
+        } else {
+            entry.bound.saturating_sub(1)
+        };
+    }
+
+    /// Nodes that may have become worse since the last call.
+    pub(crate) fn take_worse(&mut self) -> Vec<NodeId> {
+        let mut worse = std::mem::take(&mut self.worse);
+        worse.sort_unstable();
+        worse.dedup();
+        worse
+    }
+
+    pub(crate) fn any_worse(&self) -> bool {
+        !self.worse.is_empty()
+    }
+
+    /// The class of these rules; to be released.
+    pub(crate) fn acquire_class(&mut self, rules: &Constraints) -> ClassId {
+        let Self { classes, entries, .. } = self;
+        classes.acquire(rules, entries.iter().map(Entry::open))
+    }
+
+    pub(crate) fn release_class(&mut self, id: ClassId) {
+        self.classes.release(id);
+    }
+
+    pub(crate) fn class_rules(&self, id: ClassId) -> &Constraints {
+        self.classes.rules(id)
+    }
+
+    /// Which nodes the class allows and any pod may use, by node index.
+    pub(crate) fn allowed(&self, id: ClassId) -> &[bool] {
+        self.classes.allowed(id)
+    }
+
+    pub(crate) fn name(&self, id: NodeId) -> &Arc<str> {
+        &self.entries[id.index()].name
+    }
+
+    /// The node object, `None` where only charges are known.
+    pub(crate) fn node(&self, id: NodeId) -> Option<&Node> {
+        self.entries[id.index()].node.as_ref()
+    }
+
+    /// New pods may go there.
+    pub(crate) fn usable(&self, id: NodeId) -> bool {
+        self.entries[id.index()].usable
+    }
+
+    pub(crate) fn zone(&self, id: NodeId) -> u32 {
+        self.entries[id.index()].zone
+    }
+
+    /// KOMPASS has pods or reservations there.
+    pub(crate) fn in_use(&self, id: NodeId) -> bool {
+        self.entries[id.index()].ours > 0
+    }
+
+    /// Pods of KOMPASS's bound there.
+    pub(crate) fn bound(&self, id: NodeId) -> u64 {
+        self.entries[id.index()].bound
+    }
+
+    pub(crate) fn free(&self) -> &[Room] {
+        &self.free
+    }
+
+    pub(crate) fn empty(&self) -> &[Room] {
+        &self.empty
+    }
+
+    /// Everything charged to the node.
+    pub(crate) fn load(&self, id: NodeId) -> &Room {
+        &self.entries[id.index()].load
+    }
+
+    /// More is charged than the node has.
+    pub(crate) fn over(&self, id: NodeId) -> bool {
+        let entry = &self.entries[id.index()];
+        entry
+            .node
+            .as_ref()
+            .is_some_and(|node| !entry.load.resources.fits(&node.allocatable) || entry.load.pods > node.max_pods)
+    }
+
+    /// Whether one pod of these requests has room, host ports included.
+    pub(crate) fn fits(&self, id: NodeId, requests: &Resources, ports: &[u16]) -> bool {
+        let room = &self.free[id.index()];
+        room.pods > 0 && requests.fits(&room.resources) && self.ports_free(id, ports)
+    }
+
+    pub(crate) fn ports_free(&self, id: NodeId, ports: &[u16]) -> bool {
+        let taken = &self.entries[id.index()].ports;
+        ports.iter().all(|port| !taken.contains(port))
+    }
+
+    pub(crate) fn ids(&self) -> impl Iterator<Item = NodeId> + use<> {
+        (0..self.entries.len()).map(NodeId::at)
+    }
+
+    /// Nodes that exist.
+    pub(crate) fn count(&self) -> usize {
+        self.entries.iter().filter(|entry| entry.node.is_some()).count()
+    }
+
+    fn changed(&mut self, id: NodeId) {
+        self.classes.update(id.index(), self.entries[id.index()].open());
+        self.refresh(id);
+        self.grown += 1;
+        self.capacity += 1;
+        self.worse.push(id);
+    }
+
+    fn refresh(&mut self, id: NodeId) {
+        let entry = &self.entries[id.index()];
+        let (free, empty) = (&mut self.free[id.index()], &mut self.empty[id.index()]);
+        if let Some(node) = entry.open() {
+            free.set(node, &entry.load);
+            empty.set(node, &entry.foreign);
+        } else {
+            (*free, *empty) = (Room::default(), Room::default());
+        }
+    }
+
+    /// An entry that nothing speaks of any more is used again.
+    fn recycle(&mut self, id: NodeId) {
+        let entry = &self.entries[id.index()];
+        if entry.node.is_none() && entry.load.pods == 0 && self.by_name.remove(&entry.name).is_some() {
+            self.unused.push(id);
+        }
+    }
+}
+
+impl Entry {
+    /// The node, where new pods may go there.
+    fn open(&self) -> Option<&Node> {
+        self.node.as_ref().filter(|_| self.usable)
+    }
+}
+
+impl Room {
+    /// What the node has without `load`.
+    fn set(&mut self, node: &Node, load: &Self) {
+        self.resources.clone_from(&node.allocatable);
+        self.resources.subtract(&load.resources);
+        self.pods = node.max_pods.saturating_sub(load.pods);
+    }
+}

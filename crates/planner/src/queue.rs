@@ -1,0 +1,389 @@
+//! The queues and the rule by which gangs start.
+//!
+//! **Within a queue** gangs start strictly by priority, then age, then arrival. Nobody overtakes the head but in these
+//! cases, in which waiting behind it would help nobody:
+//! - it would not fit even if all of KOMPASS's pods were gone (then nodes are asked for; once there, it is the head
+//!   again with all its rights);
+//! - its namespace's resource quota has no room, another gate than KOMPASS's is closed, or its profile is not written;
+//! - the API server has refused to open its gate three times in a row.
+//!
+//! **Between queues** the one that started least recently is next. A head that waits for room does not hold up other
+//! queues until `overtakes_max` gangs have passed it (the same holds for a running gang that lost slots and for an
+//! ungated driver that lost its plan); from then on nothing starts before it. So, counting from the moment at which a
+//! gang is the head and would fit without KOMPASS's pods, at most `overtakes_max` gangs of other queues start before
+//! it, and after these it starts at the latest when all gangs that run have ended, whatever is submitted behind it.
+//!
+//! Executors beyond a gang's minimum don't go to nodes that such a waiting gang could use.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use kompass_core::wait::WaitCode;
+
+use crate::action::Action;
+use crate::decide::Turn;
+use crate::gang::{GangId, Lack, OrderKey, Stage, Verdict};
+use crate::pack::{Ask, DriverAsk, Placement, View, pack};
+use crate::planner::{Planner, Target};
+use crate::quota::Usage;
+
+/// All queues that have gangs waiting.
+#[derive(Debug, Default)]
+pub(crate) struct Queues {
+    waiting: BTreeMap<Arc<str>, BTreeSet<OrderKey>>,
+    /// When (as a count of starts) a queue started last.
+    turns: BTreeMap<Arc<str>, u64>,
+    starts: u64,
+}
+
+impl Queues {
+    pub(crate) fn insert(&mut self, queue: &Arc<str>, key: OrderKey) {
+        self.waiting.entry(queue.clone()).or_default().insert(key);
+    }
+
+    pub(crate) fn remove(&mut self, queue: &Arc<str>, key: OrderKey) {
+        if let Some(keys) = self.waiting.get_mut(queue) {
+            keys.remove(&key);
+            if keys.is_empty() {
+                self.waiting.remove(queue);
+            }
+        }
+    }
+
+    /// The gangs that wait in a queue, in its order.
+    pub(crate) fn order(&self, queue: &str) -> impl Iterator<Item = GangId> + '_ {
+        self.waiting.get(queue).into_iter().flatten().map(|key| key.gang)
+    }
+
+    /// The queues with gangs waiting, the one whose turn it is first.
+    pub(crate) fn by_turn(&self) -> Vec<Arc<str>> {
+        let mut names: Vec<_> = self
+            .waiting
+            .iter()
+            .filter_map(|(name, keys)| Some((self.turns.get(name).copied(), *keys.first()?, name.clone())))
+            .collect();
+        names.sort_unstable();
+        names.into_iter().map(|(_, _, name)| name).collect()
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.waiting.keys()
+    }
+
+    fn started(&mut self, queue: &Arc<str>) {
+        self.starts += 1;
+        self.turns.insert(queue.clone(), self.starts);
+        // Queues without gangs are forgotten, but not at once: their turn would come too soon again.
+        if self.turns.len() > 2 * self.waiting.len() + 64 {
+            let Self { waiting, turns, .. } = self;
+            turns.retain(|name, _| waiting.contains_key(name));
+        }
+    }
+}
+
+/// What became of a queue's head.
+enum Head {
+    /// Started.
+    Started(GangId),
+    /// Nobody of this queue can start now.
+    Blocked,
+    /// The budget of this call is used up.
+    Unknown,
+}
+
+/// After this many refusals in a row a gang no longer holds up its queue.
+const REFUSALS_MAX: u32 = 3;
+
+impl Planner {
+    /// Ungated drivers that lost their plan, the oldest first: they can't be gated again.
+    pub(crate) fn place_unplanned(&mut self, turn: &mut Turn) {
+        let waits = |id: &GangId| self.gangs[*id].is_unplanned() && !self.gangs[*id].is_stuck();
+        let mut ids: Vec<GangId> = self.gangs.ids().into_iter().filter(waits).collect();
+        ids.sort_by_key(|&id| self.gangs[id].key(id));
+        for id in ids {
+            if self.is_vain(id, turn) || !turn.may_pack() {
+                continue;
+            }
+            match self.look(id, None) {
+                Ok(placement) => self.hold(id, &placement, turn.now_ms),
+                Err(lack) => self.condemn(id, lack, turn),
+            }
+        }
+    }
+
+    /// Opens the gates of gangs whose turn has come and that fit.
+    pub(crate) fn start_gangs(&mut self, turn: &mut Turn) {
+        let mut blocked: BTreeSet<Arc<str>> = BTreeSet::new();
+        loop {
+            let overdue = self.overdue();
+            let next = self.queues.by_turn().into_iter().find(|queue| !blocked.contains(queue));
+            let Some(queue) = next else { break };
+            match self.start_head(&queue, overdue, turn) {
+                Head::Started(id) => {
+                    self.queues.started(&queue);
+                    self.count_overtake(id, &queue);
+                }
+                Head::Blocked => _ = blocked.insert(queue),
+                Head::Unknown => {
+                    turn.again = true;
+                    break;
+                }
+            }
+        }
+    }
+
+    /// The gang that was overtaken so often that nothing may start before it.
+    fn overdue(&self) -> Option<GangId> {
+        self.gangs
+            .iter()
+            .filter(|(_, gang)| {
+                gang.waiting.overtaken >= self.config.overtakes_max
+                    && gang.waiting.verdict.is_some_and(|verdict| verdict.lack == Lack::Now)
+                    && !gang.is_stuck()
+            })
+            .map(|(id, gang)| gang.key(id))
+            .min()
+            .map(|key| key.gang)
+    }
+
+    fn start_head(&mut self, queue: &Arc<str>, overdue: Option<GangId>, turn: &mut Turn) -> Head {
+        let unplanned = |gang: &crate::gang::Gang| gang.is_unplanned() && gang.queue == *queue;
+        let lost: Vec<_> = self
+            .gangs
+            .iter()
+            .filter(|(_, gang)| unplanned(gang))
+            .map(|(_, gang)| gang)
+            .collect();
+        let closed = lost.len() >= self.config.unplanned_max;
+        let behind = lost
+            .iter()
+            .any(|gang| !gang.is_stuck() && gang.waiting.verdict.is_some_and(Verdict::is_now));
+        let ids: Vec<GangId> = self.queues.order(queue).collect();
+        let mut ids = ids.into_iter();
+        for id in ids.by_ref() {
+            if let Some(code) = self.exempt(id, turn) {
+                let waiting = &mut self.gangs[id].waiting;
+                (waiting.code, waiting.verdict, waiting.lacking_ms) = (Some(code), None, None);
+                continue;
+            }
+            if closed {
+                self.gangs[id].waiting.code = Some(WaitCode::QueueLimit);
+                continue;
+            }
+            if behind || overdue.is_some_and(|overdue| overdue != id) {
+                self.gangs[id].waiting.code = Some(WaitCode::BehindOthers);
+                break;
+            }
+            if self.rests(id, turn) {
+                self.gangs[id].waiting.code = Some(WaitCode::Replanning);
+                break;
+            }
+            if !self.is_vain(id, turn) {
+                if !turn.may_pack() {
+                    return Head::Unknown;
+                }
+                match self.look(id, None) {
+                    Ok(placement) => {
+                        self.start(id, &placement, turn);
+                        return Head::Started(id);
+                    }
+                    Err(lack) => self.condemn(id, lack, turn),
+                }
+            }
+            let waiting = &mut self.gangs[id].waiting;
+            match waiting.verdict.map(|verdict| verdict.lack) {
+                Some(Lack::Ever) => waiting.code = Some(WaitCode::TooLarge),
+                Some(Lack::Match) => waiting.code = Some(WaitCode::NoMatchingNode),
+                Some(Lack::Now) | None => {
+                    waiting.code = Some(WaitCode::NoRoom);
+                    break;
+                }
+            }
+        }
+        for id in ids {
+            let gang = &self.gangs[id];
+            let code = match (&gang.shape, gang.foreign_gate) {
+                (_, true) => WaitCode::ForeignGate,
+                (None, _) => WaitCode::NoProfile,
+                _ => WaitCode::BehindOthers,
+            };
+            let waiting = &mut self.gangs[id].waiting;
+            // Only a head has a claim.
+            (waiting.code, waiting.verdict, waiting.lacking_ms) = (Some(code), None, None);
+        }
+        Head::Blocked
+    }
+
+    /// Why a gang neither starts now nor holds up others.
+    fn exempt(&mut self, id: GangId, turn: &mut Turn) -> Option<WaitCode> {
+        let gang = &self.gangs[id];
+        if gang.foreign_gate {
+            return Some(WaitCode::ForeignGate);
+        }
+        if gang.shape.is_none() {
+            let until_ms = gang.created_ms.saturating_add(self.config.profile_hold_ms);
+            if turn.now_ms < until_ms {
+                turn.wake_at(until_ms);
+                return Some(WaitCode::NoProfile);
+            }
+        }
+        if self.pods.all[gang.driver].deleting {
+            return Some(WaitCode::BehindOthers);
+        }
+        if gang.waiting.refusals >= REFUSALS_MAX && self.rests(id, turn) {
+            return Some(WaitCode::Replanning);
+        }
+        self.short_quota(id, turn).is_some().then_some(WaitCode::ResourceQuota)
+    }
+
+    /// Whether a write has failed lately and the object has not changed since.
+    fn rests(&self, id: GangId, turn: &mut Turn) -> bool {
+        let gang = &self.gangs[id];
+        let Some((until_ms, version)) = &gang.waiting.rest else {
+            return false;
+        };
+        *version == self.pods.all[gang.driver].version && !turn.is_due(*until_ms, 0)
+    }
+
+    /// The quota of the gang's namespace that can't take its executors.
+    fn short_quota(&self, id: GangId, turn: &mut Turn) -> Option<&str> {
+        let gang = &self.gangs[id];
+        let shape = gang.shape.as_ref().filter(|shape| shape.minimum > 0)?;
+        if !self.quotas.any(&gang.namespace) {
+            return None;
+        }
+        let coming = turn
+            .coming
+            .entry(gang.namespace.clone())
+            .or_insert_with(|| self.coming(&gang.namespace));
+        let mut more = coming.clone();
+        more.add(&shape.executor, shape.minimum);
+        self.quotas.short_of(&gang.namespace, &more)
+    }
+
+    /// What gangs of the namespace that were let in have still to create.
+    fn coming(&self, namespace: &str) -> Usage {
+        let mut coming = Usage::default();
+        for (_, gang) in self.gangs.iter().filter(|(_, gang)| *gang.namespace == *namespace) {
+            if let (Some(shape), true) = (&gang.shape, gang.stage != Stage::Waiting) {
+                let alive = gang
+                    .executors
+                    .iter()
+                    .filter(|&&executor| !self.pods.all[executor].terminal)
+                    .count();
+                coming.add(&shape.executor, shape.minimum.saturating_sub(alive as u64));
+            }
+        }
+        coming
+    }
+
+    /// Looks for room for a whole gang without a bound driver; `among` limits the driver's nodes. The gang must not
+    /// hold a plan.
+    pub(crate) fn look(&self, id: GangId, among: Option<&[bool]>) -> Result<Placement, Lack> {
+        let gang = &self.gangs[id];
+        let driver = &self.pods.all[gang.driver];
+        let none = kompass_core::Resources::default();
+        let ask = Ask {
+            driver: Some(DriverAsk {
+                requests: &driver.requests,
+                ports: &driver.ports,
+                class: gang.driver_class,
+                among,
+                avoid: gang.avoid,
+            }),
+            executor: gang.shape.as_ref().map_or(&none, |shape| &shape.executor),
+            class: gang.shape.as_ref().map(|shape| shape.class),
+            count: gang.minimum(),
+            partial: false,
+            near: None,
+            room: View::Now(None),
+        };
+        if let Some(placement) = pack(&self.nodes, &ask) {
+            return if self.is_too_long(&placement) {
+                Err(Lack::Ever)
+            } else {
+                Ok(placement)
+            };
+        }
+        let ask = Ask {
+            room: View::Empty,
+            driver: ask.driver.map(|driver| DriverAsk { among: None, ..driver }),
+            ..ask
+        };
+        if pack(&self.nodes, &ask).is_some() {
+            return Err(Lack::Now);
+        }
+        let any = |class| self.nodes.allowed(class).contains(&true);
+        let shape = gang.shape.as_ref().filter(|shape| shape.minimum > 0);
+        let matched = any(gang.driver_class) && shape.is_none_or(|shape| any(shape.class));
+        Err(if matched { Lack::Ever } else { Lack::Match })
+    }
+
+    /// Whether looking for room again would give the same answer as the last time.
+    pub(crate) fn is_vain(&self, id: GangId, turn: &mut Turn) -> bool {
+        let Some(verdict) = self.gangs[id].waiting.verdict else {
+            return false;
+        };
+        if verdict.grown == self.nodes.grown && verdict.capacity == self.nodes.capacity {
+            return true;
+        }
+        // Many gangs that can't fit must not each be packed on every event.
+        let again_ms = verdict.at_ms.saturating_add(HOPELESS_MS);
+        let hopeless = verdict.lack != Lack::Now && turn.now_ms >= verdict.at_ms && turn.now_ms < again_ms;
+        if hopeless {
+            turn.wake_at(again_ms);
+        }
+        hopeless
+    }
+
+    /// Keeps the answer that there is no room.
+    pub(crate) fn condemn(&mut self, id: GangId, lack: Lack, turn: &mut Turn) {
+        let (grown, capacity) = (self.nodes.grown, self.nodes.capacity);
+        let waiting = &mut self.gangs[id].waiting;
+        waiting.verdict = Some(Verdict {
+            grown,
+            capacity,
+            at_ms: turn.now_ms,
+            lack,
+        });
+        waiting.lacking_ms.get_or_insert(turn.now_ms);
+    }
+
+    fn start(&mut self, id: GangId, placement: &Placement, turn: &mut Turn) {
+        self.hold(id, placement, turn.now_ms);
+        let Some(plan) = self.render(id) else { return };
+        let driver = self.gangs[id].driver;
+        let resource_version = self.pods.all[driver].version.to_string();
+        let order = self.order(
+            turn,
+            Action::OpenGate {
+                driver: self.pods.reference(driver),
+                resource_version,
+                plan,
+            },
+            Some(Target::Gate(self.gangs.uid(id).clone())),
+        );
+        self.set_stage(
+            id,
+            Stage::Opening {
+                order,
+                since_ms: turn.now_ms,
+            },
+        );
+        turn.coming.remove(&self.gangs[id].namespace);
+    }
+
+    /// One more gang has started before those that wait for room: heads of other queues and gangs that lost room.
+    fn count_overtake(&mut self, started: GangId, queue: &Arc<str>) {
+        for id in self.gangs.ids() {
+            let gang = &mut self.gangs[id];
+            let other = gang.stage != Stage::Waiting || gang.queue != *queue;
+            if id != started && other && gang.waiting.verdict.is_some_and(Verdict::is_now) {
+                gang.waiting.overtaken += 1;
+            }
+        }
+    }
+}
+
+/// How long a gang that does not fit at all is not looked at again.
+const HOPELESS_MS: i64 = 250;

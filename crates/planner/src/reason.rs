@@ -1,0 +1,137 @@
+//! Why gangs wait, in words.
+
+use kompass_core::WaitReason;
+use kompass_core::wait::WaitCode;
+
+use crate::action::Action;
+use crate::decide::Turn;
+use crate::gang::{Gang, GangId, Stage};
+use crate::planner::Planner;
+
+impl Planner {
+    /// Tells the drivers whose kind of reason has changed.
+    pub(crate) fn explain(&mut self, turn: &mut Turn) {
+        for (id, position) in self.positions() {
+            let Some(code) = self.wait_code(id) else { continue };
+            if self.gangs[id].waiting.told == Some(code) {
+                continue;
+            }
+            if turn.orders.len() >= self.config.orders_per_decide {
+                turn.again = true;
+                return;
+            }
+            self.gangs[id].waiting.told = Some(code);
+            let driver = self.pods.reference(self.gangs[id].driver);
+            let reason = self.reason(id, code, position);
+            self.order(turn, Action::Explain { driver, reason }, None);
+        }
+    }
+
+    /// The planner has just taken over and does not decide yet.
+    pub(crate) fn hold_back(&mut self) {
+        for id in self.gangs.ids() {
+            if self.gangs[id].stage == Stage::Waiting {
+                self.gangs[id].waiting.code = Some(WaitCode::TakingOver);
+            }
+        }
+    }
+
+    /// Gangs that wait and their place in their queue, from 1: ungated drivers first.
+    pub(crate) fn positions(&self) -> Vec<(GangId, u64)> {
+        let mut unplanned: Vec<_> = self
+            .gangs
+            .iter()
+            .filter(|(_, gang)| gang.is_unplanned())
+            .map(|(id, gang)| (gang.queue.clone(), gang.key(id)))
+            .collect();
+        unplanned.sort_unstable();
+        let mut positions: Vec<(GangId, u64)> = Vec::new();
+        let mut before = std::collections::BTreeMap::new();
+        for (queue, key) in unplanned {
+            let position = before.entry(queue).or_insert(0_u64);
+            *position += 1;
+            positions.push((key.gang, *position));
+        }
+        for queue in self.queues.names() {
+            let before = before.get(queue).copied().unwrap_or(0);
+            positions.extend(self.queues.order(queue).zip(before + 1..));
+        }
+        positions
+    }
+
+    /// The kind of reason for which a gang waits, `None` where it doesn't.
+    pub(crate) fn wait_code(&self, id: GangId) -> Option<WaitCode> {
+        let gang = &self.gangs[id];
+        if gang.is_unplanned() {
+            return Some(WaitCode::Replanning);
+        }
+        if gang.stage != Stage::Waiting {
+            return None;
+        }
+        let first = if gang.shape.is_none() {
+            WaitCode::NoProfile
+        } else {
+            WaitCode::BehindOthers
+        };
+        match gang.waiting.code.unwrap_or(first) {
+            WaitCode::NoRoom if self.asks(id) => Some(WaitCode::NodesRequested),
+            code => Some(code),
+        }
+    }
+
+    /// The whole reason.
+    pub(crate) fn reason(&self, id: GangId, code: WaitCode, position: u64) -> WaitReason {
+        let text = self.text(&self.gangs[id], code, position, self.asks(id));
+        WaitReason {
+            code,
+            text,
+            position,
+            start_p50: None,
+            start_p90: None,
+        }
+    }
+
+    fn text(&self, gang: &Gang, code: WaitCode, position: u64, asks: bool) -> String {
+        let driver = &self.pods.all[gang.driver].requests;
+        let needs = match &gang.shape {
+            Some(shape) if shape.minimum > 0 => {
+                format!(
+                    "a driver of {driver} and {} executors of {} each",
+                    shape.minimum, shape.executor
+                )
+            }
+            _ => format!("a driver of {driver}"),
+        };
+        let asked = if asks { "; nodes are asked for" } else { "" };
+        match code {
+            WaitCode::NoProfile => {
+                "the number and size of its executors are still to be read from its configuration".to_owned()
+            }
+            WaitCode::BehindOthers => {
+                format!("{} before it in the queue {}", position.saturating_sub(1), gang.queue)
+            }
+            WaitCode::NoRoom => format!("it needs {needs}; that much is not free at once"),
+            WaitCode::NodesRequested => format!("it needs {needs}; that much is not free at once{asked}"),
+            WaitCode::TooLarge => {
+                format!("it needs {needs}, more than the present nodes hold even without other jobs{asked}")
+            }
+            WaitCode::NoMatchingNode => {
+                format!("no node satisfies its node selector, affinity and tolerations for {needs}{asked}")
+            }
+            WaitCode::ResourceQuota => format!(
+                "a ResourceQuota of the namespace {} has no room for its {} executors",
+                gang.namespace,
+                gang.minimum()
+            ),
+            WaitCode::QueueLimit => {
+                format!(
+                    "too many started drivers of the queue {} have lost their room and go first",
+                    gang.queue
+                )
+            }
+            WaitCode::ForeignGate => "another scheduling gate than KOMPASS's is closed".to_owned(),
+            WaitCode::Replanning => "its room was lost and is being looked for anew".to_owned(),
+            WaitCode::TakingOver => "the planner has just taken over and still catches up".to_owned(),
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! A gang's executor slots: how many on which node, how many of them hold an executor, how many lack a node.
+//!
+//! Free slots are charged to their node; a slot that holds an executor is charged by the executor itself.
+
+use kompass_core::Resources;
+
+use crate::nodes::{Charge, NodeId, Nodes, Owner};
+
+/// Slots of one gang.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Slots {
+    pub(crate) groups: Vec<Group>,
+    /// Slots of the minimum that have no room at present.
+    pub(crate) missing: u64,
+    /// What each free slot keeps.
+    pub(crate) request: Resources,
+    /// Free slots of all groups.
+    free: u64,
+}
+
+/// Slots on one node. The total is above zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Group {
+    pub(crate) node: NodeId,
+    pub(crate) total: u64,
+    pub(crate) taken: u64,
+}
+
+impl Group {
+    pub(crate) fn free(&self) -> u64 {
+        self.total - self.taken
+    }
+}
+
+impl Slots {
+    /// All slots, the missing ones too.
+    pub(crate) fn total(&self) -> u64 {
+        self.groups.iter().map(|group| group.total).sum::<u64>() + self.missing
+    }
+
+    pub(crate) fn free(&self) -> u64 {
+        self.free
+    }
+
+    pub(crate) fn free_on(&self, node: NodeId) -> u64 {
+        self.group(node).map_or(0, Group::free)
+    }
+
+    pub(crate) fn group(&self, node: NodeId) -> Option<&Group> {
+        self.groups.iter().find(|group| group.node == node)
+    }
+
+    /// Reserves `count` more slots on the node.
+    pub(crate) fn reserve(&mut self, nodes: &mut Nodes, node: NodeId, count: u64) {
+        if count > 0 {
+            nodes.charge(node, charge(&self.request), count);
+            self.group_mut(node).total += count;
+            self.free += count;
+        }
+    }
+
+    /// Reserves what a packing has found, where there were no slots before.
+    pub(crate) fn seed(&mut self, nodes: &mut Nodes, found: &[(NodeId, u64)]) {
+        for &(node, count) in found {
+            nodes.charge(node, charge(&self.request), count);
+            self.groups.push(Group {
+                node,
+                total: count,
+                taken: 0,
+            });
+            self.free += count;
+        }
+    }
+
+    /// Adds a slot that holds an executor already.
+    pub(crate) fn add_taken(&mut self, node: NodeId) {
+        let group = self.group_mut(node);
+        group.total += 1;
+        group.taken += 1;
+    }
+
+    /// Gives a free slot of the node to an executor, which has to be charged by the caller. Tells whether there was one.
+    pub(crate) fn take(&mut self, nodes: &mut Nodes, node: NodeId) -> bool {
+        let Some(group) = self
+            .groups
+            .iter_mut()
+            .find(|group| group.node == node && group.free() > 0)
+        else {
+            return false;
+        };
+        group.taken += 1;
+        self.free -= 1;
+        nodes.discharge(node, charge(&self.request), 1);
+        true
+    }
+
+    /// An executor has left its slot (and is no longer charged): the slot is kept for another, or is missing where the
+    /// node is gone.
+    pub(crate) fn give_back(&mut self, nodes: &mut Nodes, node: NodeId) {
+        let Some(group) = self
+            .groups
+            .iter_mut()
+            .find(|group| group.node == node && group.taken > 0)
+        else {
+            return;
+        };
+        group.taken -= 1;
+        if nodes.node(node).is_some() {
+            self.free += 1;
+            nodes.charge(node, charge(&self.request), 1);
+        } else {
+            group.total -= 1;
+            self.missing += 1;
+            self.tidy();
+        }
+    }
+
+    /// Takes up to `count` free slots of the node away, for good. Returns how many.
+    pub(crate) fn cut(&mut self, nodes: &mut Nodes, node: NodeId, count: u64) -> u64 {
+        let Some(group) = self.groups.iter_mut().find(|group| group.node == node) else {
+            return 0;
+        };
+        let count = count.min(group.free());
+        if count > 0 {
+            group.total -= count;
+            self.free -= count;
+            nodes.discharge(node, charge(&self.request), count);
+            self.tidy();
+        }
+        count
+    }
+
+    /// Like [`Self::cut`], but the slots are missing afterwards.
+    pub(crate) fn lose(&mut self, nodes: &mut Nodes, node: NodeId, count: u64) -> u64 {
+        let lost = self.cut(nodes, node, count);
+        self.missing += lost;
+        lost
+    }
+
+    /// Gives everything back; executors keep their own charge.
+    pub(crate) fn clear(&mut self, nodes: &mut Nodes) {
+        for group in std::mem::take(&mut self.groups) {
+            if group.free() > 0 {
+                nodes.discharge(group.node, charge(&self.request), group.free());
+            }
+        }
+        (self.missing, self.free) = (0, 0);
+    }
+
+    /// From now on a free slot keeps this much.
+    pub(crate) fn resize(&mut self, nodes: &mut Nodes, request: &Resources) {
+        for group in self.groups.iter().filter(|group| group.free() > 0) {
+            nodes.charge(group.node, charge(request), group.free());
+            nodes.discharge(group.node, charge(&self.request), group.free());
+        }
+        self.request.clone_from(request);
+    }
+
+    fn group_mut(&mut self, node: NodeId) -> &mut Group {
+        let at = self
+            .groups
+            .iter()
+            .position(|group| group.node == node)
+            .unwrap_or_else(|| {
+                self.groups.push(Group {
+                    node,
+                    total: 0,
+                    taken: 0,
+                });
+                self.groups.len() - 1
+            });
+        &mut self.groups[at]
+    }
+
+    fn tidy(&mut self) {
+        self.groups.retain(|group| group.total > 0);
+    }
+}
+
+fn charge(request: &Resources) -> Charge<'_> {
+    Charge {
+        requests: request,
+        ports: &[],
+        owner: Owner::Ours,
+    }
+}
