@@ -1,0 +1,236 @@
+//! The command line, and what it resolves to.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use kompass_core::names;
+use kompass_service::args::{Admin, End, Log, duration};
+
+use crate::admit::Rules;
+use crate::registration::Endpoint;
+
+/// No gate of KOMPASS's stays closed longer than this without a living planner: operators of Spark give up on a driver
+/// after five minutes.
+const LONGEST_HOLD_LIMIT: Duration = Duration::from_mins(4);
+
+/// KOMPASS's admission webhook: recognises Spark pods as they are created, and profiles their jobs.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(name = "kompass-admission-webhook", version)]
+pub struct Args {
+    /// Kubeconfig file; without it the pod's own service account is used.
+    #[arg(long, env = "KUBECONFIG")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Address of the HTTPS server that the API server calls; port 0 takes any free one.
+    #[arg(long, env = "KOMPASS_LISTEN", default_value = "0.0.0.0:8443")]
+    pub listen: SocketAddr,
+    /// Namespace of KOMPASS's own objects.
+    #[arg(long, env = "KOMPASS_NAMESPACE", default_value = names::DEFAULT_NAMESPACE)]
+    pub namespace: String,
+    /// URL under which the API server reaches this process, for one that runs outside the cluster: `https://host:port`.
+    /// Without a port, the one that was bound. Without it, the Service is registered.
+    #[arg(long, env = "KOMPASS_URL")]
+    pub url: Option<String>,
+    /// Service under which the API server reaches this process.
+    #[arg(long, env = "KOMPASS_SERVICE", default_value = "kompass-admission-webhook")]
+    pub service: String,
+    /// Namespaces that are never touched, beside `kube-system` and KOMPASS's own.
+    #[arg(long, env = "KOMPASS_EXCLUDED_NAMESPACES", value_delimiter = ',')]
+    pub excluded_namespaces: Vec<String>,
+    /// Touch only namespaces labelled `kompass.dev/enabled=true`.
+    #[arg(long, env = "KOMPASS_OPT_IN")]
+    pub opt_in: bool,
+    /// Schedulers whose Spark pods KOMPASS takes over, beside the default one.
+    #[arg(long, env = "KOMPASS_TAKEOVER", value_delimiter = ',')]
+    pub takeover: Vec<String>,
+    /// Users beside KOMPASS's own service accounts that may write plans and profiles.
+    #[arg(long, env = "KOMPASS_TRUSTED_USERS", value_delimiter = ',')]
+    pub trusted_users: Vec<String>,
+    /// Serve and profile, but leave the cluster's webhook configuration and policy alone.
+    #[arg(long, env = "KOMPASS_NO_REGISTRATION")]
+    pub no_registration: bool,
+    /// How long a driver's configuration is waited for before a profile is guessed.
+    #[arg(long, env = "KOMPASS_CONF_HOLD", value_parser = duration, default_value = "10s")]
+    pub conf_hold: Duration,
+    /// How long a gate stays closed while no planner lives; at most 4m.
+    #[arg(long, env = "KOMPASS_GATE_HOLD", value_parser = duration, default_value = "3m")]
+    pub gate_hold: Duration,
+    /// Administrative server.
+    #[command(flatten)]
+    pub admin: Admin,
+    /// Logs.
+    #[command(flatten)]
+    pub log: Log,
+    /// The end.
+    #[command(flatten)]
+    pub end: End,
+}
+
+/// Why the options can't be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Not `https://host[:port]`.
+    #[error("failed to use the URL {0:?}: write https://host or https://host:port")]
+    Url(String),
+    /// Too long.
+    #[error(
+        "failed to use a gate hold of {0:?}: more than {LONGEST_HOLD_LIMIT:?} would let operators of Spark give up"
+    )]
+    GateHold(Duration),
+}
+
+/// What the webhook works with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Address of the HTTPS server.
+    pub listen: SocketAddr,
+    /// Address of the administrative server.
+    pub admin_listen: SocketAddr,
+    /// Namespace of KOMPASS's own objects.
+    pub namespace: String,
+    /// How the API server reaches us.
+    pub endpoint: Endpoint,
+    /// Namespaces that are never touched.
+    pub excluded_namespaces: Vec<String>,
+    /// Touch only namespaces that ask for it.
+    pub opt_in: bool,
+    /// Settings of admission.
+    pub rules: Rules,
+    /// Users that may write plans and profiles.
+    pub writers: Vec<String>,
+    /// Whether to register.
+    pub register: bool,
+    /// How long a driver's configuration is waited for.
+    pub conf_hold: Duration,
+    /// How long a gate stays closed while no planner lives.
+    pub gate_hold: Duration,
+}
+
+impl Args {
+    /// Checks the options and puts them together.
+    pub fn resolve(self) -> Result<Config, Error> {
+        let Self {
+            kubeconfig: _,
+            listen,
+            namespace,
+            url,
+            service,
+            mut excluded_namespaces,
+            opt_in,
+            takeover,
+            mut trusted_users,
+            no_registration,
+            conf_hold,
+            gate_hold,
+            admin: Admin { admin_listen },
+            log: _,
+            end: _,
+        } = self;
+        if gate_hold > LONGEST_HOLD_LIMIT {
+            return Err(Error::GateHold(gate_hold));
+        }
+        let endpoint = match url {
+            Some(url) => parse_url(&url)?,
+            None => Endpoint::Service {
+                namespace: namespace.clone(),
+                name: service,
+            },
+        };
+        for own in ["kube-system", &namespace] {
+            if !excluded_namespaces.iter().any(|excluded| excluded == own) {
+                excluded_namespaces.push(own.to_owned());
+            }
+        }
+        for account in ["kompass-admission-webhook", "kompass-scheduler-extender"] {
+            trusted_users.push(format!("system:serviceaccount:{namespace}:{account}"));
+        }
+        Ok(Config {
+            listen,
+            admin_listen,
+            namespace,
+            endpoint,
+            excluded_namespaces,
+            opt_in,
+            rules: Rules { takeover },
+            writers: trusted_users,
+            register: !no_registration,
+            conf_hold,
+            gate_hold,
+        })
+    }
+}
+
+fn parse_url(url: &str) -> Result<Endpoint, Error> {
+    let error = || Error::Url(url.to_owned());
+    let authority = url.strip_prefix("https://").ok_or_else(error)?.trim_end_matches('/');
+    let authority: http::uri::Authority = authority.parse().map_err(|_| error())?;
+    if authority.as_str().contains('@') || authority.host().is_empty() {
+        return Err(error());
+    }
+    let host = authority.host().to_owned();
+    match (authority.port_u16(), authority.as_str() == host) {
+        (None, false) => Err(error()),
+        (port, _) => Ok(Endpoint::Url { host, port }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    fn parse(args: &[&str]) -> Args {
+        Args::try_parse_from([&["test"], args].concat()).unwrap()
+    }
+
+    #[test]
+    fn defaults_register_the_service_and_spare_the_system() {
+        let config = parse(&[]).resolve().unwrap();
+        let service = Endpoint::Service {
+            namespace: "kompass".into(),
+            name: "kompass-admission-webhook".into(),
+        };
+        assert_eq!(config.endpoint, service);
+        assert_eq!(config.excluded_namespaces, ["kube-system", "kompass"]);
+        assert!(
+            config
+                .writers
+                .contains(&"system:serviceaccount:kompass:kompass-scheduler-extender".to_owned())
+        );
+        assert!(config.register);
+    }
+
+    #[test]
+    fn urls_are_https_with_a_host() {
+        let endpoint = |url: &str| parse(&["--url", url]).resolve().map(|config| config.endpoint);
+        let is = |host: &str, port| {
+            Ok(Endpoint::Url {
+                host: host.to_owned(),
+                port,
+            })
+        };
+        assert_eq!(endpoint("https://127.0.0.1:8443"), is("127.0.0.1", Some(8443)));
+        assert_eq!(endpoint("https://127.0.0.1/"), is("127.0.0.1", None));
+        assert_eq!(endpoint("https://[::1]:1"), is("[::1]", Some(1)));
+        for url in [
+            "http://a:1",
+            "a:1",
+            "https://",
+            "https://user@a:1",
+            "https://a:1/path",
+            "https://a:99999",
+        ] {
+            assert!(endpoint(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_hold_that_outlasts_operators_is_refused() {
+        assert!(parse(&["--gate-hold", "4m"]).resolve().is_ok());
+        assert_eq!(
+            parse(&["--gate-hold", "5m"]).resolve().unwrap_err(),
+            Error::GateHold(Duration::from_mins(5))
+        );
+    }
+}

@@ -1,0 +1,205 @@
+//! The endpoint that the API server calls: `POST /mutate`.
+//!
+//! Fail direction: a review is always answered, in time, with "allowed"; only what is no review at all gets an error
+//! (and the registration says that an error means "admit").
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use axum::routing::post;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use http::{StatusCode, header};
+use kompass_core::{Pod, Role};
+use kompass_service::body;
+use kompass_service::clock::Clock;
+use kompass_spark::{DriverPod, profile_key, role};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use crate::admit::{self, Gang, Outcome, Rules, Verdict};
+use crate::gangs::Gangs;
+use crate::metrics;
+use crate::review::{self, Request};
+
+/// A review holds at most two objects of etcd's 1.5 MiB.
+const BODY_LIMIT_BYTES: usize = 4 * 1024 * 1024;
+/// For a whole review, below the 2 s after which the API server goes on without us.
+const DEADLINE: Duration = Duration::from_millis(1_500);
+/// For reading one driver that the watch has not shown.
+const LOOKUP_LIMIT: Duration = Duration::from_millis(300);
+
+/// Reads single drivers from the API server.
+pub trait Lookup: Send + Sync {
+    /// The pod of that name: `Ok(None)` if there is none.
+    fn driver<'a>(&'a self, namespace: &'a str, name: &'a str) -> BoxFuture<'a, Result<Option<Pod>, LookupError>>;
+}
+
+/// The API server could not be asked.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to read the driver")]
+pub struct LookupError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
+
+/// What the handler needs.
+pub struct Admission {
+    /// Settings.
+    pub rules: Rules,
+    /// The gangs known.
+    pub gangs: Arc<Gangs>,
+    /// For drivers that are not known.
+    pub lookup: Box<dyn Lookup>,
+    /// The time.
+    pub clock: Clock,
+    /// What is counted.
+    pub metrics: metrics::Webhook,
+}
+
+impl std::fmt::Debug for Admission {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Admission")
+            .field("rules", &self.rules)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The routes.
+pub fn router(admission: Arc<Admission>) -> Router {
+    Router::new().route("/mutate", post(mutate)).with_state(admission)
+}
+
+async fn mutate(State(admission): State<Arc<Admission>>, body: Body) -> Response {
+    let timer = admission.metrics.seconds.start_timer();
+    let read = async {
+        let bytes = body::read(body, BODY_LIMIT_BYTES).await.map_err(|error| match error {
+            body::Error::TooLarge { .. } => refusal(StatusCode::PAYLOAD_TOO_LARGE, &error),
+            body::Error::Read(_) => refusal(StatusCode::BAD_REQUEST, &error),
+        })?;
+        review::parse(&bytes).map_err(|error| refusal(StatusCode::BAD_REQUEST, &error))
+    };
+    let request = match timeout(DEADLINE, read).await {
+        Ok(Ok(request)) => request,
+        Ok(Err(refusal)) => {
+            admission.metrics.refused.inc();
+            timer.discard();
+            return refusal;
+        }
+        Err(_elapsed) => {
+            admission.metrics.refused.inc();
+            return (
+                StatusCode::REQUEST_TIMEOUT,
+                axum::Json(serde_json::json!({"error": "body not sent in time"})),
+            )
+                .into_response();
+        }
+    };
+    let uid = request.uid.clone();
+    let decided = timeout(DEADLINE, AssertUnwindSafe(admission.decide(request)).catch_unwind()).await;
+    let verdict = decided.ok().and_then(Result::ok).unwrap_or_else(|| {
+        tracing::error!(uid, "a review failed, the pod is admitted unchanged");
+        admission.metrics.reviews.with(["other", "failed"]).inc();
+        let mut verdict = Verdict::unchanged(Outcome::NotOurs);
+        verdict
+            .warnings
+            .push("kompass: internal error, the pod is admitted unchanged".to_owned());
+        verdict
+    });
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        review::answer(&uid, &verdict),
+    )
+        .into_response()
+}
+
+/// An error with its reason, as JSON.
+fn refusal(status: StatusCode, error: &dyn std::error::Error) -> Response {
+    let text = kompass_service::logging::chain(error);
+    tracing::warn!(error = text, "refused a request");
+    (status, axum::Json(serde_json::json!({ "error": text }))).into_response()
+}
+
+impl Admission {
+    /// Decides about one review.
+    pub async fn decide(&self, request: Request) -> Verdict {
+        let Request {
+            uid: _,
+            namespace,
+            dry_run,
+            pod,
+        } = request;
+        let Some(pod) = pod else {
+            self.metrics.reviews.with(["other", Outcome::NotOurs.as_str()]).inc();
+            return Verdict::unchanged(Outcome::NotOurs);
+        };
+        let name = pod["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+        let (role, verdict) = match role::of(&pod) {
+            Some(Role::Driver) => {
+                let key = DriverPod::from_json(&pod).map(|driver| profile_key::of(&namespace, &driver));
+                ("driver", admit::driver(pod, &key.unwrap_or_default(), &self.rules))
+            }
+            Some(Role::Executor) => ("executor", self.executor(pod, &namespace, &name, dry_run).await),
+            None => ("other", admit::other(pod)),
+        };
+        self.metrics.reviews.with([role, verdict.outcome.as_str()]).inc();
+        tracing::info!(
+            namespace,
+            pod = name,
+            role,
+            outcome = verdict.outcome.as_str(),
+            dry_run,
+            "admitted"
+        );
+        verdict
+    }
+
+    async fn executor(&self, pod: Value, namespace: &str, name: &str, dry_run: bool) -> Verdict {
+        let now_ms = u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX);
+        let owner = role::driver_of(&pod).map(|owner| (owner.name.to_owned(), owner.uid.to_owned()));
+        let gang = match &owner {
+            None => None,
+            Some((driver, uid)) => match self.gangs.view(namespace, name, uid, now_ms) {
+                Some(gang) => Some(gang),
+                None => self.look_up(namespace, driver, uid).await,
+            },
+        };
+        let verdict = admit::executor(pod, gang.as_ref(), &self.rules);
+        if let (Some((_, uid)), Outcome::Pinned, false) = (&owner, verdict.outcome, dry_run || name.is_empty()) {
+            self.gangs.admitted(uid, name, now_ms);
+        }
+        verdict
+    }
+
+    /// The gang of a driver that the watch has not shown. An API server that doesn't answer in time is no reason to
+    /// tear the gang apart: its executors go to KOMPASS's scheduler without a pin.
+    async fn look_up(&self, namespace: &str, name: &str, uid: &str) -> Option<Gang> {
+        let known = |scheduler: String| Gang {
+            uid: uid.to_owned(),
+            scheduler,
+            ..Gang::default()
+        };
+        let (result, gang) = match timeout(LOOKUP_LIMIT, self.lookup.driver(namespace, name)).await {
+            Ok(Ok(Some(driver))) if driver.uid == uid => {
+                let plan = driver.plan.filter(|plan| plan.uid == uid).map(Arc::new);
+                (
+                    "found",
+                    Some(Gang {
+                        plan,
+                        ..known(driver.scheduler)
+                    }),
+                )
+            }
+            Ok(Ok(_)) => ("absent", None),
+            Ok(Err(error)) => {
+                tracing::warn!(namespace, driver = name, error = %error.0, "failed to read the driver of an executor");
+                ("failed", Some(known(kompass_core::names::SCHEDULER.to_owned())))
+            }
+            Err(_elapsed) => ("timed-out", Some(known(kompass_core::names::SCHEDULER.to_owned()))),
+        };
+        self.metrics.lookups.with([result]).inc();
+        gang
+    }
+}

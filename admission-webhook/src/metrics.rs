@@ -1,0 +1,119 @@
+//! The metrics of webhook and profiler.
+
+use kompass_service::metrics::{Counter, CounterVec, Gauge, Histogram, LATENCY_SECONDS, Registry, WAIT_SECONDS};
+
+/// Handles of the webhook's metrics.
+#[derive(Debug, Clone)]
+pub struct Webhook {
+    /// Reviews by role and outcome.
+    pub reviews: CounterVec<2>,
+    /// Bodies that were no review.
+    pub refused: Counter,
+    /// Time to answer a review.
+    pub seconds: Histogram,
+    /// Drivers asked of the API server because the watch had not shown them yet, by result.
+    pub lookups: CounterVec<1>,
+    /// Gangs known.
+    pub gangs: Gauge,
+    /// Times that a registration object was applied, by kind and whether it went well.
+    pub applied: CounterVec<2>,
+    /// When the certificate shown to the API server ends.
+    pub certificate_end: Gauge,
+}
+
+impl Webhook {
+    /// Adds them to a registry.
+    pub fn register(registry: &Registry) -> Self {
+        Self {
+            reviews: registry.counter_vec(
+                "kompass_webhook_reviews_total",
+                "Admission reviews answered, by role of the pod and what became of it.",
+                ["role", "outcome"],
+            ),
+            refused: registry.counter(
+                "kompass_webhook_refused_total",
+                "Requests that were no admission review, or too large.",
+            ),
+            seconds: registry.histogram(
+                "kompass_webhook_review_seconds",
+                "Time to answer an admission review.",
+                LATENCY_SECONDS,
+            ),
+            lookups: registry.counter_vec(
+                "kompass_webhook_driver_lookups_total",
+                "Drivers read from the API server since the watch had not shown them yet, by result.",
+                ["result"],
+            ),
+            gangs: registry.gauge("kompass_webhook_gangs", "Gangs known."),
+            applied: registry.counter_vec(
+                "kompass_webhook_applied_total",
+                "Registration objects applied, by kind and result.",
+                ["kind", "result"],
+            ),
+            certificate_end: registry.gauge(
+                "kompass_webhook_certificate_end_timestamp_seconds",
+                "When the certificate that the webhook shows ends, in seconds since 1970.",
+            ),
+        }
+    }
+}
+
+/// Handles of the profiler's metrics.
+#[derive(Debug, Clone)]
+pub struct Profiler {
+    /// Profiles written, by source.
+    pub profiles: CounterVec<1>,
+    /// Time from the driver's appearance to its first profile.
+    pub first_profile_seconds: Histogram,
+    /// Time from the news of a driver's last missing ConfigMap to the profile written from it.
+    pub read_and_write_seconds: Histogram,
+    /// Drivers without a profile from their configuration.
+    pub waiting: Gauge,
+    /// Steps that failed and are tried again, by step.
+    pub failures: CounterVec<1>,
+    /// Gates opened since no planner lived, by role.
+    pub gates_opened: CounterVec<1>,
+    /// Whether a planner lives.
+    pub planner_alive: Gauge,
+}
+
+impl Profiler {
+    /// Adds them to a registry.
+    pub fn register(registry: &Registry) -> Self {
+        Self {
+            profiles: registry.counter_vec(
+                "kompass_profiler_profiles_total",
+                "Job profiles written, by source.",
+                ["source"],
+            ),
+            first_profile_seconds: registry.histogram(
+                "kompass_profiler_first_profile_seconds",
+                "Time from a driver's appearance to its first profile.",
+                WAIT_SECONDS,
+            ),
+            read_and_write_seconds: registry.histogram(
+                "kompass_profiler_read_and_write_seconds",
+                "Time from the news that a driver's ConfigMaps are there to the profile written.",
+                LATENCY_SECONDS,
+            ),
+            waiting: registry.gauge(
+                "kompass_profiler_waiting_drivers",
+                "Gated drivers whose configuration has not been read yet.",
+            ),
+            failures: registry.counter_vec(
+                "kompass_profiler_failures_total",
+                "Steps of the profiler that failed and are tried again, by step.",
+                ["step"],
+            ),
+            gates_opened: registry.counter_vec(
+                "kompass_profiler_gates_opened_total",
+                "Gates opened because no planner was alive for the hold limit, by role of the pod.",
+                ["role"],
+            ),
+            planner_alive: registry.gauge(
+                "kompass_profiler_planner_alive",
+                "1 while the planner renews its lease.",
+            ),
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! The profiler: finds out what the job of each waiting driver needs and writes it on the driver; and opens gates that
+//! no planner would ever open.
+//!
+//! One task owns all state: the queue of drivers, the closed gates, the profiles of the past. It hears of pods and of
+//! the names of new `ConfigMaps`, and starts short jobs for everything that asks the API server. The webhook's memory of
+//! gangs is kept from the same watch.
+
+mod config_maps;
+mod history;
+mod holds;
+mod planner;
+mod queue;
+mod work;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kompass_core::{Pod, Role};
+use kompass_kube::watch::{Event, Options, feed};
+use kompass_kube::{events, object};
+use kompass_service::clock::Clock;
+use kompass_service::readiness::Condition;
+use kube::{Api, Client};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::{interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+use self::history::History;
+use self::holds::Holds;
+use self::queue::{Progress, Queue};
+use self::work::{Found, Worker};
+use crate::gangs::Gangs;
+use crate::metrics;
+
+/// Drivers worked on at a time: each holds one connection to the API server for some milliseconds.
+const WORKERS: usize = 32;
+/// News of pods and `ConfigMaps` that may wait; a slow profiler slows the watches, not the memory.
+const CHANNEL: usize = 1_024;
+/// Between two looks at the closed gates.
+const GATE_PERIOD: Duration = Duration::from_secs(1);
+
+/// Settings of the profiler.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Namespace of KOMPASS's own objects, where the planner's lease is.
+    pub namespace: String,
+    /// How long a driver's configuration is waited for before a profile is guessed.
+    pub conf_hold: Duration,
+    /// How long a gate stays closed while no planner lives.
+    pub gate_hold: Duration,
+}
+
+/// Why the profiler ended.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A feed ended, though feeds don't.
+    #[error("failed to keep the watch of {0}")]
+    FeedEnded(&'static str),
+}
+
+/// The profiler, with all that it needs.
+#[derive(Debug)]
+pub struct Profiler {
+    settings: Settings,
+    clock: Clock,
+    gangs: Arc<Gangs>,
+    metrics: metrics::Profiler,
+    worker: Worker,
+    queue: Queue,
+    holds: Holds,
+    history: History,
+}
+
+/// What a job reports to the owner of the state.
+enum Done {
+    Driver(String, Box<Found>),
+    Gate { uid: String, opened: bool },
+}
+
+/// Monotonic time in milliseconds. This process begins a day after zero, so that there are numbers for what was before.
+fn monotonic_ms(clock: &Clock) -> u64 {
+    const BEGIN_MS: u64 = 24 * 3_600 * 1_000;
+    u64::try_from(clock.monotonic().as_millis())
+        .unwrap_or(u64::MAX)
+        .saturating_add(BEGIN_MS)
+}
+
+impl Profiler {
+    /// A profiler that has seen nothing yet. `instance` names this replica in events.
+    pub fn new(
+        client: &Client,
+        instance: &str,
+        settings: Settings,
+        clock: Clock,
+        gangs: Arc<Gangs>,
+        metrics: metrics::Profiler,
+    ) -> Self {
+        let recorder = events::Recorder::new(client.clone(), "kompass.dev/admission-webhook", instance);
+        Self {
+            queue: Queue::new(settings.conf_hold),
+            holds: Holds::new(settings.gate_hold),
+            history: History::default(),
+            worker: Worker::new(client.clone(), recorder, metrics.clone()),
+            settings,
+            clock,
+            gangs,
+            metrics,
+        }
+    }
+
+    /// Runs until `draining` is cancelled. `watched` is met once all existing Spark pods are known.
+    pub async fn run(mut self, client: Client, watched: Condition, draining: CancellationToken) -> Result<(), Error> {
+        let (pod_sender, mut pods) = mpsc::channel(CHANNEL);
+        let (name_sender, mut names) = mpsc::channel(CHANNEL);
+        let options = Options {
+            labels: Some("spark-role in (driver,executor)".to_owned()),
+            ..Options::default()
+        };
+        let pod_feed = feed::<object::Pod, _>(Api::all(client.clone()), options, pod_sender, |event| event);
+        let name_feed = config_maps::feed(client.clone(), name_sender);
+        let (planner_sender, mut planner) = mpsc::channel(1);
+        let planner_feed = planner::feed(
+            client,
+            self.settings.namespace.clone(),
+            self.clock.clone(),
+            planner_sender,
+        );
+        let mut feeds = std::pin::pin!(async { tokio::join!(pod_feed, name_feed, planner_feed) });
+        let mut gate_tick = interval(GATE_PERIOD);
+        let mut jobs = JoinSet::new();
+        loop {
+            self.start_jobs(&mut jobs);
+            let next = self.queue.next_ms(WORKERS).map_or(GATE_PERIOD, |at| self.until(at));
+            tokio::select! {
+                biased;
+                () = draining.cancelled() => break,
+                _ = &mut feeds => return Err(Error::FeedEnded("the cluster")),
+                event = pods.recv() => self.pod(event.ok_or(Error::FeedEnded("pods"))?, &watched),
+                change = names.recv() => self.config_map(change.ok_or(Error::FeedEnded("ConfigMaps"))?),
+                sign = planner.recv() => {
+                    let sign = sign.ok_or(Error::FeedEnded("the planner's lease"))?;
+                    self.holds.planner_seen(sign);
+                }
+                Some(done) = jobs.join_next() => if let Ok(done) = done {
+                    self.done(done);
+                },
+                _ = gate_tick.tick() => self.open_gates(&mut jobs),
+                () = sleep(next) => {}
+            }
+        }
+        // What is in flight is a single conditional write each: let them end rather than leave it to chance.
+        while jobs.join_next().await.is_some() {}
+        Ok(())
+    }
+
+    fn now_ms(&self) -> u64 {
+        monotonic_ms(&self.clock)
+    }
+
+    fn until(&self, at_ms: u64) -> Duration {
+        Duration::from_millis(at_ms.saturating_sub(self.now_ms()).max(1))
+    }
+
+    fn pod(&mut self, event: Event<Box<Pod>>, watched: &Condition) {
+        match event {
+            Event::Applied(pod) => {
+                self.gangs.apply(&pod);
+                let (now_ms, age_ms) = (self.now_ms(), self.age_ms(&pod));
+                self.holds.observe(&pod, now_ms, age_ms);
+                self.history.observe(&pod);
+                self.queue.observe(&pod, now_ms, age_ms);
+            }
+            Event::Deleted(uid) => {
+                self.gangs.remove(&uid);
+                self.holds.remove(&uid);
+                self.queue.remove(&uid);
+            }
+            Event::Synced => watched.met(),
+        }
+        self.metrics.waiting.set_count(self.queue.len());
+    }
+
+    /// How long ago the pod was created, to the second, by the wall clock: for those that are older than this process.
+    fn age_ms(&self, pod: &Pod) -> u64 {
+        self.clock
+            .now_ms()
+            .saturating_sub(u64::try_from(pod.created_ms).unwrap_or(0))
+    }
+
+    fn config_map(&mut self, change: config_maps::Change) {
+        let now_ms = self.now_ms();
+        match change {
+            config_maps::Change::Named { namespace, name } => self.queue.config_map(&namespace, &name, now_ms),
+            config_maps::Change::Unknown => self.queue.recheck(now_ms),
+        }
+    }
+
+    fn start_jobs(&mut self, jobs: &mut JoinSet<Done>) {
+        let now_ms = self.now_ms();
+        for task in self.queue.due(now_ms, WORKERS) {
+            let worker = self.worker.clone();
+            let past = self.history.of(task.profile_key.as_deref());
+            jobs.spawn(async move {
+                let uid = task.uid.clone();
+                Done::Driver(uid, Box::new(worker.profile(task, past).await))
+            });
+        }
+    }
+
+    fn done(&mut self, done: Done) {
+        let now_ms = self.now_ms();
+        match done {
+            Done::Driver(uid, found) => {
+                if let Some(profile) = &found.written {
+                    self.history.learn(profile);
+                    if let Some(seen_ms) = self.queue.first_profile(&uid) {
+                        let seconds = Duration::from_millis(now_ms.saturating_sub(seen_ms)).as_secs_f64();
+                        self.metrics.first_profile_seconds.observe(seconds);
+                    }
+                    if let (Progress::Done, Some(heard_ms)) = (&found.progress, self.queue.heard_ms(&uid)) {
+                        let seconds = Duration::from_millis(now_ms.saturating_sub(heard_ms)).as_secs_f64();
+                        self.metrics.read_and_write_seconds.observe(seconds);
+                    }
+                }
+                self.queue.finished(&uid, found.progress, now_ms);
+                self.metrics.waiting.set_count(self.queue.len());
+            }
+            Done::Gate { uid, opened } => self.holds.finished(&uid, opened, now_ms),
+        }
+    }
+
+    fn open_gates(&mut self, jobs: &mut JoinSet<Done>) {
+        let now_ms = self.now_ms();
+        self.metrics.planner_alive.set_bool(self.holds.planner_alive(now_ms));
+        for gated in self.holds.due(now_ms, WORKERS) {
+            let worker = self.worker.clone();
+            let role = if gated.role == Some(Role::Driver) {
+                "driver"
+            } else {
+                "executor"
+            };
+            let opened_counter = self.metrics.gates_opened.with([role]);
+            jobs.spawn(async move {
+                let opened = worker.open_gate(&gated).await;
+                if opened {
+                    opened_counter.inc();
+                }
+                Done::Gate { uid: gated.uid, opened }
+            });
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! Which drivers wait for a profile, and when to work on which: pure, all times are monotonic milliseconds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kompass_core::profile::Source;
+use kompass_core::{Pod, Role, names};
+use rustc_hash::FxHashMap;
+use serde_json::Value;
+
+/// Pauses between two vain looks for a ConfigMap. The watch tells of it in time; this is for when it didn't.
+const PAUSES_MS: [u64; 5] = [250, 500, 1_000, 2_000, 5_000];
+/// A pod older than this at its first sight is older than this process.
+const OLD_MS: u64 = 5_000;
+
+/// The drivers that wait.
+#[derive(Debug)]
+pub(super) struct Queue {
+    hold_ms: u64,
+    drivers: FxHashMap<String, Waiting>,
+    /// UIDs of the drivers that wait for a ConfigMap, by namespace and name.
+    wanted: FxHashMap<(String, String), Vec<String>>,
+    running: usize,
+}
+
+#[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "four independent facts, not the states of one thing"
+)]
+struct Waiting {
+    namespace: String,
+    name: String,
+    profile_key: Option<String>,
+    since_ms: u64,
+    next_ms: u64,
+    tries: usize,
+    running: bool,
+    /// Something happened while a worker was at it.
+    news: bool,
+    /// Any profile has been written.
+    profiled: bool,
+    counted: bool,
+    heard_ms: Option<u64>,
+    pod: Option<Arc<Value>>,
+    wanted: Vec<String>,
+}
+
+/// One piece of work.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Task {
+    pub(super) uid: String,
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) profile_key: Option<String>,
+    /// The pod as it was read before, if it was.
+    pub(super) pod: Option<Arc<Value>>,
+    /// The time for waiting is over and nothing has been written yet: a guess is better than nothing.
+    pub(super) may_guess: bool,
+}
+
+/// What came of a piece of work.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Progress {
+    /// The profile is final, or the driver needs none any more.
+    Done,
+    /// These `ConfigMaps` of the driver's namespace are not there yet; `guessed`: a profile was written all the same.
+    Missing {
+        config_maps: Vec<String>,
+        pod: Arc<Value>,
+        guessed: bool,
+    },
+    /// Something failed; the pod must be read again.
+    Failed,
+}
+
+impl Queue {
+    pub(super) fn new(hold: Duration) -> Self {
+        Self {
+            hold_ms: u64::try_from(hold.as_millis()).unwrap_or(u64::MAX),
+            drivers: FxHashMap::default(),
+            wanted: FxHashMap::default(),
+            running: 0,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.drivers.len()
+    }
+
+    /// Takes over what the watch says of a pod of that age.
+    pub(super) fn observe(&mut self, pod: &Pod, now_ms: u64, age_ms: u64) {
+        if !waits(pod) {
+            self.remove(&pod.uid);
+            return;
+        }
+        let age_ms = if age_ms > OLD_MS { age_ms } else { 0 };
+        let profiled = pod.profile.is_some();
+        let driver = self.drivers.entry(pod.uid.clone()).or_insert_with(|| Waiting {
+            namespace: pod.namespace.clone(),
+            name: pod.name.clone(),
+            profile_key: pod.profile_key.clone(),
+            since_ms: now_ms.saturating_sub(age_ms),
+            next_ms: now_ms,
+            tries: 0,
+            running: false,
+            news: false,
+            profiled,
+            counted: profiled,
+            heard_ms: None,
+            pod: None,
+            wanted: Vec::new(),
+        });
+        driver.profiled = profiled;
+    }
+
+    /// Takes over that a pod is gone or needs no profile.
+    pub(super) fn remove(&mut self, uid: &str) {
+        if let Some(driver) = self.drivers.remove(uid) {
+            self.running -= usize::from(driver.running);
+            self.unwant(uid, &driver);
+        }
+    }
+
+    /// Takes over that a ConfigMap was made or changed.
+    pub(super) fn config_map(&mut self, namespace: &str, name: &str, now_ms: u64) {
+        let Some(uids) = self.wanted.get(&(namespace.to_owned(), name.to_owned())) else {
+            return;
+        };
+        for uid in uids {
+            if let Some(driver) = self.drivers.get_mut(uid) {
+                driver.heard_ms = Some(now_ms);
+                driver.hurry(now_ms);
+            }
+        }
+    }
+
+    /// Looks at all drivers again: `ConfigMaps` may have come that nobody told of.
+    pub(super) fn recheck(&mut self, now_ms: u64) {
+        for driver in self.drivers.values_mut() {
+            driver.hurry(now_ms);
+        }
+    }
+
+    /// The work that is due, as long as no more than `workers` are at it.
+    pub(super) fn due(&mut self, now_ms: u64, workers: usize) -> Vec<Task> {
+        let free = workers.saturating_sub(self.running);
+        if free == 0 {
+            return Vec::new();
+        }
+        let mut due: Vec<(u64, &String)> = self
+            .drivers
+            .iter()
+            .filter(|(_, driver)| !driver.running && driver.due_ms(self.hold_ms) <= now_ms)
+            .map(|(uid, driver)| (driver.next_ms, uid))
+            .collect();
+        due.sort_unstable();
+        let due: Vec<String> = due.into_iter().take(free).map(|(_, uid)| uid.clone()).collect();
+        self.running += due.len();
+        due.into_iter().filter_map(|uid| self.start(uid, now_ms)).collect()
+    }
+
+    fn start(&mut self, uid: String, now_ms: u64) -> Option<Task> {
+        let hold_ms = self.hold_ms;
+        let driver = self.drivers.get_mut(&uid)?;
+        driver.running = true;
+        driver.news = false;
+        Some(Task {
+            namespace: driver.namespace.clone(),
+            name: driver.name.clone(),
+            profile_key: driver.profile_key.clone(),
+            pod: driver.pod.clone(),
+            may_guess: !driver.profiled && now_ms >= driver.since_ms.saturating_add(hold_ms),
+            uid,
+        })
+    }
+
+    /// Takes over what came of a piece of work.
+    pub(super) fn finished(&mut self, uid: &str, progress: Progress, now_ms: u64) {
+        let Some(driver) = self.drivers.get_mut(uid).filter(|driver| driver.running) else {
+            return;
+        };
+        driver.running = false;
+        self.running -= 1;
+        let news = driver.news;
+        match progress {
+            // The watch will tell if a profile goes lost again.
+            Progress::Done => self.remove(uid),
+            Progress::Missing {
+                config_maps,
+                pod,
+                guessed,
+            } => {
+                // News of a map that was not known to be wanted is no news: it is looked for once more.
+                let unknown = driver.wanted != config_maps;
+                driver.pod = Some(pod);
+                driver.profiled |= guessed;
+                driver.next_ms = if news || unknown {
+                    now_ms
+                } else {
+                    now_ms + driver.pause_ms()
+                };
+                if unknown {
+                    self.want(uid, config_maps);
+                }
+            }
+            Progress::Failed => {
+                driver.pod = None;
+                driver.next_ms = if news { now_ms } else { now_ms + driver.pause_ms() };
+            }
+        }
+    }
+
+    /// When the next work is due; `None` without any, or while all workers are busy: then only the end of a job
+    /// changes anything.
+    pub(super) fn next_ms(&self, workers: usize) -> Option<u64> {
+        if self.running >= workers {
+            return None;
+        }
+        let idle = self.drivers.values().filter(|driver| !driver.running);
+        idle.map(|driver| driver.due_ms(self.hold_ms)).min()
+    }
+
+    /// When the driver was first seen, if its first profile has not been asked for here before.
+    pub(super) fn first_profile(&mut self, uid: &str) -> Option<u64> {
+        let driver = self.drivers.get_mut(uid)?;
+        (!std::mem::replace(&mut driver.counted, true)).then_some(driver.since_ms)
+    }
+
+    /// When the last of the driver's `ConfigMaps` was heard of.
+    pub(super) fn heard_ms(&self, uid: &str) -> Option<u64> {
+        self.drivers.get(uid)?.heard_ms
+    }
+
+    fn want(&mut self, uid: &str, config_maps: Vec<String>) {
+        let Some(mut driver) = self.drivers.remove(uid) else {
+            return;
+        };
+        self.unwant(uid, &driver);
+        for name in &config_maps {
+            self.wanted
+                .entry((driver.namespace.clone(), name.clone()))
+                .or_default()
+                .push(uid.to_owned());
+        }
+        driver.wanted = config_maps;
+        self.drivers.insert(uid.to_owned(), driver);
+    }
+
+    fn unwant(&mut self, uid: &str, driver: &Waiting) {
+        for name in &driver.wanted {
+            let key = (driver.namespace.clone(), name.clone());
+            if let Some(uids) = self.wanted.get_mut(&key) {
+                uids.retain(|known| known != uid);
+                if uids.is_empty() {
+                    self.wanted.remove(&key);
+                }
+            }
+        }
+    }
+}
+
+impl Waiting {
+    fn hurry(&mut self, now_ms: u64) {
+        self.next_ms = now_ms;
+        self.tries = 0;
+        self.news = true;
+    }
+
+    fn pause_ms(&mut self) -> u64 {
+        let pause_ms = PAUSES_MS[self.tries.min(PAUSES_MS.len() - 1)];
+        self.tries += 1;
+        pause_ms
+    }
+
+    /// When it is due: at its next look, or when the time for waiting is over.
+    fn due_ms(&self, hold_ms: u64) -> u64 {
+        let hold_end_ms = self.since_ms.saturating_add(hold_ms);
+        if self.profiled || hold_end_ms >= self.next_ms {
+            self.next_ms
+        } else {
+            hold_end_ms
+        }
+    }
+}
+
+/// Whether a pod is a driver of KOMPASS's that has no profile from its configuration, and could use one.
+///
+/// One without a gate gets its first profile (it came past the webhook, and the extender can't place it without), but
+/// no correction: it may be placed at any moment.
+fn waits(pod: &Pod) -> bool {
+    let open = pod.role == Some(Role::Driver)
+        && pod.scheduler == names::SCHEDULER
+        && pod.node.is_none()
+        && !pod.deleting
+        && !pod.is_terminal()
+        && pod.plan.is_none();
+    open && match &pod.profile {
+        None => true,
+        Some(profile) => profile.source != Source::Conf && pod.has_gate(names::GANG_GATE),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,220 @@
+use kompass_core::JobProfile;
+use kompass_core::profile::{Shape, VERSION};
+
+use super::*;
+
+const HOLD_MS: u64 = 10_000;
+
+fn queue() -> Queue {
+    Queue::new(Duration::from_millis(HOLD_MS))
+}
+
+fn driver(uid: &str) -> Pod {
+    Pod {
+        uid: uid.into(),
+        namespace: "jobs".into(),
+        name: format!("driver-{uid}"),
+        role: Some(Role::Driver),
+        scheduler: names::SCHEDULER.into(),
+        gates: vec![names::GANG_GATE.into()],
+        ..Pod::default()
+    }
+}
+
+fn profiled(source: Source) -> Pod {
+    let profile = JobProfile {
+        version: VERSION,
+        spark_version: None,
+        driver: Shape::default(),
+        executor: Shape::default(),
+        executors_at_start: 0,
+        executors_max: None,
+        dynamic_allocation: false,
+        executor_constraints: kompass_core::Constraints::default(),
+        executor_priority_class: None,
+        profile_key: String::new(),
+        runtime: None,
+        source,
+        warnings: Vec::new(),
+    };
+    Pod {
+        profile: Some(profile),
+        ..driver("a")
+    }
+}
+
+fn missing(names: &[&str], guessed: bool) -> Progress {
+    let config_maps = names.iter().map(|&name| name.to_owned()).collect();
+    Progress::Missing {
+        config_maps,
+        pod: Arc::new(Value::Null),
+        guessed,
+    }
+}
+
+fn uids(tasks: &[Task]) -> Vec<&str> {
+    tasks.iter().map(|task| task.uid.as_str()).collect()
+}
+
+/// A queue with one driver that is known to wait for the ConfigMap `conf`, at `now_ms` = 0.
+fn waiting_for_conf() -> Queue {
+    let mut queue = queue();
+    queue.observe(&driver("a"), 0, 0);
+    assert_eq!(uids(&queue.due(0, 8)), ["a"]);
+    queue.finished("a", missing(&["conf"], false), 0);
+    // It is looked for once more, now that its name is known to be wanted.
+    assert_eq!(uids(&queue.due(0, 8)), ["a"]);
+    queue.finished("a", missing(&["conf"], false), 0);
+    assert!(queue.due(0, 8).is_empty());
+    queue
+}
+
+#[test]
+fn a_new_driver_is_looked_at_at_once() {
+    let mut queue = queue();
+    queue.observe(&driver("a"), 5, 0);
+    assert_eq!(queue.next_ms(8), Some(5));
+    let tasks = queue.due(5, 8);
+    assert_eq!(uids(&tasks), ["a"]);
+    assert!(!tasks[0].may_guess);
+    assert!(queue.due(5, 8).is_empty(), "a worker is at it");
+}
+
+#[test]
+fn the_config_maps_coming_makes_its_driver_due_and_no_other() {
+    let mut queue = waiting_for_conf();
+    queue.config_map("jobs", "other", 1);
+    queue.config_map("elsewhere", "conf", 1);
+    assert!(queue.due(1, 8).is_empty());
+    queue.config_map("jobs", "conf", 2);
+    let tasks = queue.due(2, 8);
+    assert_eq!(uids(&tasks), ["a"]);
+    assert!(tasks[0].pod.is_some(), "the pod is not read again");
+    assert_eq!(queue.heard_ms("a"), Some(2));
+    queue.finished("a", Progress::Done, 3);
+    assert_eq!((queue.len(), queue.next_ms(8)), (0, None));
+    assert!(queue.wanted.is_empty());
+}
+
+#[test]
+fn news_that_come_during_the_work_are_not_lost() {
+    let mut queue = waiting_for_conf();
+    queue.config_map("jobs", "conf", 1);
+    queue.due(1, 8);
+    queue.config_map("jobs", "conf", 2);
+    queue.finished("a", missing(&["conf"], false), 3);
+    assert_eq!(uids(&queue.due(3, 8)), ["a"]);
+}
+
+#[test]
+fn without_news_it_is_looked_for_ever_more_rarely() {
+    let mut queue = waiting_for_conf();
+    let mut looks = Vec::new();
+    for now_ms in 1..9_000 {
+        if !queue.due(now_ms, 8).is_empty() {
+            looks.push(now_ms);
+            queue.finished("a", missing(&["conf"], false), now_ms);
+        }
+    }
+    assert_eq!(looks, [250, 750, 1_750, 3_750, 8_750]);
+}
+
+#[test]
+fn after_the_hold_time_a_guess_is_asked_for_once_and_the_wait_goes_on() {
+    let mut queue = waiting_for_conf();
+    for now_ms in 1..HOLD_MS {
+        for task in queue.due(now_ms, 8) {
+            assert!(!task.may_guess);
+            queue.finished("a", missing(&["conf"], false), now_ms);
+        }
+    }
+    assert_eq!(queue.next_ms(8), Some(HOLD_MS));
+    let tasks = queue.due(HOLD_MS, 8);
+    assert!(tasks[0].may_guess);
+    assert_eq!(queue.first_profile("a"), Some(0));
+    assert_eq!(queue.first_profile("a"), None, "counted once");
+    queue.finished("a", missing(&["conf"], true), HOLD_MS);
+    queue.observe(&profiled(Source::Guess), HOLD_MS + 1, 0);
+    queue.config_map("jobs", "conf", 60_000);
+    let tasks = queue.due(60_000, 8);
+    assert_eq!(uids(&tasks), ["a"]);
+    assert!(!tasks[0].may_guess);
+}
+
+#[test]
+fn a_driver_older_than_this_process_has_waited_already() {
+    let mut queue = queue();
+    queue.observe(&driver("a"), 1_000_000, HOLD_MS);
+    assert!(queue.due(1_000_000, 8)[0].may_guess);
+}
+
+#[test]
+fn an_opened_gate_ends_the_correction_and_a_conf_profile_the_wait() {
+    for last in [
+        Pod {
+            gates: vec![],
+            ..profiled(Source::Guess)
+        },
+        profiled(Source::Conf),
+        Pod {
+            node: Some("n".into()),
+            ..driver("a")
+        },
+        Pod {
+            deleting: true,
+            ..driver("a")
+        },
+        Pod {
+            scheduler: "default-scheduler".into(),
+            ..driver("a")
+        },
+        Pod {
+            role: Some(Role::Executor),
+            ..driver("a")
+        },
+    ] {
+        let mut queue = waiting_for_conf();
+        queue.observe(&last, 1, 0);
+        assert_eq!(queue.len(), 0, "{last:?}");
+        assert!(queue.wanted.is_empty());
+    }
+}
+
+#[test]
+fn a_driver_that_came_past_the_webhook_is_profiled_too() {
+    let mut queue = queue();
+    queue.observe(
+        &Pod {
+            gates: vec![],
+            ..driver("a")
+        },
+        0,
+        0,
+    );
+    assert_eq!(uids(&queue.due(0, 8)), ["a"]);
+}
+
+#[test]
+fn workers_are_bounded_and_the_longest_due_go_first() {
+    let mut queue = queue();
+    for (at_ms, uid) in ["c", "a", "b"].into_iter().enumerate() {
+        queue.observe(&driver(uid), at_ms as u64, 0);
+    }
+    assert_eq!(uids(&queue.due(10, 2)), ["c", "a"]);
+    assert!(queue.due(10, 2).is_empty());
+    assert_eq!(queue.next_ms(2), None, "only a free worker can change anything");
+    queue.finished("c", Progress::Failed, 10);
+    assert_eq!(uids(&queue.due(10, 2)), ["b"]);
+    // A pod that goes away while a worker is at it frees the worker.
+    queue.remove("a");
+    queue.finished("a", Progress::Done, 11);
+    queue.observe(&driver("d"), 12, 0);
+    assert_eq!(uids(&queue.due(12, 2)), ["d"]);
+}
+
+#[test]
+fn a_recheck_looks_at_all() {
+    let mut queue = waiting_for_conf();
+    queue.recheck(7);
+    assert_eq!(uids(&queue.due(7, 8)), ["a"]);
+}

@@ -1,0 +1,428 @@
+//! What the profiler asks and tells the API server.
+//!
+//! A configuration holds the user's secrets. Its text lives here for the moment of parsing, which keeps known keys
+//! only; it is neither stored nor logged, and no error carries any of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{self, ConfigMap};
+use kompass_core::profile::Source;
+use kompass_core::{JobProfile, Pod, names};
+use kompass_kube::client::{RequestError, within};
+use kompass_kube::events::{Note, Recorder, Severity};
+use kompass_kube::object;
+use kompass_kube::patch::{self, Operations};
+use kompass_service::logging::chain;
+use kompass_spark::{CONF_KEY, Conf, DriverPod, TEMPLATE_KEY, profile};
+use kube::api::{ApiResource, DynamicObject};
+use kube::{Api, Client};
+use serde_json::Value;
+
+use super::history::from_past;
+use super::queue::{Progress, Task};
+use crate::metrics;
+use crate::patch::get;
+
+/// For one request. Much shorter than the time a gate may stay closed, so that a stuck one is tried again.
+const REQUEST_LIMIT: Duration = Duration::from_secs(5);
+
+/// Does the work of one driver or gate; cheap to clone.
+#[derive(Clone)]
+pub(super) struct Worker {
+    client: Client,
+    recorder: Recorder,
+    metrics: metrics::Profiler,
+}
+
+impl std::fmt::Debug for Worker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Worker").finish_non_exhaustive()
+    }
+}
+
+/// What came of the work on a driver.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The profile that was written, if one was.
+    pub(super) written: Option<JobProfile>,
+    /// How the driver goes on.
+    pub(super) progress: Progress,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("failed to read the driver")]
+    Pod(#[source] RequestError),
+    #[error("failed to read a ConfigMap of the driver")]
+    ConfigMap(#[source] RequestError),
+    #[error("failed to write the profile")]
+    Write(#[source] patch::Error),
+}
+
+impl Error {
+    const fn step(&self) -> &'static str {
+        match self {
+            Self::Pod(_) => "read-driver",
+            Self::ConfigMap(_) => "read-config-map",
+            Self::Write(_) => "write-profile",
+        }
+    }
+}
+
+/// What is there of a ConfigMap that a driver names.
+enum Text {
+    /// The driver names none.
+    None,
+    /// It is not there yet.
+    Missing(String),
+    /// It is there; without the key that Spark writes, it is nobody's configuration.
+    There(Option<String>),
+}
+
+impl Worker {
+    pub(super) fn new(client: Client, recorder: Recorder, metrics: metrics::Profiler) -> Self {
+        Self {
+            client,
+            recorder,
+            metrics,
+        }
+    }
+
+    /// Looks for the driver's configuration and writes what can be written. `past` is the profile of its last run.
+    pub(super) async fn profile(&self, task: Task, past: Option<JobProfile>) -> Found {
+        let (namespace, name) = (task.namespace.clone(), task.name.clone());
+        let result = match self.try_profile(task.clone(), past.clone()).await {
+            // The pod is not as it was when it was read: once more with a fresh one.
+            Err(Error::Write(patch::Error::Changed(_))) => self.try_profile(Task { pod: None, ..task }, past).await,
+            result => result,
+        };
+        result.unwrap_or_else(|error| {
+            self.metrics.failures.with([error.step()]).inc();
+            tracing::warn!(
+                namespace,
+                pod = name,
+                error = chain(&error),
+                "failed to profile, trying again"
+            );
+            Found {
+                written: None,
+                progress: Progress::Failed,
+            }
+        })
+    }
+
+    async fn try_profile(&self, task: Task, past: Option<JobProfile>) -> Result<Found, Error> {
+        let done = Found {
+            written: None,
+            progress: Progress::Done,
+        };
+        let pod = match task.pod.clone() {
+            Some(pod) => pod,
+            None => match self.pod(&task).await? {
+                Some(pod) => Arc::new(pod),
+                None => return Ok(done),
+            },
+        };
+        let Some(driver) = DriverPod::from_json(&pod).filter(|_| is_open(&pod, &task.uid)) else {
+            return Ok(done);
+        };
+        let (conf, template) = tokio::try_join!(
+            self.text(&task.namespace, driver.conf_config_map(), CONF_KEY),
+            self.text(&task.namespace, driver.template_config_map(), TEMPLATE_KEY),
+        )?;
+        let missing: Vec<String> = [&conf, &template]
+            .into_iter()
+            .filter_map(|text| {
+                if let Text::Missing(name) = text {
+                    Some(name.clone())
+                } else {
+                    None
+                }
+            })
+            .collect();
+        if !missing.is_empty() && !task.may_guess {
+            let progress = Progress::Missing {
+                config_maps: missing,
+                pod: Arc::clone(&pod),
+                guessed: false,
+            };
+            return Ok(Found {
+                written: None,
+                progress,
+            });
+        }
+        let is_conf_missing = matches!(conf, Text::Missing(_));
+        let conf = if let Text::There(Some(text)) = conf {
+            Some(Conf::parse(&text))
+        } else {
+            None
+        };
+        let template = if let Text::There(text) = template { text } else { None };
+        let mut profile = profile::build(&driver, conf.as_ref(), template.as_deref());
+        if profile.source == Source::Guess
+            && let Some(past) = past
+        {
+            profile = from_past(profile, past);
+        }
+        self.write(&task, &pod, &profile).await?;
+        let progress = if is_conf_missing {
+            Progress::Missing {
+                config_maps: missing,
+                pod: Arc::clone(&pod),
+                guessed: true,
+            }
+        } else {
+            Progress::Done
+        };
+        Ok(Found {
+            written: Some(profile),
+            progress,
+        })
+    }
+
+    async fn pod(&self, task: &Task) -> Result<Option<Value>, Error> {
+        let resource = ApiResource::erase::<v1::Pod>(&());
+        let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), &task.namespace, &resource);
+        let pod = within(REQUEST_LIMIT, api.get_opt(&task.name))
+            .await
+            .map_err(Error::Pod)?;
+        pod.map(serde_json::to_value)
+            .transpose()
+            .map_err(|error| Error::Pod(kube::Error::SerdeError(error).into()))
+    }
+
+    async fn text(&self, namespace: &str, name: Option<&str>, key: &str) -> Result<Text, Error> {
+        let Some(name) = name else { return Ok(Text::None) };
+        let api = Api::<ConfigMap>::namespaced(self.client.clone(), namespace);
+        let found = within(REQUEST_LIMIT, api.get_opt(name))
+            .await
+            .map_err(Error::ConfigMap)?;
+        Ok(match found {
+            None => Text::Missing(name.to_owned()),
+            Some(map) => Text::There(map.data.and_then(|mut data| data.remove(key))),
+        })
+    }
+
+    async fn write(&self, task: &Task, pod: &Value, profile: &JobProfile) -> Result<(), Error> {
+        let annotation = profile.to_annotation();
+        if let Some(operations) = annotate(pod, &annotation) {
+            let api = Api::<object::Pod>::namespaced(self.client.clone(), &task.namespace);
+            match patch::send(&api, &task.name, &operations, REQUEST_LIMIT).await {
+                Ok(_) => {}
+                Err(patch::Error::Gone(_)) => return Ok(()),
+                Err(error) => return Err(Error::Write(error)),
+            }
+        }
+        let source = source_name(profile.source);
+        self.metrics.profiles.with([source]).inc();
+        tracing::info!(
+            namespace = task.namespace,
+            pod = task.name,
+            source,
+            executors = profile.executors_at_start,
+            "profiled"
+        );
+        if profile.source != Source::Conf {
+            let text = format!(
+                "The configuration of the job could not be read in time. {}",
+                profile.warnings.join(". ")
+            );
+            self.note(
+                &task.namespace,
+                &task.name,
+                &task.uid,
+                "ProfileGuessed",
+                "Profile",
+                text,
+            )
+            .await;
+        }
+        Ok(())
+    }
+
+    /// Opens the gate of a pod that no planner will open. `true` if the gate is open now, by us or another.
+    pub(super) async fn open_gate(&self, pod: &Pod) -> bool {
+        let Some(index) = pod.gates.iter().position(|gate| gate == names::GANG_GATE) else {
+            return true;
+        };
+        let operations = Operations::new()
+            .test("/metadata/uid", pod.uid.as_str())
+            .test(&format!("/spec/schedulingGates/{index}/name"), names::GANG_GATE)
+            .remove(&format!("/spec/schedulingGates/{index}"));
+        let api = Api::<object::Pod>::namespaced(self.client.clone(), &pod.namespace);
+        match patch::send(&api, &pod.name, &operations, REQUEST_LIMIT).await {
+            Ok(_) => {
+                tracing::warn!(
+                    namespace = pod.namespace,
+                    pod = pod.name,
+                    "opened a gate, since no planner lives"
+                );
+                let text = "No planner of KOMPASS has been alive for too long: the pod goes on without a reservation \
+                            for its gang."
+                    .to_owned();
+                self.note(&pod.namespace, &pod.name, &pod.uid, "GateOpened", "OpenGate", text)
+                    .await;
+                true
+            }
+            Err(patch::Error::Gone(_)) => true,
+            Err(error) => {
+                self.metrics.failures.with(["open-gate"]).inc();
+                tracing::warn!(
+                    namespace = pod.namespace,
+                    pod = pod.name,
+                    error = chain(&error),
+                    "failed to open a gate"
+                );
+                false
+            }
+        }
+    }
+
+    /// Tells the pod's owner. Only words: that they could not be written is no reason to stop.
+    async fn note(
+        &self,
+        namespace: &str,
+        pod: &str,
+        uid: &str,
+        reason: &'static str,
+        action: &'static str,
+        text: String,
+    ) {
+        let (namespace, pod, uid) = (namespace.to_owned(), pod.to_owned(), uid.to_owned());
+        let note = Note {
+            namespace,
+            pod,
+            uid,
+            severity: Severity::Warning,
+            reason,
+            action,
+            text,
+        };
+        if let Err(error) = self.recorder.write(&note).await {
+            tracing::debug!(%error, "failed to write an event");
+        }
+    }
+}
+
+/// Whether the pod is the driver meant and its profile can still matter.
+fn is_open(pod: &Value, uid: &str) -> bool {
+    get(pod, &["metadata", "uid"]).is_some_and(|known| known == uid)
+        && get(pod, &["metadata", "deletionTimestamp"]).is_none()
+        && get(pod, &["metadata", "annotations", names::PLAN_ANNOTATION]).is_none()
+        && get(pod, &["spec", "nodeName"]).is_none()
+}
+
+/// The patch that writes the profile on the pod as it was read, and only if its gate is as it was: once it is open, a
+/// plan may have been made of the profile before. `None` if the annotation is there already.
+fn annotate(pod: &Value, annotation: &str) -> Option<Operations> {
+    let uid = get(pod, &["metadata", "uid"])
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    let mut operations = Operations::new().test("/metadata/uid", uid);
+    let gates = get(pod, &["spec", "schedulingGates"])
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
+    if let Some(index) = gates.iter().position(|gate| gate["name"] == names::GANG_GATE) {
+        operations = operations.test(&format!("/spec/schedulingGates/{index}/name"), names::GANG_GATE);
+    }
+    let Some(annotations) = get(pod, &["metadata", "annotations"]) else {
+        // The whole map is added, so nobody may have begun one meanwhile.
+        let version = get(pod, &["metadata", "resourceVersion"]).cloned().unwrap_or_default();
+        let map = serde_json::json!({ names::PROFILE_ANNOTATION: annotation });
+        return Some(
+            operations
+                .test("/metadata/resourceVersion", version)
+                .add("/metadata/annotations", map),
+        );
+    };
+    if annotations
+        .get(names::PROFILE_ANNOTATION)
+        .is_some_and(|known| known == annotation)
+    {
+        return None;
+    }
+    let path = format!("/metadata/annotations/{}", patch::segment(names::PROFILE_ANNOTATION));
+    Some(operations.add(&path, annotation))
+}
+
+const fn source_name(source: Source) -> &'static str {
+    match source {
+        Source::Conf => "conf",
+        Source::History => "history",
+        Source::Guess => "guess",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn applied(pod: &Value) -> Option<Result<Value, json_patch::PatchError>> {
+        let operations: json_patch::Patch = serde_json::from_value(annotate(pod, "P")?.to_json()).unwrap();
+        let mut pod = pod.clone();
+        Some(json_patch::patch(&mut pod, &operations).map(|()| pod))
+    }
+
+    #[test]
+    fn the_profile_is_written_with_and_without_other_annotations() {
+        for metadata in [
+            json!({"uid": "u"}),
+            json!({"uid": "u", "resourceVersion": "7"}),
+            json!({"uid": "u", "annotations": {"a": "b"}}),
+        ] {
+            let mut pod = json!({"metadata": metadata, "spec": {"schedulingGates": [{"name": "x"}, {"name": "kompass.dev/gang"}]}});
+            if pod["metadata"].get("annotations").is_none() && pod["metadata"].get("resourceVersion").is_none() {
+                pod["metadata"]["resourceVersion"] = json!("1");
+            }
+            let after = applied(&pod).unwrap().unwrap();
+            assert_eq!(after["metadata"]["annotations"]["kompass.dev/job-profile"], "P");
+        }
+    }
+
+    #[test]
+    fn the_same_profile_is_not_written_again() {
+        let pod = json!({"metadata": {"uid": "u", "annotations": {"kompass.dev/job-profile": "P"}}});
+        assert!(annotate(&pod, "P").is_none());
+        assert!(annotate(&pod, "Q").is_some());
+    }
+
+    #[test]
+    fn an_opened_gate_or_another_pod_stops_the_write() {
+        let pod = json!({
+            "metadata": {"uid": "u", "annotations": {"a": "b"}},
+            "spec": {"schedulingGates": [{"name": "kompass.dev/gang"}]},
+        });
+        let operations: json_patch::Patch = serde_json::from_value(annotate(&pod, "P").unwrap().to_json()).unwrap();
+        let mut opened = pod.clone();
+        opened["spec"]["schedulingGates"] = json!([]);
+        assert!(json_patch::patch(&mut opened, &operations).is_err());
+        let mut other = pod;
+        other["metadata"]["uid"] = json!("v");
+        assert!(json_patch::patch(&mut other, &operations).is_err());
+    }
+
+    #[test]
+    fn planned_bound_and_ending_drivers_are_left_alone() {
+        let open = json!({"metadata": {"uid": "u"}, "spec": {"nodeName": null}});
+        assert!(is_open(&open, "u"));
+        assert!(!is_open(&open, "v"));
+        for (path, value) in [
+            ("/metadata/deletionTimestamp", "2026-01-01T00:00:00Z"),
+            ("/metadata/annotations", "x"),
+            ("/spec/nodeName", "n1"),
+        ] {
+            let mut pod = open.clone();
+            let (parent, key) = path.rsplit_once('/').unwrap();
+            let value = if key == "annotations" {
+                json!({names::PLAN_ANNOTATION: value})
+            } else {
+                json!(value)
+            };
+            pod.pointer_mut(parent).unwrap()[key] = value;
+            assert!(!is_open(&pod, "u"), "{path}");
+        }
+    }
+}

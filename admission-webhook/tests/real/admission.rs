@@ -1,0 +1,114 @@
+//! What the API server makes of the patches.
+
+use k8s_openapi::api::core::v1::Pod;
+use kompass_core::names;
+use serde_json::json;
+
+use crate::harness::{ControlPlane, Recording, annotation, eventually, gates, label, name, scheduler};
+
+fn pinned(pod: &Pod) -> Vec<String> {
+    let affinity = pod
+        .spec
+        .as_ref()
+        .unwrap()
+        .affinity
+        .as_ref()
+        .and_then(|affinity| affinity.node_affinity.as_ref());
+    let required = affinity.and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
+    let terms = required
+        .map(|required| required.node_selector_terms.as_slice())
+        .unwrap_or_default();
+    let fields = terms.iter().flat_map(|term| term.match_fields.iter().flatten());
+    fields
+        .flat_map(|field| field.values.clone().unwrap_or_default())
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drivers_of_every_version_are_gated_and_executors_follow_the_plan() {
+    let plane = ControlPlane::start().await;
+    let webhook = plane.webhook(&["--takeover", "template-scheduler"]).await;
+    for version in ["2.4.0", "2.4.8", "3.3.4", "3.5.9", "4.1.4", "4.3.0"] {
+        for scenario in ["a-basic-scala", "d-pod-template"] {
+            let recording = Recording::read(version, scenario, "x");
+            let driver = plane.create(&recording.driver).await;
+            assert_eq!(scheduler(&driver), "kompass", "{version} {scenario}");
+            assert_eq!(gates(&driver), [names::GANG_GATE], "{version} {scenario}");
+            assert!(label(&driver, names::PROFILE_KEY_LABEL).is_some());
+
+            // The plan is written by the planner; the webhook learns of it by its watch.
+            plane.plan(&driver, &[("n1", 1), ("n2", 1)]).await;
+            let uid = driver.metadata.uid.clone().unwrap();
+            let mut id = 0;
+            let first = eventually("an executor pinned to the plan", || {
+                id += 1;
+                let pod = recording.executor_of(&driver, id);
+                let (plane, uid) = (&plane, uid.clone());
+                async move {
+                    let executor = plane.create(&pod).await;
+                    assert_eq!(label(&executor, names::GANG_LABEL), Some(uid.as_str()));
+                    if pinned(&executor).is_empty() {
+                        // Before the plan was seen: not pinned, and not gated either.
+                        assert!(gates(&executor).is_empty());
+                        plane
+                            .pods()
+                            .delete(name(&executor), &kube::api::DeleteParams::default().grace_period(0))
+                            .await
+                            .unwrap();
+                        return None;
+                    }
+                    Some(executor)
+                }
+            })
+            .await;
+            assert_eq!(pinned(&first), ["n1", "n2"], "{version} {scenario}");
+            assert_eq!(scheduler(&first), "kompass");
+            assert_eq!(annotation(&first, names::AUTOSCALER_SAFE_TO_EVICT), Some("false"));
+            let second = plane.create(&recording.executor_of(&driver, 101)).await;
+            assert_eq!(pinned(&second), ["n2", "n1"], "{version} {scenario}");
+            let surplus = plane.create(&recording.executor_of(&driver, 102)).await;
+            assert_eq!(gates(&surplus), [names::GANG_GATE], "{version} {scenario}");
+            assert!(pinned(&surplus).is_empty());
+
+            for pod in [&first, &second, &surplus, &driver] {
+                plane
+                    .pods()
+                    .delete(name(pod), &kube::api::DeleteParams::default().grace_period(0))
+                    .await
+                    .unwrap();
+            }
+        }
+    }
+    webhook.stop().await;
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_that_are_not_ours_and_pods_without_a_webhook_are_created() {
+    let plane = ControlPlane::start().await;
+    let webhook = plane.webhook(&[]).await;
+    let plain = json!({
+        "metadata": {"name": "plain"},
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+    });
+    assert_eq!(scheduler(&plane.create(&plain).await), "default-scheduler");
+    let mut chosen = Recording::read("4.1.4", "a-basic-scala", "chosen").driver;
+    chosen["spec"]["nodeName"] = json!("n1");
+    assert!(
+        gates(&plane.create(&chosen).await).is_empty(),
+        "its node is chosen already"
+    );
+    let mut opted_out = Recording::read("4.1.4", "a-basic-scala", "out").driver;
+    opted_out["metadata"]["labels"][names::ENABLED_LABEL] = json!("false");
+    assert_eq!(scheduler(&plane.create(&opted_out).await), "default-scheduler");
+
+    webhook.stop().await;
+    let driver = Recording::read("4.1.4", "a-basic-scala", "alone").driver;
+    let driver = plane.create(&driver).await;
+    assert_eq!(
+        (scheduler(&driver), gates(&driver).len()),
+        ("default-scheduler", 0),
+        "no webhook: the ordinary way"
+    );
+    plane.stop().await;
+}

@@ -1,0 +1,8 @@
+//! The webhook in process against a real API server.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what fails in a helper fails its test")]
+
+mod admission;
+mod forgery;
+mod harness;
+mod profiling;
+mod registration;
