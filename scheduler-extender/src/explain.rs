@@ -1,0 +1,104 @@
+//! Events on waiting drivers, few enough to be no load.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use kompass_core::{GangPlan, WaitReason};
+use kompass_kube::events::{Limiter, Note, Recorder, Severity};
+use kompass_planner::PodRef;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::handlers::words;
+use crate::metrics::Metrics;
+use crate::orders::planned_note;
+
+/// Between two events of one kind on one driver.
+const PER_POD: Duration = Duration::from_secs(30);
+/// Events per second and at once, of all drivers: a thousand gangs that move up by one place are a thousand events.
+const PER_SECOND: u32 = 10;
+const BURST: u32 = 50;
+/// Events that wait to be written; more are dropped.
+const QUEUE: usize = 256;
+
+/// Takes what is to be told.
+#[derive(Debug)]
+pub struct Explainer {
+    notes: mpsc::Sender<Note>,
+    limiter: Mutex<Limiter>,
+    metrics: Metrics,
+}
+
+impl Explainer {
+    /// An explainer, and the task that writes for it.
+    pub fn start(
+        recorder: Recorder,
+        metrics: Metrics,
+        end: CancellationToken,
+    ) -> (Self, impl Future<Output = ()> + Send) {
+        let (sender, notes) = mpsc::channel(QUEUE);
+        let task = write(recorder, notes, metrics.clone(), end);
+        let limiter = Mutex::new(Limiter::new(PER_POD, PER_SECOND, BURST));
+        (
+            Self {
+                notes: sender,
+                limiter,
+                metrics,
+            },
+            task,
+        )
+    }
+
+    /// Why a gang waits.
+    pub fn wait(&self, driver: &PodRef, reason: &WaitReason) {
+        self.tell(Note {
+            namespace: driver.namespace.clone(),
+            pod: driver.name.clone(),
+            uid: driver.uid.clone(),
+            severity: Severity::Normal,
+            reason: "GangWaiting",
+            action: "Plan",
+            text: format!("{} (position {} in its queue)", reason.text, reason.position),
+        });
+    }
+
+    /// Where a gang's room is. Its driver waits no longer.
+    pub fn planned(&self, driver: &PodRef, plan: &GangPlan) {
+        self.tell(planned_note(driver, plan));
+        self.limiter
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .forget(&driver.uid);
+    }
+
+    fn tell(&self, note: Note) {
+        let allowed = self
+            .limiter
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .allows(&note, Instant::now());
+        if !allowed || self.notes.try_send(note).is_err() {
+            self.metrics.events_dropped.inc();
+        }
+    }
+}
+
+async fn write(recorder: Recorder, mut notes: mpsc::Receiver<Note>, metrics: Metrics, end: CancellationToken) {
+    loop {
+        let note = tokio::select! {
+            biased;
+            () = end.cancelled() => return,
+            note = notes.recv() => note,
+        };
+        let Some(note) = note else {
+            // Nobody can tell anything any more; the end is near.
+            return end.cancelled().await;
+        };
+        if let Err(error) = recorder.write(&note).await {
+            metrics.events_dropped.inc();
+            tracing::debug!(error = words(&error), "failed to write an event");
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! From the watches into the planner.
+
+use std::sync::Arc;
+
+use kompass_core::{Phase, Pod};
+use kompass_kube::convert;
+use kompass_kube::watch::{CHANNEL_CAPACITY, Change, Event};
+use kompass_planner::{Limits, Planner, Quota};
+use kompass_service::readiness::Condition;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::state::App;
+
+/// Changes that are applied under one lock: enough to be cheap, few enough that Filter hardly waits.
+const BATCH: usize = 128;
+
+/// Why the feed ended.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to watch the cluster: the watches ended")]
+pub(crate) struct Error;
+
+/// Applies changes until `end`. `synced` is met when pods, nodes and quotas have all been listed. Stand-ins that no
+/// autoscaler can see yet go to `stand_ins`.
+pub(crate) async fn run(
+    app: Arc<App>,
+    mut changes: mpsc::Receiver<Change>,
+    stand_ins: mpsc::Sender<Pod>,
+    synced: Condition,
+    end: CancellationToken,
+) -> Result<(), Error> {
+    let mut listed = Listed::default();
+    let mut batch = Vec::with_capacity(CHANNEL_CAPACITY.min(BATCH));
+    loop {
+        let count = tokio::select! {
+            biased;
+            () = end.cancelled() => return Ok(()),
+            count = changes.recv_many(&mut batch, BATCH) => count,
+        };
+        if count == 0 {
+            return Err(Error);
+        }
+        for change in &batch {
+            if let Change::Pod(Event::Applied(pod)) = change
+                && is_unseen_stand_in(pod)
+            {
+                // When it is full the sweep finds them later.
+                let _ = stand_ins.try_send((**pod).clone());
+            }
+            app.metrics.watch_events.with([kind(change)]).inc();
+        }
+        let complete = app.planner(|planner, now_ms| {
+            for change in batch.drain(..) {
+                listed.note(&change);
+                apply(planner, change, now_ms);
+            }
+            let complete = listed.is_complete();
+            if complete {
+                planner.synced(now_ms);
+            }
+            complete
+        });
+        if complete {
+            synced.met();
+        }
+        app.wake.notify_one();
+    }
+}
+
+fn apply(planner: &mut Planner, change: Change, now_ms: i64) {
+    match change {
+        Change::Pod(Event::Applied(pod)) => planner.apply_pod(&pod, now_ms),
+        Change::Pod(Event::Deleted(uid)) => planner.delete_pod(&uid, now_ms),
+        Change::Node(Event::Applied(node)) => planner.apply_node(node),
+        Change::Node(Event::Deleted(name)) => planner.delete_node(&name),
+        Change::Quota(Event::Applied(found)) => {
+            if found.applies_to_spark {
+                planner.apply_quota(&found.namespace, &found.name, quota(&found));
+            } else {
+                planner.delete_quota(&found.namespace, &found.name);
+            }
+        }
+        Change::Quota(Event::Deleted(key)) => {
+            if let Some((namespace, name)) = key.split_once('/') {
+                planner.delete_quota(namespace, name);
+            }
+        }
+        Change::Pod(Event::Synced) | Change::Node(Event::Synced) | Change::Quota(Event::Synced) => {}
+    }
+}
+
+/// Which first lists are complete.
+#[derive(Debug, Default)]
+struct Listed {
+    pods: bool,
+    nodes: bool,
+    quotas: bool,
+}
+
+impl Listed {
+    fn note(&mut self, change: &Change) {
+        match change {
+            Change::Pod(Event::Synced) => self.pods = true,
+            Change::Node(Event::Synced) => self.nodes = true,
+            Change::Quota(Event::Synced) => self.quotas = true,
+            _ => {}
+        }
+    }
+
+    const fn is_complete(&self) -> bool {
+        self.pods && self.nodes && self.quotas
+    }
+}
+
+const fn kind(change: &Change) -> &'static str {
+    match change {
+        Change::Pod(_) => "pod",
+        Change::Node(_) => "node",
+        Change::Quota(_) => "quota",
+    }
+}
+
+fn is_unseen_stand_in(pod: &Pod) -> bool {
+    pod.stand_in_for.is_some() && pod.node.is_none() && pod.phase == Phase::Pending && !pod.deleting
+}
+
+/// A quota in the planner's terms. Limits are not looked at: what Spark sets as limits is never below its requests, but
+/// which it sets differs by version, and the API server judges them at the pod itself.
+fn quota(quota: &convert::Quota) -> Quota {
+    Quota {
+        hard: limits(&quota.hard),
+        used: limits(&quota.used),
+    }
+}
+
+fn limits(amounts: &convert::Amounts) -> Limits {
+    let amount = |names: [&str; 2]| names.iter().filter_map(|name| amounts.get(*name)).min().copied();
+    let extended = amounts.iter().filter_map(|(name, units)| {
+        let name = name.strip_prefix("requests.")?;
+        (!matches!(name, "cpu" | "memory" | "storage")).then(|| (name.to_owned(), *units))
+    });
+    Limits {
+        cpu_milli: amount(["requests.cpu", "cpu"]),
+        memory_bytes: amount(["requests.memory", "memory"]),
+        pods: amount(["pods", "count/pods"]),
+        extended: extended.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quota_comes_in_the_planners_terms() {
+        let amounts = |list: &[(&str, u64)]| list.iter().map(|&(name, value)| (name.to_owned(), value)).collect();
+        let found = convert::Quota {
+            hard: amounts(&[
+                ("cpu", 4_000),
+                ("requests.cpu", 3_000),
+                ("requests.memory", 1 << 30),
+                ("count/pods", 9),
+                ("requests.nvidia.com/gpu", 2),
+                ("requests.storage", 7),
+                ("limits.cpu", 1),
+            ]),
+            ..convert::Quota::default()
+        };
+        let expected = Limits {
+            cpu_milli: Some(3_000),
+            memory_bytes: Some(1 << 30),
+            pods: Some(9),
+            extended: [("nvidia.com/gpu".to_owned(), 2)].into(),
+        };
+        assert_eq!(
+            quota(&found),
+            Quota {
+                hard: expected,
+                used: Limits::default()
+            }
+        );
+    }
+
+    #[test]
+    fn stand_ins_are_shown_once_they_exist_and_until_they_end() {
+        let pod = Pod {
+            stand_in_for: Some("u".into()),
+            ..Pod::default()
+        };
+        assert!(is_unseen_stand_in(&pod));
+        assert!(!is_unseen_stand_in(&Pod {
+            deleting: true,
+            ..pod.clone()
+        }));
+        assert!(!is_unseen_stand_in(&Pod {
+            phase: Phase::Failed,
+            ..pod.clone()
+        }));
+        assert!(!is_unseen_stand_in(&Pod {
+            stand_in_for: None,
+            ..pod
+        }));
+    }
+}

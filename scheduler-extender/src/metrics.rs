@@ -1,0 +1,198 @@
+//! All metrics of the extender.
+
+use kompass_planner::{GangState, Summary};
+use kompass_service::metrics::{
+    Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramVec, LATENCY_SECONDS, Registry, WAIT_SECONDS,
+};
+
+/// Handles of all metrics.
+#[derive(Debug, Clone)]
+pub struct Metrics {
+    /// Time of Filter without the wait for Binds.
+    pub filter_seconds: Histogram,
+    /// Time that Filter waited for Binds in flight.
+    pub filter_brake_seconds: Histogram,
+    /// Answers to Filter by kind.
+    pub filter_answers: CounterVec<1>,
+    /// Time of Bind from its arrival to its answer.
+    pub bind_seconds: Histogram,
+    /// Answers to Bind by kind.
+    pub bind_answers: CounterVec<1>,
+    /// Binds that wait or are being written.
+    pub binds_in_flight: Gauge,
+    /// Preempt calls, all vetoed.
+    pub preempt_vetoes: Counter,
+    /// Requests that could not be read.
+    pub requests_malformed: CounterVec<1>,
+    /// Time of one decision of the planner, which is time that Filter may have to wait.
+    pub decide_seconds: Histogram,
+    /// Orders of the planner by kind and outcome.
+    pub orders: CounterVec<2>,
+    /// From the plan to the gate open.
+    pub gate_open_seconds: Histogram,
+    /// Watch events by kind of object.
+    pub watch_events: CounterVec<1>,
+    /// 1 on the replica that plans.
+    pub leader: Gauge,
+    /// Events not written because of the rate limit.
+    pub events_dropped: Counter,
+    /// Finished gangs by profile key and outcome.
+    pub finished: CounterVec<2>,
+    /// Their waits, by profile key.
+    pub finished_wait_seconds: HistogramVec<1>,
+    /// Their run times, by profile key.
+    pub finished_run_seconds: HistogramVec<1>,
+    /// Time of their executors, by profile key.
+    pub finished_executor_seconds: CounterVec<1>,
+    /// The last one's executors at most at once, by profile key.
+    pub finished_executors: GaugeVec<1>,
+    /// The last one's executor, CPU, by profile key.
+    pub finished_executor_cpu_cores: GaugeVec<1>,
+    /// The last one's executor, memory, by profile key.
+    pub finished_executor_memory_bytes: GaugeVec<1>,
+    gangs: GaugeVec<1>,
+    waiting: GaugeVec<1>,
+    nodes: Gauge,
+    pods: Gauge,
+    slots_free: Gauge,
+    slots_free_cpu_cores: Gauge,
+    slots_free_memory_bytes: Gauge,
+    slots_missing: Gauge,
+    demands: Gauge,
+}
+
+impl Metrics {
+    /// Adds all of them to a registry.
+    pub fn register(r: &Registry) -> Self {
+        Self {
+            filter_seconds: r.histogram(
+                "kompass_extender_filter_seconds",
+                "Time to answer Filter, without waiting for Binds in flight.",
+                LATENCY_SECONDS,
+            ),
+            filter_brake_seconds: r.histogram(
+                "kompass_extender_filter_brake_seconds",
+                "Time that Filter waited because too many Binds were in flight.",
+                LATENCY_SECONDS,
+            ),
+            filter_answers: r.counter_vec(
+                "kompass_extender_filter_answers_total",
+                "Answers to Filter.",
+                ["answer"],
+            ),
+            bind_seconds: r.histogram(
+                "kompass_extender_bind_seconds",
+                "Time to answer Bind, with queueing.",
+                LATENCY_SECONDS,
+            ),
+            bind_answers: r.counter_vec("kompass_extender_bind_answers_total", "Answers to Bind.", ["answer"]),
+            binds_in_flight: r.gauge(
+                "kompass_extender_binds_in_flight",
+                "Binds that wait or are being written.",
+            ),
+            preempt_vetoes: r.counter("kompass_extender_preempt_vetoes_total", "Preempt calls, all vetoed."),
+            requests_malformed: r.counter_vec(
+                "kompass_extender_requests_malformed_total",
+                "Requests that could not be read.",
+                ["verb"],
+            ),
+            decide_seconds: r.histogram(
+                "kompass_extender_decide_seconds",
+                "Time of one decision of the planner.",
+                LATENCY_SECONDS,
+            ),
+            orders: r.counter_vec(
+                "kompass_extender_orders_total",
+                "Orders of the planner that were carried out, by outcome.",
+                ["order", "outcome"],
+            ),
+            gate_open_seconds: r.histogram(
+                "kompass_extender_gate_open_seconds",
+                "Time from a gang's plan to its gate open.",
+                LATENCY_SECONDS,
+            ),
+            watch_events: r.counter_vec("kompass_extender_watch_events_total", "Watch events.", ["kind"]),
+            leader: r.gauge("kompass_extender_leader", "1 on the replica that plans."),
+            events_dropped: r.counter(
+                "kompass_extender_events_dropped_total",
+                "Kubernetes events not written because of their rate limit or a refusal.",
+            ),
+            finished: r.counter_vec(
+                "kompass_extender_gangs_finished_total",
+                "Gangs that have ended.",
+                ["profile_key", "outcome"],
+            ),
+            finished_wait_seconds: r.histogram_vec(
+                "kompass_extender_gang_wait_seconds",
+                "Time from submission to the driver's bind, of gangs that have ended.",
+                ["profile_key"],
+                WAIT_SECONDS,
+            ),
+            finished_run_seconds: r.histogram_vec(
+                "kompass_extender_gang_run_seconds",
+                "Time from the driver's start to its end.",
+                ["profile_key"],
+                WAIT_SECONDS,
+            ),
+            finished_executor_seconds: r.counter_vec(
+                "kompass_extender_gang_executor_seconds_total",
+                "Time of all executors of gangs that have ended.",
+                ["profile_key"],
+            ),
+            finished_executors: r.gauge_vec(
+                "kompass_extender_gang_executors",
+                "Most executors at once, of the last gang that has ended.",
+                ["profile_key"],
+            ),
+            finished_executor_cpu_cores: r.gauge_vec(
+                "kompass_extender_gang_executor_cpu_cores",
+                "CPU of one executor, of the last gang that has ended.",
+                ["profile_key"],
+            ),
+            finished_executor_memory_bytes: r.gauge_vec(
+                "kompass_extender_gang_executor_memory_bytes",
+                "Memory of one executor, of the last gang that has ended.",
+                ["profile_key"],
+            ),
+            gangs: r.gauge_vec("kompass_extender_gangs", "Gangs by state.", ["state"]),
+            waiting: r.gauge_vec("kompass_extender_gangs_waiting", "Waiting gangs by reason.", ["reason"]),
+            nodes: r.gauge("kompass_extender_nodes", "Nodes known."),
+            pods: r.gauge("kompass_extender_pods", "Pods known."),
+            slots_free: r.gauge("kompass_extender_slots_free", "Reserved slots that no executor holds."),
+            slots_free_cpu_cores: r.gauge("kompass_extender_slots_free_cpu_cores", "CPU of these slots."),
+            slots_free_memory_bytes: r.gauge("kompass_extender_slots_free_memory_bytes", "Memory of these slots."),
+            slots_missing: r.gauge("kompass_extender_slots_missing", "Slots of running gangs without room."),
+            demands: r.gauge("kompass_extender_demands", "Gangs for which nodes are asked."),
+        }
+    }
+
+    /// Sets the gauges that are read off the planner.
+    pub fn show(&self, summary: &Summary) {
+        self.gangs.reset();
+        for (state, count) in &summary.gangs {
+            self.gangs.with([state_name(*state)]).set(*count as f64);
+        }
+        self.waiting.reset();
+        for (code, count) in &summary.waiting {
+            self.waiting.with([code.as_str()]).set(*count as f64);
+        }
+        self.nodes.set(summary.nodes as f64);
+        self.pods.set(summary.pods as f64);
+        self.slots_free.set(summary.slots_free as f64);
+        self.slots_free_cpu_cores
+            .set(summary.slots_free_cpu_milli as f64 / 1000.0);
+        self.slots_free_memory_bytes.set(summary.slots_free_memory_bytes as f64);
+        self.slots_missing.set(summary.slots_missing as f64);
+        self.demands.set(summary.demands as f64);
+    }
+}
+
+const fn state_name(state: GangState) -> &'static str {
+    match state {
+        GangState::Waiting => "waiting",
+        GangState::Reserved => "reserved",
+        GangState::Unplanned => "unplanned",
+        GangState::DriverBound => "driver-bound",
+        GangState::Running => "running",
+    }
+}

@@ -1,0 +1,5 @@
+//! Against the real API server and the real kube-scheduler.
+
+mod cluster;
+mod edge;
+mod gangs;
