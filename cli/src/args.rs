@@ -1,0 +1,114 @@
+//! The command line as a whole.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+
+use crate::{local, queue, run, why};
+
+/// Exit code for a wait that came to its end before the job did.
+pub(crate) const TIMED_OUT: u8 = 3;
+/// Exit code after Ctrl-C, as shells give it.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+const EXAMPLES: &str = "\
+Examples:
+  kompass local up                                  a Kubernetes cluster with KOMPASS in it, on this machine
+  kompass run --executors 2 -- 100                  SparkPi on it, with the gang's time line
+  kompass queue                                     who waits, in which order, and why
+  kompass why SparkPi                               why one job waits, and until when
+  export KUBECONFIG=$(kompass local kubeconfig)     use the cluster with kubectl
+  kompass local down                                take it away again
+
+Exit codes: 0 done, 1 failed (also: the job failed), 2 wrong use, 3 out of time, 130 interrupted.";
+
+/// KOMPASS makes Kubernetes a good place for Spark.
+#[derive(Debug, clap::Parser)]
+#[command(name = "kompass", version, after_help = EXAMPLES, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Start, look at and remove a Kubernetes cluster on this machine.
+    Local(local::Args),
+    /// Submit a Spark application with an ordinary spark-submit, and show the gang's time line.
+    Run(run::Args),
+    /// Show the gangs that KOMPASS knows, in the order of their queues.
+    Queue(queue::Args),
+    /// Say why a job waits, and until when.
+    Why(why::Args),
+}
+
+impl Cli {
+    /// Does what was asked.
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        rustls::crypto::aws_lc_rs::default_provider()
+            .install_default()
+            .map_err(|_| anyhow::anyhow!("failed to set up TLS: another provider is there already"))?;
+        // What goes wrong on the side; what goes wrong is the command's own word.
+        let filter = tracing_subscriber::EnvFilter::try_from_env("KOMPASS_LOG").unwrap_or_else(|_| "warn".into());
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .without_time()
+            .init();
+        let runtime = tokio::runtime::Runtime::new().context("failed to start the asynchronous runtime")?;
+        let done = runtime.block_on(async {
+            match self.command {
+                Command::Local(args) => args.run().await,
+                Command::Run(args) => args.run().await,
+                Command::Queue(args) => args.run().await,
+                Command::Why(args) => args.run().await,
+            }
+        });
+        // A reader of standard input or a log that still blocks must not hold the command.
+        runtime.shutdown_background();
+        done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser as _};
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_example_parses() {
+        let commands = EXAMPLES.lines().filter_map(|line| line.strip_prefix("  ")).map(|line| {
+            let line = line.split("   ").next().unwrap_or_default();
+            line.trim_start_matches("export KUBECONFIG=$(")
+                .trim_end_matches(')')
+                .to_owned()
+        });
+        let commands: Vec<String> = commands.collect();
+        assert_eq!(commands.len(), 6);
+        for command in commands {
+            assert!(Cli::try_parse_from(command.split_whitespace()).is_ok(), "{command}");
+        }
+    }
+
+    #[test]
+    fn what_the_setup_script_calls_is_there() {
+        for command in [
+            "kompass local up --yes --name a --kwok-nodes 3 --without-kompass",
+            "kompass local up --api-only",
+            "kompass local down --name a",
+            "kompass local status",
+            "kompass local logs kubelet --follow",
+            "kompass run --class a.B --executors 3 --conf spark.executor.memory=1g -- 100 x",
+            "kompass queue --output json",
+            "kompass why --namespace a job",
+        ] {
+            assert!(Cli::try_parse_from(command.split_whitespace()).is_ok(), "{command}");
+        }
+    }
+}

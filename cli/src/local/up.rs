@@ -1,0 +1,103 @@
+//! `kompass local up`.
+
+use anyhow::Context as _;
+use kompass_local_cluster::full::{self, Cluster, Door};
+use kompass_local_cluster::images::SparkVersion;
+use kompass_local_cluster::prerequisites;
+use kompass_local_cluster::progress::Progress;
+
+use super::{Name, api_only, consent, services};
+
+/// Options of `kompass local up`.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  kompass local up\n  kompass local up --spark 4.1.4 --spark 3.5.9\n  kompass local up --api-only --kwok-nodes 50 --name test"
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    name: Name,
+    /// Control plane alone: no node, no pod that runs, no root needed.
+    #[arg(long, conflicts_with = "spark")]
+    api_only: bool,
+    /// Nodes that only exist in the API, played by KWOK.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    kwok_nodes: usize,
+    /// Leave KOMPASS out: Kubernetes with its own scheduler only.
+    #[arg(long)]
+    without_kompass: bool,
+    /// Spark version whose image the node gets; may be given several times.
+    #[arg(long, value_name = "VERSION")]
+    spark: Vec<SparkVersion>,
+    /// Ask nothing: install missing packages at once.
+    #[arg(long, short)]
+    yes: bool,
+}
+
+impl Args {
+    pub(crate) async fn run(self) -> anyhow::Result<()> {
+        let Self {
+            name: Name { name },
+            api_only,
+            kwok_nodes,
+            without_kompass,
+            spark,
+            yes,
+        } = self;
+        let progress = Progress::auto();
+        // Said before minutes of building, not after.
+        let programs = if without_kompass {
+            None
+        } else {
+            Some(services::Programs::find()?)
+        };
+        if api_only {
+            consent::prepare(prerequisites::API_ONLY, yes, &progress).await?;
+            api_only::start(&name, kwok_nodes, without_kompass, &progress).await?;
+        } else {
+            consent::prepare(prerequisites::FULL, yes, &progress).await?;
+            full_cluster(&name, kwok_nodes, spark, programs.as_ref(), &progress).await?;
+        }
+        eprintln!(
+            "cluster {name} is up{}",
+            if without_kompass { "" } else { ", KOMPASS runs in it" }
+        );
+        let flag = super::flag("--name", &name);
+        eprintln!("  export KUBECONFIG=$(kompass local kubeconfig{flag})");
+        if !api_only {
+            eprintln!("  kompass run{} --executors 2 -- 100", super::flag("--cluster", &name));
+        }
+        eprintln!("  kompass local status{flag}");
+        eprintln!("  kompass local down{flag}");
+        Ok(())
+    }
+}
+
+async fn full_cluster(
+    name: &str,
+    kwok_nodes: usize,
+    spark: Vec<SparkVersion>,
+    programs: Option<&services::Programs>,
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    let own = std::env::current_exe().context("failed to find this program itself")?;
+    let options = full::Options {
+        name: name.to_owned(),
+        kwok_nodes,
+        spark_versions: if spark.is_empty() {
+            vec![SparkVersion::default()]
+        } else {
+            spark
+        },
+        door: Door::Program {
+            program: own,
+            arguments: ["local", "forward"].map(str::to_owned).to_vec(),
+        },
+        ..full::Options::default()
+    };
+    let cluster = Cluster::up(options, progress).await?;
+    match programs {
+        Some(programs) => services::start(&cluster, programs, progress).await?,
+        None => services::stop(&cluster).await?,
+    }
+    Ok(())
+}

@@ -1,0 +1,27 @@
+//! `kompass`: a local cluster, running a job, the queue, and why a job waits.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command for people")]
+
+mod args;
+mod extender;
+mod gangs;
+mod local;
+mod page;
+mod programs;
+mod queue;
+mod run;
+mod table;
+mod why;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    match args::Cli::parse().run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

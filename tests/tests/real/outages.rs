@@ -1,0 +1,86 @@
+//! Parts of KOMPASS that are down, killed or stopped.
+
+use std::time::Duration;
+
+use kompass_tests::deployment::{Deployment, JOBS, Options};
+use kompass_tests::spark::{Application, Behaviour, Drivers};
+use kompass_tests::wait_for;
+use kompass_tests::watchdog::Watchdog;
+
+use crate::{all_done, bound, run_all};
+
+#[tokio::test]
+async fn with_the_webhook_down_spark_goes_the_ordinary_way() {
+    let mut deployment = Deployment::start(Options::default()).await.unwrap();
+    deployment.webhook.as_mut().unwrap().kill_9().await.unwrap();
+    deployment.create_foreign("ordinary", 100).await.unwrap();
+    bound(&deployment, "ordinary", Duration::from_secs(10)).await.unwrap();
+    let applications = [Application::new("spark", 500, 2, 500)];
+    let drivers = run_all(&deployment, &applications, Duration::from_secs(60)).await.unwrap();
+    let driver = deployment.pods().get("spark-driver").await.unwrap();
+    assert_eq!(driver.spec.unwrap().scheduler_name.as_deref(), Some("default-scheduler"));
+    drivers.stop().await;
+    deployment.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn with_the_extender_down_only_spark_waits_and_goes_on_when_it_is_back() {
+    let mut deployment = Deployment::start(Options::default()).await.unwrap();
+    let watchdog = Watchdog::start(deployment.client());
+    deployment.extender.as_mut().unwrap().kill_9().await.unwrap();
+    let applications: Vec<Application> =
+        (0..3).map(|number| Application::new(format!("spark-{number}"), 500, 2, 500)).collect();
+    let drivers = Drivers::start(deployment.client().clone(), JOBS, &applications, Behaviour::default());
+    for application in &applications {
+        application.submit(deployment.client(), JOBS).await.unwrap();
+    }
+    deployment.create_foreign("ordinary", 100).await.unwrap();
+    bound(&deployment, "ordinary", Duration::from_secs(10)).await.unwrap();
+    assert!(bound(&deployment, "spark-0-driver", Duration::from_secs(5)).await.is_err());
+    deployment.start_extender().await.unwrap();
+    all_done(&drivers, &applications, Duration::from_secs(90)).await.unwrap();
+    watchdog.finish().await.unwrap();
+    drivers.stop().await;
+    deployment.stop().await.unwrap();
+}
+
+/// Kills everything of KOMPASS's, one after the other and again and again, while gangs come and go.
+#[tokio::test]
+async fn killed_again_and_again_nothing_is_booked_twice_and_all_finish() {
+    let mut deployment = Deployment::start(Options { nodes: 6, ..Options::default() }).await.unwrap();
+    let watchdog = Watchdog::start(deployment.client());
+    let applications: Vec<Application> =
+        (0..30).map(|number| Application::new(format!("app-{number:02}"), 1_000, 4, 500)).collect();
+    let behaviour = Behaviour { run_for: Duration::from_secs(1), ..Behaviour::default() };
+    let drivers = Drivers::start(deployment.client().clone(), JOBS, &applications, behaviour);
+    for application in &applications {
+        application.submit(deployment.client(), JOBS).await.unwrap();
+    }
+    for round in 1..=6_usize {
+        let goal = round * 4;
+        wait_for("a few more to finish", Duration::from_mins(2), || async {
+            let done = drivers.done();
+            if done >= goal { Ok(()) } else { Err(done) }
+        })
+        .await
+        .unwrap();
+        match round % 3 {
+            0 => {
+                deployment.webhook.as_mut().unwrap().kill_9().await.unwrap();
+                deployment.start_webhook().await.unwrap();
+            }
+            1 => {
+                deployment.extender.as_mut().unwrap().kill_9().await.unwrap();
+                deployment.start_extender().await.unwrap();
+            }
+            _ => {
+                deployment.scheduler.as_mut().unwrap().kill_9().await.unwrap();
+                deployment.start_scheduler().await.unwrap();
+            }
+        }
+    }
+    all_done(&drivers, &applications, Duration::from_mins(3)).await.unwrap();
+    watchdog.finish().await.unwrap();
+    drivers.stop().await;
+    deployment.stop().await.unwrap();
+}
