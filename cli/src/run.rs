@@ -23,7 +23,7 @@ use recorder::{Moment, Outcome, Recorder};
 /// How often the extender is asked why the gang waits.
 const ASK_INTERVAL: Duration = Duration::from_secs(2);
 /// How long the log may go on after the driver has ended.
-const LOG_TAIL_LIMIT: Duration = Duration::from_secs(5);
+const LOG_TAIL_LIMIT: Duration = Duration::from_secs(20);
 
 /// Options of `kompass run`.
 #[derive(Debug, clap::Args)]

@@ -345,7 +345,6 @@ fn shown(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::fmt::Write as _;
-    use std::time::{Duration, Instant};
 
     use proptest::prelude::*;
 
@@ -424,7 +423,7 @@ mod tests {
     }
 
     #[test]
-    fn five_megabytes_are_read_quickly_and_little_is_kept() {
+    fn of_five_megabytes_little_is_kept() {
         let mut text = String::new();
         for index in 0.. {
             write!(
@@ -442,16 +441,12 @@ mod tests {
             "9".repeat(1_000_000)
         )
         .unwrap();
-        let began = Instant::now();
         let conf = Conf::parse(&text);
-        let took = began.elapsed();
         assert_eq!(conf.families.len(), MAX_FAMILY_ENTRIES);
         assert_eq!(conf.warnings.len(), 2, "{:?}", conf.warnings);
         let mut reader = conf.reader(Version::NEWEST);
         assert_eq!(reader.integer(Key::ExecutorCores), Some(3));
         assert_eq!(reader.text(Key::ExecutorMemory), None);
-        // Linear: some 50 ms unoptimised. Quadratic would be minutes.
-        assert!(took < Duration::from_secs(5), "{took:?}");
     }
 
     proptest! {
