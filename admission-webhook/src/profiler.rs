@@ -15,7 +15,9 @@ mod work;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kompass_core::{Pod, Role};
+use kompass_core::profile::Source;
+use kompass_core::{JobProfile, Pod, Role};
+use kompass_kube::events::Note;
 use kompass_kube::watch::{Event, Options, feed};
 use kompass_kube::{events, object};
 use kompass_service::clock::Clock;
@@ -28,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::history::History;
 use self::holds::Holds;
-use self::queue::{Progress, Queue};
+use self::queue::{Queue, Task};
 use self::work::{Found, Worker};
 use crate::gangs::Gangs;
 use crate::metrics;
@@ -57,6 +59,9 @@ pub enum Error {
     /// A feed ended, though feeds don't.
     #[error("failed to keep the watch of {0}")]
     FeedEnded(&'static str),
+    /// A job panicked: what it worked on would never be finished.
+    #[error("failed to finish a job of the profiler")]
+    Job(#[source] tokio::task::JoinError),
 }
 
 /// The profiler, with all that it needs.
@@ -74,8 +79,16 @@ pub struct Profiler {
 
 /// What a job reports to the owner of the state.
 enum Done {
-    Driver(String, Box<Found>),
-    Gate { uid: String, opened: bool },
+    /// Work on a driver.
+    Driver { task: Box<Task>, found: Box<Found> },
+    /// An attempt to open a gate.
+    Gate {
+        pod: Box<Pod>,
+        opened: bool,
+        note: Option<Note>,
+    },
+    /// Words for an owner.
+    Told,
 }
 
 /// Monotonic time in milliseconds. This process begins a day after zero, so that there are numbers for what was before.
@@ -142,9 +155,10 @@ impl Profiler {
                     let sign = sign.ok_or(Error::FeedEnded("the planner's lease"))?;
                     self.holds.planner_seen(sign);
                 }
-                Some(done) = jobs.join_next() => if let Ok(done) = done {
-                    self.done(done);
-                },
+                Some(done) = jobs.join_next() => {
+                    let note = self.done(done.map_err(Error::Job)?);
+                    self.tell(note, &mut jobs);
+                }
                 _ = gate_tick.tick() => self.open_gates(&mut jobs),
                 () = sleep(next) => {}
             }
@@ -202,51 +216,71 @@ impl Profiler {
             let worker = self.worker.clone();
             let past = self.history.of(task.profile_key.as_deref());
             jobs.spawn(async move {
-                let uid = task.uid.clone();
-                Done::Driver(uid, Box::new(worker.profile(task, past).await))
+                let found = Box::new(worker.profile(task.clone(), past).await);
+                let task = Box::new(task);
+                Done::Driver { task, found }
             });
         }
     }
 
-    fn done(&mut self, done: Done) {
+    /// Takes over what a job reports; the words for the owner of the pod, if there are any.
+    fn done(&mut self, done: Done) -> Option<Note> {
         let now_ms = self.now_ms();
         match done {
-            Done::Driver(uid, found) => {
+            Done::Driver { task, found } => {
                 if let Some(profile) = &found.written {
                     self.history.learn(profile);
-                    if let Some(seen_ms) = self.queue.first_profile(&uid) {
-                        let seconds = Duration::from_millis(now_ms.saturating_sub(seen_ms)).as_secs_f64();
-                        self.metrics.first_profile_seconds.observe(seconds);
-                    }
-                    if let (Progress::Done, Some(heard_ms)) = (&found.progress, self.queue.heard_ms(&uid)) {
-                        let seconds = Duration::from_millis(now_ms.saturating_sub(heard_ms)).as_secs_f64();
-                        self.metrics.read_and_write_seconds.observe(seconds);
-                    }
+                    self.observe_times(&task, profile, now_ms);
                 }
-                self.queue.finished(&uid, found.progress, now_ms);
+                self.queue.finished(&task.uid, found.progress, now_ms);
                 self.metrics.waiting.set_count(self.queue.len());
+                found.note
             }
-            Done::Gate { uid, opened } => self.holds.finished(&uid, opened, now_ms),
+            Done::Gate { pod, opened, note } => {
+                self.holds.finished(&pod.uid, opened, now_ms);
+                if note.is_some() {
+                    let role = if pod.role == Some(Role::Driver) {
+                        "driver"
+                    } else {
+                        "executor"
+                    };
+                    self.metrics.gates_opened.with([role]).inc();
+                }
+                note
+            }
+            Done::Told => None,
+        }
+    }
+
+    fn observe_times(&self, task: &Task, profile: &JobProfile, now_ms: u64) {
+        let seconds_since = |at_ms: u64| Duration::from_millis(now_ms.saturating_sub(at_ms)).as_secs_f64();
+        if let Some(since_ms) = task.unprofiled_since_ms {
+            self.metrics.first_profile_seconds.observe(seconds_since(since_ms));
+        }
+        if let Some(heard_ms) = task.heard_ms.filter(|_| profile.source == Source::Conf) {
+            self.metrics.read_and_write_seconds.observe(seconds_since(heard_ms));
+        }
+    }
+
+    fn tell(&self, note: Option<Note>, jobs: &mut JoinSet<Done>) {
+        if let Some(note) = note {
+            let worker = self.worker.clone();
+            jobs.spawn(async move {
+                worker.tell(&note).await;
+                Done::Told
+            });
         }
     }
 
     fn open_gates(&mut self, jobs: &mut JoinSet<Done>) {
         let now_ms = self.now_ms();
         self.metrics.planner_alive.set_bool(self.holds.planner_alive(now_ms));
-        for gated in self.holds.due(now_ms, WORKERS) {
+        for pod in self.holds.due(now_ms, WORKERS) {
             let worker = self.worker.clone();
-            let role = if gated.role == Some(Role::Driver) {
-                "driver"
-            } else {
-                "executor"
-            };
-            let opened_counter = self.metrics.gates_opened.with([role]);
             jobs.spawn(async move {
-                let opened = worker.open_gate(&gated).await;
-                if opened {
-                    opened_counter.inc();
-                }
-                Done::Gate { uid: gated.uid, opened }
+                let (opened, note) = worker.open_gate(&pod).await;
+                let pod = Box::new(pod);
+                Done::Gate { pod, opened, note }
             });
         }
     }

@@ -24,10 +24,6 @@ pub(super) struct Queue {
 }
 
 #[derive(Debug)]
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "four independent facts, not the states of one thing"
-)]
 struct Waiting {
     namespace: String,
     name: String,
@@ -40,7 +36,6 @@ struct Waiting {
     news: bool,
     /// Any profile has been written.
     profiled: bool,
-    counted: bool,
     heard_ms: Option<u64>,
     pod: Option<Arc<Value>>,
     wanted: Vec<String>,
@@ -57,6 +52,10 @@ pub(super) struct Task {
     pub(super) pod: Option<Arc<Value>>,
     /// The time for waiting is over and nothing has been written yet: a guess is better than nothing.
     pub(super) may_guess: bool,
+    /// When the driver was first seen, if it has no profile yet.
+    pub(super) unprofiled_since_ms: Option<u64>,
+    /// When the last of its `ConfigMaps` was heard of.
+    pub(super) heard_ms: Option<u64>,
 }
 
 /// What came of a piece of work.
@@ -106,7 +105,6 @@ impl Queue {
             running: false,
             news: false,
             profiled,
-            counted: profiled,
             heard_ms: None,
             pod: None,
             wanted: Vec::new(),
@@ -171,6 +169,8 @@ impl Queue {
             profile_key: driver.profile_key.clone(),
             pod: driver.pod.clone(),
             may_guess: !driver.profiled && now_ms >= driver.since_ms.saturating_add(hold_ms),
+            unprofiled_since_ms: (!driver.profiled).then_some(driver.since_ms),
+            heard_ms: driver.heard_ms,
             uid,
         })
     }
@@ -219,17 +219,6 @@ impl Queue {
         }
         let idle = self.drivers.values().filter(|driver| !driver.running);
         idle.map(|driver| driver.due_ms(self.hold_ms)).min()
-    }
-
-    /// When the driver was first seen, if its first profile has not been asked for here before.
-    pub(super) fn first_profile(&mut self, uid: &str) -> Option<u64> {
-        let driver = self.drivers.get_mut(uid)?;
-        (!std::mem::replace(&mut driver.counted, true)).then_some(driver.since_ms)
-    }
-
-    /// When the last of the driver's `ConfigMaps` was heard of.
-    pub(super) fn heard_ms(&self, uid: &str) -> Option<u64> {
-        self.drivers.get(uid)?.heard_ms
     }
 
     fn want(&mut self, uid: &str, config_maps: Vec<String>) {

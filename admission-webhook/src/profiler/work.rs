@@ -27,6 +27,10 @@ use crate::patch::get;
 /// For one request. Much shorter than the time a gate may stay closed, so that a stuck one is tried again.
 const REQUEST_LIMIT: Duration = Duration::from_secs(5);
 
+/// How often an event is tried, and the pause after a failure.
+const NOTE_ATTEMPTS: usize = 3;
+const NOTE_PAUSE: Duration = Duration::from_secs(1);
+
 /// Does the work of one driver or gate; cheap to clone.
 #[derive(Clone)]
 pub(super) struct Worker {
@@ -48,6 +52,18 @@ pub(super) struct Found {
     pub(super) written: Option<JobProfile>,
     /// How the driver goes on.
     pub(super) progress: Progress,
+    /// What its owner should know.
+    pub(super) note: Option<Note>,
+}
+
+impl Found {
+    fn without_profile(progress: Progress) -> Self {
+        Self {
+            written: None,
+            progress,
+            note: None,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -105,18 +121,12 @@ impl Worker {
                 error = chain(&error),
                 "failed to profile, trying again"
             );
-            Found {
-                written: None,
-                progress: Progress::Failed,
-            }
+            Found::without_profile(Progress::Failed)
         })
     }
 
     async fn try_profile(&self, task: Task, past: Option<JobProfile>) -> Result<Found, Error> {
-        let done = Found {
-            written: None,
-            progress: Progress::Done,
-        };
+        let done = Found::without_profile(Progress::Done);
         let pod = match task.pod.clone() {
             Some(pod) => pod,
             None => match self.pod(&task).await? {
@@ -147,10 +157,7 @@ impl Worker {
                 pod: Arc::clone(&pod),
                 guessed: false,
             };
-            return Ok(Found {
-                written: None,
-                progress,
-            });
+            return Ok(Found::without_profile(progress));
         }
         let is_conf_missing = matches!(conf, Text::Missing(_));
         let conf = if let Text::There(Some(text)) = conf {
@@ -165,7 +172,10 @@ impl Worker {
         {
             profile = from_past(profile, past);
         }
-        self.write(&task, &pod, &profile).await?;
+        if !self.write(&task, &pod, &profile).await? {
+            return Ok(done);
+        }
+        let note = (profile.source != Source::Conf).then(|| guessed(&task, &profile));
         let progress = if is_conf_missing {
             Progress::Missing {
                 config_maps: missing,
@@ -178,6 +188,7 @@ impl Worker {
         Ok(Found {
             written: Some(profile),
             progress,
+            note,
         })
     }
 
@@ -204,13 +215,14 @@ impl Worker {
         })
     }
 
-    async fn write(&self, task: &Task, pod: &Value, profile: &JobProfile) -> Result<(), Error> {
+    /// Writes the profile; `false` if the pod is gone.
+    async fn write(&self, task: &Task, pod: &Value, profile: &JobProfile) -> Result<bool, Error> {
         let annotation = profile.to_annotation();
         if let Some(operations) = annotate(pod, &annotation) {
             let api = Api::<object::Pod>::namespaced(self.client.clone(), &task.namespace);
             match patch::send(&api, &task.name, &operations, REQUEST_LIMIT).await {
                 Ok(_) => {}
-                Err(patch::Error::Gone(_)) => return Ok(()),
+                Err(patch::Error::Gone(_)) => return Ok(false),
                 Err(error) => return Err(Error::Write(error)),
             }
         }
@@ -223,28 +235,14 @@ impl Worker {
             executors = profile.executors_at_start,
             "profiled"
         );
-        if profile.source != Source::Conf {
-            let text = format!(
-                "The configuration of the job could not be read in time. {}",
-                profile.warnings.join(". ")
-            );
-            self.note(
-                &task.namespace,
-                &task.name,
-                &task.uid,
-                "ProfileGuessed",
-                "Profile",
-                text,
-            )
-            .await;
-        }
-        Ok(())
+        Ok(true)
     }
 
-    /// Opens the gate of a pod that no planner will open. `true` if the gate is open now, by us or another.
-    pub(super) async fn open_gate(&self, pod: &Pod) -> bool {
+    /// Opens the gate of a pod that no planner will open. `true` if the gate is open now, by us or another; with a
+    /// note for its owner if it was by us.
+    pub(super) async fn open_gate(&self, pod: &Pod) -> (bool, Option<Note>) {
         let Some(index) = pod.gates.iter().position(|gate| gate == names::GANG_GATE) else {
-            return true;
+            return (true, None);
         };
         let operations = Operations::new()
             .test("/metadata/uid", pod.uid.as_str())
@@ -261,11 +259,10 @@ impl Worker {
                 let text = "No planner of KOMPASS has been alive for too long: the pod goes on without a reservation \
                             for its gang."
                     .to_owned();
-                self.note(&pod.namespace, &pod.name, &pod.uid, "GateOpened", "OpenGate", text)
-                    .await;
-                true
+                let note = Note::on(pod, Severity::Warning, "GateOpened", "OpenGate", text);
+                (true, Some(note))
             }
-            Err(patch::Error::Gone(_)) => true,
+            Err(patch::Error::Gone(_)) => (true, None),
             Err(error) => {
                 self.metrics.failures.with(["open-gate"]).inc();
                 tracing::warn!(
@@ -274,34 +271,41 @@ impl Worker {
                     error = chain(&error),
                     "failed to open a gate"
                 );
-                false
+                (false, None)
             }
         }
     }
 
-    /// Tells the pod's owner. Only words: that they could not be written is no reason to stop.
-    async fn note(
-        &self,
-        namespace: &str,
-        pod: &str,
-        uid: &str,
-        reason: &'static str,
-        action: &'static str,
-        text: String,
-    ) {
-        let (namespace, pod, uid) = (namespace.to_owned(), pod.to_owned(), uid.to_owned());
-        let note = Note {
-            namespace,
-            pod,
-            uid,
-            severity: Severity::Warning,
-            reason,
-            action,
-            text,
-        };
-        if let Err(error) = self.recorder.write(&note).await {
-            tracing::debug!(%error, "failed to write an event");
+    /// Tells a pod's owner. They are only words: after a few attempts they are given up.
+    pub(super) async fn tell(&self, note: &Note) {
+        for attempt in 1..=NOTE_ATTEMPTS {
+            let Err(error) = self.recorder.write(note).await else {
+                return;
+            };
+            self.metrics.failures.with(["write-event"]).inc();
+            tracing::warn!(
+                pod = note.pod,
+                attempt,
+                error = chain(&error),
+                "failed to write an event"
+            );
+            tokio::time::sleep(NOTE_PAUSE).await;
         }
+    }
+}
+
+fn guessed(task: &Task, profile: &JobProfile) -> Note {
+    Note {
+        namespace: task.namespace.clone(),
+        pod: task.name.clone(),
+        uid: task.uid.clone(),
+        severity: Severity::Warning,
+        reason: "ProfileGuessed",
+        action: "Profile",
+        text: format!(
+            "The configuration of the job could not be read in time. {}",
+            profile.warnings.join(". ")
+        ),
     }
 }
 

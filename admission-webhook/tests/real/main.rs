@@ -5,4 +5,5 @@ mod admission;
 mod forgery;
 mod harness;
 mod profiling;
+mod program;
 mod registration;

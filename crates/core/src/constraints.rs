@@ -84,8 +84,13 @@ pub struct Toleration {
 impl Constraints {
     /// Whether selector, affinity and taints allow the node. Room and readiness are judged elsewhere.
     pub fn allow(&self, node: &Node) -> bool {
-        self.node_selector.iter().all(|(key, value)| node.labels.get(key) == Some(value))
-            && self.required_terms.as_ref().is_none_or(|terms| terms.iter().any(|term| term.matches(node)))
+        self.node_selector
+            .iter()
+            .all(|(key, value)| node.labels.get(key) == Some(value))
+            && self
+                .required_terms
+                .as_ref()
+                .is_none_or(|terms| terms.iter().any(|term| term.matches(node)))
             && node
                 .taints
                 .iter()
@@ -99,8 +104,13 @@ impl NodeTerm {
         if self.labels.is_empty() && self.fields.is_empty() {
             return false;
         }
-        self.labels.iter().all(|rule| rule.holds(node.labels.get(&rule.key).map(String::as_str)))
-            && self.fields.iter().all(|rule| rule.key == "metadata.name" && rule.holds(Some(&node.name)))
+        self.labels
+            .iter()
+            .all(|rule| rule.holds(node.labels.get(&rule.key).map(String::as_str)))
+            && self
+                .fields
+                .iter()
+                .all(|rule| rule.key == "metadata.name" && rule.holds(Some(&node.name)))
     }
 }
 
@@ -109,7 +119,10 @@ impl Requirement {
     pub fn holds(&self, value: Option<&str>) -> bool {
         let compare = |ordering: std::cmp::Ordering| {
             let parse = |text: &str| text.parse::<i64>().ok();
-            match (value.and_then(parse), self.values.first().map(String::as_str).and_then(parse)) {
+            match (
+                value.and_then(parse),
+                self.values.first().map(String::as_str).and_then(parse),
+            ) {
                 (Some(have), Some(limit)) => have.cmp(&limit) == ordering,
                 _ => false,
             }
@@ -144,14 +157,22 @@ mod tests {
             labels: labels.iter().map(|&(k, v)| (k.into(), v.into())).collect(),
             taints: taints
                 .iter()
-                .map(|&(key, value, effect)| Taint { key: key.into(), value: value.into(), effect })
+                .map(|&(key, value, effect)| Taint {
+                    key: key.into(),
+                    value: value.into(),
+                    effect,
+                })
                 .collect(),
             ..Node::default()
         }
     }
 
     fn rule(key: &str, operator: Operator, values: &[&str]) -> Requirement {
-        Requirement { key: key.into(), operator, values: values.iter().map(|&v| v.into()).collect() }
+        Requirement {
+            key: key.into(),
+            operator,
+            values: values.iter().map(|&v| v.into()).collect(),
+        }
     }
 
     #[test]
@@ -169,15 +190,28 @@ mod tests {
             (Lt, &["3"], Some("2"), true),
             (Lt, &["3"], None, false),
         ] {
-            assert_eq!(rule("k", operator, values).holds(value), expected, "{operator:?} {values:?} {value:?}");
+            assert_eq!(
+                rule("k", operator, values).holds(value),
+                expected,
+                "{operator:?} {values:?} {value:?}"
+            );
         }
     }
 
     #[test]
     fn terms_are_alternatives_and_an_empty_term_matches_nothing() {
-        let zone = NodeTerm { labels: vec![rule("zone", Operator::In, &["a"])], fields: vec![] };
-        let name = NodeTerm { labels: vec![], fields: vec![rule("metadata.name", Operator::In, &["n1"])] };
-        let with = |terms: Vec<NodeTerm>| Constraints { required_terms: Some(terms), ..Constraints::default() };
+        let zone = NodeTerm {
+            labels: vec![rule("zone", Operator::In, &["a"])],
+            fields: vec![],
+        };
+        let name = NodeTerm {
+            labels: vec![],
+            fields: vec![rule("metadata.name", Operator::In, &["n1"])],
+        };
+        let with = |terms: Vec<NodeTerm>| Constraints {
+            required_terms: Some(terms),
+            ..Constraints::default()
+        };
         let here = node(&[("zone", "b")], &[]);
         assert!(!with(vec![zone.clone()]).allow(&here));
         assert!(with(vec![zone, name]).allow(&here));
@@ -188,14 +222,39 @@ mod tests {
     #[test]
     fn hard_taints_need_a_toleration() {
         use TaintEffect::{NoExecute, NoSchedule, PreferNoSchedule};
-        let tolerate = |toleration| Constraints { tolerations: vec![toleration], ..Constraints::default() };
+        let tolerate = |toleration| Constraints {
+            tolerations: vec![toleration],
+            ..Constraints::default()
+        };
         let tainted = node(&[], &[("gpu", "yes", NoSchedule)]);
         assert!(!Constraints::default().allow(&tainted));
         assert!(Constraints::default().allow(&node(&[], &[("gpu", "", PreferNoSchedule)])));
-        let equal = Toleration { key: "gpu".into(), value: "yes".into(), ..Toleration::default() };
+        let equal = Toleration {
+            key: "gpu".into(),
+            value: "yes".into(),
+            ..Toleration::default()
+        };
         assert!(tolerate(equal.clone()).allow(&tainted));
-        assert!(!tolerate(Toleration { effect: Some(NoExecute), ..equal.clone() }).allow(&tainted));
-        assert!(!tolerate(Toleration { value: "no".into(), ..equal }).allow(&tainted));
-        assert!(tolerate(Toleration { exists: true, ..Toleration::default() }).allow(&tainted));
+        assert!(
+            !tolerate(Toleration {
+                effect: Some(NoExecute),
+                ..equal.clone()
+            })
+            .allow(&tainted)
+        );
+        assert!(
+            !tolerate(Toleration {
+                value: "no".into(),
+                ..equal
+            })
+            .allow(&tainted)
+        );
+        assert!(
+            tolerate(Toleration {
+                exists: true,
+                ..Toleration::default()
+            })
+            .allow(&tainted)
+        );
     }
 }

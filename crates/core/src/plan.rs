@@ -44,13 +44,21 @@ impl GangPlan {
 
     /// Executors planned on a node.
     pub fn executors_on(&self, node: &str) -> u64 {
-        self.executors.iter().filter(|(name, _)| name == node).map(|(_, count)| count).sum()
+        self.executors
+            .iter()
+            .filter(|(name, _)| name == node)
+            .map(|(_, count)| count)
+            .sum()
     }
 
     /// Reads the annotation.
     pub fn from_annotation(text: &str) -> Result<Self, Error> {
         let plan: Self = serde_json::from_str(text).map_err(Error::Malformed)?;
-        if plan.version == VERSION { Ok(plan) } else { Err(Error::Version(plan.version)) }
+        if plan.version == VERSION {
+            Ok(plan)
+        } else {
+            Err(Error::Version(plan.version))
+        }
     }
 
     /// Writes the annotation.
@@ -69,7 +77,9 @@ mod tests {
             version: VERSION,
             uid: "6f0c2a34-1111-2222-3333-444455556666".into(),
             driver: "ip-10-0-0-1.eu-central-1.compute.internal".into(),
-            executors: (0..1000).map(|n| (format!("ip-10-0-{n}-1.eu-central-1.compute.internal"), 5)).collect(),
+            executors: (0..1000)
+                .map(|n| (format!("ip-10-0-{n}-1.eu-central-1.compute.internal"), 5))
+                .collect(),
             planned_ms: 1_700_000_000_000,
         };
         let text = plan.to_annotation();
@@ -77,6 +87,9 @@ mod tests {
         assert_eq!(plan.executor_count(), 5000);
         assert_eq!(plan.executors_on("ip-10-0-7-1.eu-central-1.compute.internal"), 5);
         assert!(text.len() < MAX_ANNOTATION_BYTES, "{}", text.len());
-        assert!(matches!(GangPlan::from_annotation(&text.replace("\"v\":1", "\"v\":9")), Err(Error::Version(9))));
+        assert!(matches!(
+            GangPlan::from_annotation(&text.replace("\"v\":1", "\"v\":9")),
+            Err(Error::Version(9))
+        ));
     }
 }

@@ -143,8 +143,16 @@ mod tests {
         let profile = JobProfile {
             version: VERSION,
             spark_version: Some("4.1.4".into()),
-            driver: Shape { cpu_milli: 1000, memory_mib: 1408, extended: BTreeMap::new() },
-            executor: Shape { cpu_milli: 2000, memory_mib: 896, extended: [("nvidia.com/gpu".into(), 1)].into() },
+            driver: Shape {
+                cpu_milli: 1000,
+                memory_mib: 1408,
+                extended: BTreeMap::new(),
+            },
+            executor: Shape {
+                cpu_milli: 2000,
+                memory_mib: 896,
+                extended: [("nvidia.com/gpu".into(), 1)].into(),
+            },
             executors_at_start: 3,
             executors_max: None,
             dynamic_allocation: true,
@@ -154,7 +162,11 @@ mod tests {
             },
             executor_priority_class: None,
             profile_key: "pi-1a2b".into(),
-            runtime: Some(RuntimeEstimate { p50_s: 60, p90_s: 90, samples: 4 }),
+            runtime: Some(RuntimeEstimate {
+                p50_s: 60,
+                p90_s: 90,
+                samples: 4,
+            }),
             source: Source::Conf,
             warnings: vec!["unknown Spark version".into()],
         };
@@ -170,7 +182,10 @@ mod tests {
                 "profile_key":"k","source":"conf"}}"#
             )
         };
-        assert!(matches!(JobProfile::from_annotation(&text(2, 1)), Err(Error::Version(2))));
+        assert!(matches!(
+            JobProfile::from_annotation(&text(2, 1)),
+            Err(Error::Version(2))
+        ));
         assert!(matches!(JobProfile::from_annotation("{"), Err(Error::Malformed(_))));
         let huge = JobProfile::from_annotation(&text(1, 1_000_000_000)).unwrap();
         assert_eq!(huge.executors_at_start, MAX_EXECUTORS);

@@ -35,7 +35,9 @@ fn parse(text: &str, scale: i32) -> Result<u64, Error> {
         Some(b'+') => (1, &text[1..]),
         _ => (1, text),
     };
-    let number_end = unsigned.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(unsigned.len());
+    let number_end = unsigned
+        .find(|c: char| !(c.is_ascii_digit() || c == '.'))
+        .unwrap_or(unsigned.len());
     let (number, suffix) = unsigned.split_at(number_end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
@@ -64,10 +66,15 @@ fn parse(text: &str, scale: i32) -> Result<u64, Error> {
     let mantissa: u128 = significant.parse().map_err(|_| malformed())?;
     let value = if exponent >= 0 {
         let power = 10_u128.checked_pow(exponent.unsigned_abs()).ok_or_else(too_large)?;
-        mantissa.checked_mul(power).and_then(|value| shift(value, binary_power)).ok_or_else(too_large)?
+        mantissa
+            .checked_mul(power)
+            .and_then(|value| shift(value, binary_power))
+            .ok_or_else(too_large)?
     } else {
         let shifted = shift(mantissa, binary_power).ok_or_else(too_large)?;
-        10_u128.checked_pow(exponent.unsigned_abs()).map_or(1, |power| shifted.div_ceil(power))
+        10_u128
+            .checked_pow(exponent.unsigned_abs())
+            .map_or(1, |power| shifted.div_ceil(power))
     };
     u64::try_from(value).map_err(|_| too_large())
 }
@@ -141,7 +148,9 @@ mod tests {
 
     #[test]
     fn refuses_what_kubernetes_refuses() {
-        for text in ["", ".", "m", "1.2.3", "1 Gi", "1gi", "1e", "1e+", "0x10", "--1", "1ee3", "NaN", "\u{0664}"] {
+        for text in [
+            "", ".", "m", "1.2.3", "1 Gi", "1gi", "1e", "1e+", "0x10", "--1", "1ee3", "NaN", "\u{0664}",
+        ] {
             assert_eq!(units(text), Err(Error::Malformed(text.into())), "{text}");
         }
         assert_eq!(units("-1"), Err(Error::Negative("-1".into())));

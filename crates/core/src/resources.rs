@@ -29,7 +29,11 @@ pub const MIB: u64 = 1024 * 1024;
 impl Resources {
     /// CPU in thousandths and memory in bytes, nothing else.
     pub const fn new(cpu_milli: u64, memory_bytes: u64) -> Self {
-        Self { cpu_milli, memory_bytes, extended: BTreeMap::new() }
+        Self {
+            cpu_milli,
+            memory_bytes,
+            extended: BTreeMap::new(),
+        }
     }
 
     /// CPU in thousandths and memory in MiB, nothing else.
@@ -69,7 +73,10 @@ impl Resources {
         self.extended
             .iter()
             .map(|(name, &units)| share(free.units(name), units))
-            .fold(share(free.cpu_milli, self.cpu_milli).min(share(free.memory_bytes, self.memory_bytes)), u64::min)
+            .fold(
+                share(free.cpu_milli, self.cpu_milli).min(share(free.memory_bytes, self.memory_bytes)),
+                u64::min,
+            )
     }
 
     /// Adds `other`.
@@ -80,7 +87,9 @@ impl Resources {
     /// Adds `other`, `count` times.
     pub fn add_times(&mut self, other: &Self, count: u64) {
         self.cpu_milli = self.cpu_milli.saturating_add(other.cpu_milli.saturating_mul(count));
-        self.memory_bytes = self.memory_bytes.saturating_add(other.memory_bytes.saturating_mul(count));
+        self.memory_bytes = self
+            .memory_bytes
+            .saturating_add(other.memory_bytes.saturating_mul(count));
         if count > 0 {
             for (name, &units) in other.extended.iter().filter(|&(_, &units)| units > 0) {
                 let entry = self.extended.entry(name.clone()).or_insert(0);
@@ -97,7 +106,9 @@ impl Resources {
     /// Takes `other` away `count` times; what would go below zero stays at zero.
     pub fn subtract_times(&mut self, other: &Self, count: u64) {
         self.cpu_milli = self.cpu_milli.saturating_sub(other.cpu_milli.saturating_mul(count));
-        self.memory_bytes = self.memory_bytes.saturating_sub(other.memory_bytes.saturating_mul(count));
+        self.memory_bytes = self
+            .memory_bytes
+            .saturating_sub(other.memory_bytes.saturating_mul(count));
         for (name, &units) in &other.extended {
             if let Some(entry) = self.extended.get_mut(name) {
                 *entry = entry.saturating_sub(units.saturating_mul(count));
@@ -128,7 +139,9 @@ impl Resources {
 impl fmt::Display for Resources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}m CPU, {} MiB", self.cpu_milli, self.memory_bytes.div_ceil(MIB))?;
-        self.extended.iter().try_for_each(|(name, units)| write!(f, ", {units} {name}"))
+        self.extended
+            .iter()
+            .try_for_each(|(name, units)| write!(f, ", {units} {name}"))
     }
 }
 
@@ -141,7 +154,10 @@ mod tests {
     fn amounts() -> impl Strategy<Value = Resources> {
         (0..1_000_000_u64, 0..1_u64 << 50, proptest::option::of(0..64_u64)).prop_map(|(cpu, memory, gpu)| {
             let resources = Resources::new(cpu, memory);
-            gpu.map_or(resources.clone(), |units| resources.with("nvidia.com/gpu", units))
+            match gpu {
+                Some(units) => resources.with("nvidia.com/gpu", units),
+                None => resources,
+            }
         })
     }
 

@@ -90,7 +90,7 @@ fn the_config_maps_coming_makes_its_driver_due_and_no_other() {
     let tasks = queue.due(2, 8);
     assert_eq!(uids(&tasks), ["a"]);
     assert!(tasks[0].pod.is_some(), "the pod is not read again");
-    assert_eq!(queue.heard_ms("a"), Some(2));
+    assert_eq!((tasks[0].heard_ms, tasks[0].unprofiled_since_ms), (Some(2), Some(0)));
     queue.finished("a", Progress::Done, 3);
     assert_eq!((queue.len(), queue.next_ms(8)), (0, None));
     assert!(queue.wanted.is_empty());
@@ -131,14 +131,13 @@ fn after_the_hold_time_a_guess_is_asked_for_once_and_the_wait_goes_on() {
     assert_eq!(queue.next_ms(8), Some(HOLD_MS));
     let tasks = queue.due(HOLD_MS, 8);
     assert!(tasks[0].may_guess);
-    assert_eq!(queue.first_profile("a"), Some(0));
-    assert_eq!(queue.first_profile("a"), None, "counted once");
     queue.finished("a", missing(&["conf"], true), HOLD_MS);
     queue.observe(&profiled(Source::Guess), HOLD_MS + 1, 0);
     queue.config_map("jobs", "conf", 60_000);
     let tasks = queue.due(60_000, 8);
     assert_eq!(uids(&tasks), ["a"]);
     assert!(!tasks[0].may_guess);
+    assert_eq!(tasks[0].unprofiled_since_ms, None, "its first profile was the guess");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -13,6 +14,10 @@ use crate::process::Record;
 const OWNER: &str = "owner.lock";
 /// Making or sweeping takes milliseconds; more only when processes of a killed owner resist.
 const LOCK_LIMIT: Duration = Duration::from_mins(1);
+
+/// Counts the folders of this process. No name is used twice: a dropped folder may still be on its way out when the next
+/// one is made, and would take one of the same name with it.
+static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// The folder; dropping it kills what is recorded in it and removes it.
 #[derive(Debug)]
@@ -34,11 +39,11 @@ impl Folder {
         let _turn = lock(&parent.join("turn.lock")).await?;
         sweep(parent).await?;
         let pid = std::process::id();
-        let mut number = 0_u32;
         let path = loop {
-            let path = parent.join(format!("{pid}-{number}"));
+            let path = parent.join(format!("{pid}-{}", NEXT.fetch_add(1, Ordering::Relaxed)));
             match std::fs::create_dir(&path) {
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => number += 1,
+                // Left by an owner of the same process id whose processes resist.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
                 other => break other.map(|()| path.clone()).map_err(io(&path))?,
             }
         };
