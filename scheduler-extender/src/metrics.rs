@@ -112,7 +112,7 @@ impl Metrics {
                 LATENCY_SECONDS,
             ),
             watch_events: r.counter_vec("kompass_extender_watch_events_total", "Watch events.", ["kind"]),
-            leader: r.gauge("kompass_extender_leader", "1 on the replica that plans."),
+            leader: r.gauge("kompass_extender_leader", "Whether this replica plans."),
             events_dropped: r.counter(
                 "kompass_extender_events_dropped_total",
                 "Kubernetes events not written because of their rate limit or a refusal.",

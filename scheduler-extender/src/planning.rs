@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kompass_kube::lease::Term;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::orders::{Tools, Workers};
@@ -12,6 +12,11 @@ use crate::state::App;
 
 /// How long the loop sleeps at most, so that a missed wake heals.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+
+/// A decision that takes less than this delays nobody.
+const SHORT: Duration = Duration::from_millis(1);
+/// After a longer one the loop pauses as long, and no longer than this.
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Plans until `end`; then the orders under way are finished and `done` is cancelled, after which the lease may go.
 pub async fn run(tools: Arc<Tools>, end: CancellationToken, done: CancellationToken) {
@@ -82,12 +87,16 @@ fn hold_back(term: Term, bind_deadline: Duration, now: Instant) -> Duration {
 }
 
 async fn decide(app: &App, workers: &Workers) -> bool {
-    let decision = {
-        let _timer = app.metrics.decide_seconds.start_timer();
-        app.planner(kompass_planner::Planner::decide)
-    };
+    let started = Instant::now();
+    let decision = app.planner(kompass_planner::Planner::decide);
+    let took = started.elapsed();
+    app.metrics.decide_seconds.observe(took.as_secs_f64());
     for order in decision.orders {
         workers.send(order).await;
+    }
+    if took >= SHORT {
+        // At most half of the time is spent with the planner locked, and what comes meanwhile is decided on together.
+        sleep(took.min(LONGEST_PAUSE)).await;
     }
     decision.again
 }

@@ -23,14 +23,21 @@ pub use services::{Replica, program};
 /// The namespace that the tests' jobs run in.
 pub const JOBS: &str = "jobs";
 /// How long a service may take until it is ready; a busy machine needs much more than an idle one.
-const READY_LIMIT: Duration = Duration::from_secs(60);
+const READY_LIMIT: Duration = Duration::from_mins(1);
 const STOP_LIMIT: Duration = Duration::from_secs(10);
 
 /// What to start.
 #[derive(Debug, Clone)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a part of the cluster that is there or not"
+)]
 pub struct Options {
-    /// Nodes that KWOK plays.
+    /// Nodes, played by KWOK.
     pub nodes: usize,
+    /// Start KWOK. Without it nodes are declared ready and pods stay pending once they are bound, at no cost: for
+    /// thousands of nodes, and without a controller manager, which would find the nodes dead.
+    pub kwok: bool,
     /// Thousandths of a CPU that each has.
     pub node_cpu_milli: u64,
     /// Start the webhook.
@@ -53,6 +60,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             nodes: 4,
+            kwok: true,
             node_cpu_milli: 4_000,
             webhook: true,
             extender: true,
@@ -60,7 +68,10 @@ impl Default for Options {
             extender_args: Vec::new(),
             faults: false,
             leader_election: false,
-            cluster: ClusterOptions { progress: Progress::lines(), ..ClusterOptions::default() },
+            cluster: ClusterOptions {
+                progress: Progress::lines(),
+                ..ClusterOptions::default()
+            },
         }
     }
 }
@@ -74,7 +85,7 @@ pub struct Deployment {
     pub webhook: Option<Daemon>,
     /// KOMPASS's kube-scheduler, while it runs.
     pub scheduler: Option<Daemon>,
-    kwok: Daemon,
+    kwok: Option<Daemon>,
     client: Client,
     options: Options,
     extender_address: SocketAddr,
@@ -99,12 +110,23 @@ impl Deployment {
     /// # Errors
     /// What did not start, with the last lines of its log.
     pub async fn start(options: Options) -> anyhow::Result<Self> {
+        // Every test awaits it, and it is large.
+        Box::pin(Self::start_all(options)).await
+    }
+
+    async fn start_all(options: Options) -> anyhow::Result<Self> {
         let cluster = Cluster::start(options.cluster.clone()).await?;
         let client = kompass_kube::client::connect(Some(cluster.kubeconfig()), "kompass-tests").await?;
-        let kwok = cluster.start_kwok(&kwok::Options::default()).await?;
+        let kwok = if options.kwok {
+            Some(cluster.start_kwok(&kwok::Options::default()).await?)
+        } else {
+            None
+        };
         let manifests = cluster.folder().join("kompass.yaml");
         std::fs::write(&manifests, MANIFESTS)?;
-        cluster.kubectl(&["apply", "--filename", &manifests.display().to_string()]).await?;
+        cluster
+            .kubectl(&["apply", "--filename", &manifests.display().to_string()])
+            .await?;
         let mut deployment = Self {
             extender: None,
             webhook: None,
@@ -115,13 +137,19 @@ impl Deployment {
             extender_admin: free_address()?,
             webhook_address: free_address()?,
             webhook_admin: free_address()?,
-            proxies: if options.faults { Some(proxies(&cluster).await?) } else { None },
+            proxies: if options.faults {
+                Some(proxies(&cluster).await?)
+            } else {
+                None
+            },
             options,
             _logs: Logs(cluster.folder().join("logs")),
             cluster,
         };
         deployment.create_namespace(JOBS).await?;
-        deployment.add_nodes("node", deployment.options.nodes, deployment.options.node_cpu_milli).await?;
+        deployment
+            .add_nodes("node", deployment.options.nodes, deployment.options.node_cpu_milli)
+            .await?;
         if deployment.options.extender {
             deployment.start_extender().await?;
             deployment.start_scheduler().await?;
@@ -167,7 +195,11 @@ impl Deployment {
     /// # Panics
     /// Without [`Options::faults`].
     pub fn extender_faults(&self) -> &FaultProxy {
-        &self.proxies.as_ref().expect("the deployment was started without faults").extender
+        &self
+            .proxies
+            .as_ref()
+            .expect("the deployment was started without faults")
+            .extender
     }
 
     /// What stands between the webhook and the API server.
@@ -175,7 +207,11 @@ impl Deployment {
     /// # Panics
     /// Without [`Options::faults`].
     pub fn webhook_faults(&self) -> &FaultProxy {
-        &self.proxies.as_ref().expect("the deployment was started without faults").webhook
+        &self
+            .proxies
+            .as_ref()
+            .expect("the deployment was started without faults")
+            .webhook
     }
 
     /// A page of one of the services.
@@ -191,10 +227,15 @@ impl Deployment {
     /// # Errors
     /// What could not be stopped.
     pub async fn stop(mut self) -> anyhow::Result<()> {
-        for daemon in [&mut self.webhook, &mut self.scheduler, &mut self.extender].into_iter().flatten() {
+        let daemons = [
+            &mut self.webhook,
+            &mut self.scheduler,
+            &mut self.extender,
+            &mut self.kwok,
+        ];
+        for daemon in daemons.into_iter().flatten() {
             daemon.stop(STOP_LIMIT).await?;
         }
-        self.kwok.stop(STOP_LIMIT).await?;
         self.cluster.stop().await?;
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use http::header::{CONNECTION, CONTENT_TYPE, HOST, TRANSFER_ENCODING};
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::{Bytes, Incoming};
@@ -44,7 +45,10 @@ pub struct Seen {
 impl Seen {
     /// Whether it binds a pod whose name begins so.
     pub fn binds(&self, pod: &str) -> bool {
-        let name = self.path.strip_suffix("/binding").and_then(|path| path.rsplit_once("/pods/"));
+        let name = self
+            .path
+            .strip_suffix("/binding")
+            .and_then(|path| path.rsplit_once("/pods/"));
         self.method == Method::POST && name.is_some_and(|(_, name)| name.starts_with(pod))
     }
 
@@ -104,7 +108,9 @@ impl Armed {
     /// It has not happened within `limit`.
     pub async fn hit(&mut self, limit: Duration) -> anyhow::Result<()> {
         let hit = self.0.wait_for(|hits| *hits > 0);
-        tokio::time::timeout(limit, hit).await.with_context(|| format!("no request met the fault within {limit:?}"))??;
+        tokio::time::timeout(limit, hit)
+            .await
+            .with_context(|| format!("no request met the fault within {limit:?}"))??;
         Ok(())
     }
 
@@ -143,7 +149,10 @@ impl FaultProxy {
         let mut config = Config::from_custom_kubeconfig(direct, &KubeConfigOptions::default()).await?;
         // The service decides what it tries again.
         config.default_retry = false;
-        let shared = Arc::new(Shared { api_server: Client::try_from(config)?, faults: Mutex::default() });
+        let shared = Arc::new(Shared {
+            api_server: Client::try_from(config)?,
+            faults: Mutex::default(),
+        });
         let server = cluster.authority().server("fault-proxy", ["127.0.0.1"])?;
         let acceptor = acceptor(&server)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -151,7 +160,11 @@ impl FaultProxy {
         let kubeconfig = write_kubeconfig(cluster, address, user, groups)?;
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, acceptor, Arc::clone(&shared)));
-        Ok(Self { kubeconfig, shared, _tasks: tasks })
+        Ok(Self {
+            kubeconfig,
+            shared,
+            _tasks: tasks,
+        })
     }
 
     /// The kubeconfig that leads through the proxy.
@@ -160,7 +173,12 @@ impl FaultProxy {
     }
 
     /// Lets `effect` happen to the next request that `matches`, once.
-    pub fn arm(&self, moment: Moment, effect: Effect, matches: impl Fn(&Seen) -> bool + Send + Sync + 'static) -> Armed {
+    pub fn arm(
+        &self,
+        moment: Moment,
+        effect: Effect,
+        matches: impl Fn(&Seen) -> bool + Send + Sync + 'static,
+    ) -> Armed {
         self.arm_times(1, moment, effect, matches)
     }
 
@@ -173,8 +191,18 @@ impl FaultProxy {
         matches: impl Fn(&Seen) -> bool + Send + Sync + 'static,
     ) -> Armed {
         let (hits, receiver) = watch::channel(0);
-        let fault = Fault { matches: Box::new(matches), moment, effect, left: times, hits };
-        self.shared.faults.lock().unwrap_or_else(PoisonError::into_inner).push(fault);
+        let fault = Fault {
+            matches: Box::new(matches),
+            moment,
+            effect,
+            left: times,
+            hits,
+        };
+        self.shared
+            .faults
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(fault);
         Armed(receiver)
     }
 }
@@ -188,15 +216,19 @@ impl Shared {
     /// What happens to the request now, if anything does.
     fn strike(&self, seen: &Seen, moment: Moment) -> Option<(Effect, watch::Sender<usize>)> {
         let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
-        let fault = faults.iter_mut().find(|fault| fault.left > 0 && fault.moment == moment && (fault.matches)(seen))?;
+        let fault = faults
+            .iter_mut()
+            .find(|fault| fault.left > 0 && fault.moment == moment && (fault.matches)(seen))?;
         fault.left -= 1;
         Some((fault.effect.clone(), fault.hits.clone()))
     }
 
-    async fn pass(&self, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
-        let (mut head, body) = request.into_parts();
-        let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
-        let seen = Seen { method: head.method.clone(), path: head.uri.path().to_owned(), body: body.clone() };
+    async fn pass(&self, mut head: Parts, body: Bytes) -> Result<Response<Body>, Cut> {
+        let seen = Seen {
+            method: head.method.clone(),
+            path: head.uri.path().to_owned(),
+            body: body.clone(),
+        };
         if let Some(answer) = self.happen(&seen, Moment::Before).await? {
             return Ok(answer);
         }
@@ -215,7 +247,9 @@ impl Shared {
     }
 
     async fn happen(&self, seen: &Seen, moment: Moment) -> Result<Option<Response<Body>>, Cut> {
-        let Some((effect, hits)) = self.strike(seen, moment) else { return Ok(None) };
+        let Some((effect, hits)) = self.strike(seen, moment) else {
+            return Ok(None);
+        };
         let answer = match effect {
             Effect::Kill(record) => {
                 // The test's own wait for the hit must find the process gone.
@@ -240,7 +274,9 @@ fn refusal(status: StatusCode) -> Result<Response<Body>, http::Error> {
         "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": status.as_u16(),
         "reason": status.canonical_reason(), "message": "a fault that the test wants",
     });
-    let answer = Response::builder().status(status).header(CONTENT_TYPE, "application/json");
+    let answer = Response::builder()
+        .status(status)
+        .header(CONTENT_TYPE, "application/json");
     answer.body(Body::from(text.to_string().into_bytes()))
 }
 
@@ -259,14 +295,29 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, shared: Arc<Shared
 
 async fn serve(stream: TcpStream, acceptor: TlsAcceptor, shared: Arc<Shared>) {
     // Requests are small and awaited: Nagle's algorithm would only add delay.
-    let Ok(stream) = stream.set_nodelay(true).map(|()| stream) else { return };
-    let Ok(stream) = acceptor.accept(stream).await else { return };
+    let Ok(stream) = stream.set_nodelay(true).map(|()| stream) else {
+        return;
+    };
+    let Ok(stream) = acceptor.accept(stream).await else {
+        return;
+    };
     let service = service_fn(move |request| {
         let shared = Arc::clone(&shared);
-        async move { shared.pass(request).await }
+        async move { detached(shared, request).await }
     });
     // An error is a cut, or a service that went away: both are what tests are about.
-    http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok();
+    http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), service)
+        .await
+        .ok();
+}
+
+/// What has been sent goes its way, also when the sender is gone meanwhile.
+async fn detached(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Response<Body>, Cut> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
+    let passed = tokio::spawn(async move { shared.pass(head, body).await });
+    passed.await.map_err(|_| Cut)?
 }
 
 fn acceptor(identity: &Identity) -> anyhow::Result<TlsAcceptor> {
@@ -282,8 +333,17 @@ fn acceptor(identity: &Identity) -> anyhow::Result<TlsAcceptor> {
 }
 
 fn write_kubeconfig(cluster: &Cluster, address: SocketAddr, user: &str, groups: &[&str]) -> anyhow::Result<PathBuf> {
-    let path = cluster.folder().join("kubeconfig").join(format!("proxy-{}.yaml", address.port()));
+    let path = cluster
+        .folder()
+        .join("kubeconfig")
+        .join(format!("proxy-{}.yaml", address.port()));
     let identity = cluster.authority().client(user, groups)?;
-    pki::write_kubeconfig(&path, &format!("https://{address}"), cluster.authority(), user, &identity)?;
+    pki::write_kubeconfig(
+        &path,
+        &format!("https://{address}"),
+        cluster.authority(),
+        user,
+        &identity,
+    )?;
     Ok(path)
 }

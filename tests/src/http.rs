@@ -54,17 +54,16 @@ pub async fn post_tls(
         let stream = connector(authority)?.connect(name, stream).await?;
         exchange(stream, address, Method::POST, path, body).await
     };
-    tokio::time::timeout(LIMIT, exchange).await.context("no answer in time")?
+    tokio::time::timeout(LIMIT, exchange)
+        .await
+        .context("no answer in time")?
 }
 
-async fn plain(
-    address: SocketAddr,
-    method: Method,
-    path: &str,
-    body: Vec<u8>,
-) -> anyhow::Result<(StatusCode, String)> {
+async fn plain(address: SocketAddr, method: Method, path: &str, body: Vec<u8>) -> anyhow::Result<(StatusCode, String)> {
     let exchange = async { exchange(TcpStream::connect(address).await?, address, method, path, body).await };
-    tokio::time::timeout(LIMIT, exchange).await.context("no answer in time")?
+    tokio::time::timeout(LIMIT, exchange)
+        .await
+        .context("no answer in time")?
 }
 
 async fn exchange<S>(

@@ -8,6 +8,7 @@ pub mod demand;
 pub mod deployment;
 pub mod fault_proxy;
 pub mod http;
+pub mod karpenter;
 pub mod spark;
 pub mod wait;
 pub mod watchdog;

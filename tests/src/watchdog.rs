@@ -41,7 +41,10 @@ impl Watchdog {
     }
 
     fn with(client: &Client, only_bound: bool) -> Self {
-        let state = Arc::new(Mutex::new(State { only_bound, ..State::default() }));
+        let state = Arc::new(Mutex::new(State {
+            only_bound,
+            ..State::default()
+        }));
         let mut tasks = JoinSet::new();
         tasks.spawn(watch_nodes(Api::all(client.clone()), Arc::clone(&state)));
         tasks.spawn(watch_pods(Api::all(client.clone()), Arc::clone(&state)));
@@ -58,7 +61,12 @@ impl Watchdog {
     pub async fn finish(mut self) -> anyhow::Result<u64> {
         self.tasks.shutdown().await;
         let state = self.state.lock().expect("the watchdog has panicked");
-        anyhow::ensure!(state.breaches.is_empty(), "{} breaches:\n{}", state.breaches.len(), state.breaches.join("\n"));
+        anyhow::ensure!(
+            state.breaches.is_empty(),
+            "{} breaches:\n{}",
+            state.breaches.len(),
+            state.breaches.join("\n")
+        );
         anyhow::ensure!(state.checks > 0, "the watchdog has seen nothing");
         Ok(state.checks)
     }
@@ -104,7 +112,9 @@ async fn watch_pods(pods: Api<object::Pod>, state: Arc<Mutex<State>>) {
 }
 
 fn lock(state: &Mutex<State>) -> std::sync::MutexGuard<'_, State> {
-    state.lock().expect("the watchdog's tasks don't panic while they hold its state")
+    state
+        .lock()
+        .expect("the watchdog's tasks don't panic while they hold its state")
 }
 
 impl State {
@@ -137,7 +147,11 @@ impl State {
             }
         }
         let mut breaches = Vec::new();
-        for driver in self.pods.values().filter(|pod| pod.role == Some(Role::Driver) && pod.holds_room()) {
+        for driver in self
+            .pods
+            .values()
+            .filter(|pod| pod.role == Some(Role::Driver) && pod.holds_room())
+        {
             if driver.scheduler != names::SCHEDULER || driver.ended.is_some() {
                 continue;
             }
@@ -145,25 +159,42 @@ impl State {
                 breaches.push(format!("driver {} is bound without a profile and a plan", driver.name));
                 continue;
             };
-            let all: u64 = executors.iter().filter(|((owner, _), _)| *owner == driver.uid).map(|(_, count)| count).sum();
+            let all: u64 = executors
+                .iter()
+                .filter(|((owner, _), _)| *owner == driver.uid)
+                .map(|(_, count)| count)
+                .sum();
             if profile.executors_max.is_some_and(|max| all > max) {
                 breaches.push(format!("driver {} has {all} executors", driver.name));
             }
-            if plan.executor_count() < profile.executors_at_start {
-                breaches.push(format!("driver {} is bound with a plan for less than its minimum", driver.name));
+            if plan.executor_count() < profile.executors_at_start && !self.only_bound {
+                breaches.push(format!(
+                    "driver {} is bound with a plan for less than its minimum",
+                    driver.name
+                ));
             }
             for (node, count) in plan.executors.iter().filter(|_| !self.only_bound) {
-                let there = executors.get(&(driver.uid.as_str(), node.as_str())).copied().unwrap_or(0);
-                used.entry(node).or_default().add_times(&profile.executor.resources(), count.saturating_sub(there));
+                let there = executors
+                    .get(&(driver.uid.as_str(), node.as_str()))
+                    .copied()
+                    .unwrap_or(0);
+                used.entry(node)
+                    .or_default()
+                    .add_times(&profile.executor.resources(), count.saturating_sub(there));
             }
         }
         for (name, sum) in &used {
             if let Some(node) = self.nodes.get(*name)
                 && !sum.fits(&node.allocatable)
             {
-                breaches.push(format!("node {name} has {} but {sum} is bound or promised", node.allocatable));
+                breaches.push(format!(
+                    "node {name} has {} but {sum} is bound or promised",
+                    node.allocatable
+                ));
             }
         }
-        breaches.into_iter().for_each(|text| self.breach(text));
+        for text in breaches {
+            self.breach(text);
+        }
     }
 }

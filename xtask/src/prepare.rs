@@ -21,10 +21,23 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 
 async fn prepare(args: &Args) -> anyhow::Result<()> {
     let progress = Progress::auto();
-    let needs = if args.api_only { prerequisites::API_ONLY } else { prerequisites::FULL };
+    let needs = if args.api_only {
+        prerequisites::API_ONLY
+    } else {
+        prerequisites::FULL
+    };
     prerequisites::ensure(needs, &progress).await?;
-    programs::ensure(&[Module::Etcd, Module::Kubernetes, Module::Kwok, Module::CoreDns, Module::Karpenter], &progress)
-        .await?;
+    programs::ensure(
+        &[
+            Module::Etcd,
+            Module::Kubernetes,
+            Module::Kwok,
+            Module::CoreDns,
+            Module::Karpenter,
+        ],
+        &progress,
+    )
+    .await?;
     if !args.api_only {
         let spark = SparkVersion::all().map(Image::Spark);
         let all: Vec<Image> = std::iter::once(Image::Pause).chain(spark).collect();

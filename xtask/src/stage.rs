@@ -14,7 +14,10 @@ pub(crate) struct Stages {
 
 impl Stages {
     pub(crate) fn new() -> Self {
-        Self { started: Instant::now(), done: Vec::new() }
+        Self {
+            started: Instant::now(),
+            done: Vec::new(),
+        }
     }
 
     /// Runs one stage; its failure is kept for the summary and does not stop the ones after it.
@@ -33,7 +36,11 @@ impl Stages {
     pub(crate) fn finish(self) -> anyhow::Result<()> {
         println!("\n=== summary");
         for (name, took, passed) in &self.done {
-            println!("{:>7.1} s  {}  {name}", took.as_secs_f64(), if *passed { "passed" } else { "FAILED" });
+            println!(
+                "{:>7.1} s  {}  {name}",
+                took.as_secs_f64(),
+                if *passed { "passed" } else { "FAILED" }
+            );
         }
         println!("{:>7.1} s  all", self.started.elapsed().as_secs_f64());
         let failed = self.done.iter().filter(|(.., passed)| !passed).count();

@@ -29,16 +29,34 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     stages.run("format", || command("cargo", &["fmt", "--all", "--check"], &[]));
     stages.run("rules of the house", crate::tidy::run);
     stages.run("lints", || {
-        command("cargo", &["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"], &[])
+        command(
+            "cargo",
+            &[
+                "clippy",
+                "--workspace",
+                "--all-targets",
+                "--quiet",
+                "--",
+                "-D",
+                "warnings",
+            ],
+            &[],
+        )
     });
     stages.run("unit tests", unit_tests);
     if args.fast {
         return stages.finish();
     }
-    if stages.run("packages, programs and images", || prepare::run(&prepare::Args::default())) {
+    if stages.run("packages, programs and images", || {
+        prepare::run(&prepare::Args::default())
+    }) {
         // The services run as programs of their own, next to the test programs.
-        stages.run("services", || command("cargo", &["build", "--workspace", "--bins"], &[]));
-        stages.run("tests on real API servers", || cluster_tests(&API_TARGETS, &["--nocapture", "--test-threads=1"], args));
+        stages.run("services", || {
+            command("cargo", &["build", "--workspace", "--bins"], &[])
+        });
+        stages.run("tests on real API servers", || {
+            cluster_tests(&API_TARGETS, &["--nocapture", "--test-threads=1"], args)
+        });
         stages.run("tests on a real node with real Spark", || {
             cluster_tests(&NODE_TARGETS, &["--nocapture", "--test-threads=1"], args)
         });
@@ -52,7 +70,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 fn unit_tests() -> anyhow::Result<()> {
     let names = test_targets()?;
     let mut args = vec!["test", "--workspace", "--lib", "--bins", "--no-fail-fast"];
-    for name in names.iter().filter(|name| !is_in(name, &API_TARGETS) && !is_in(name, &NODE_TARGETS)) {
+    for name in names
+        .iter()
+        .filter(|name| !is_in(name, &API_TARGETS) && !is_in(name, &NODE_TARGETS))
+    {
         args.extend(["--test", name]);
     }
     command("cargo", &args, &[])
@@ -91,7 +112,11 @@ fn test_targets() -> anyhow::Result<Vec<String>> {
         .into_iter()
         .flatten()
         .flat_map(|package| package["targets"].as_array().into_iter().flatten())
-        .filter(|target| target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "test")))
+        .filter(|target| {
+            target["kind"]
+                .as_array()
+                .is_some_and(|kinds| kinds.iter().any(|kind| kind == "test"))
+        })
         .filter_map(|target| target["name"].as_str().map(str::to_owned))
         .collect();
     names.sort();

@@ -8,8 +8,21 @@ use anyhow::{Context, bail};
 /// Pure crates and every dependency that they may have: no I/O, no clock, no async.
 const PURE: [(&str, &[&str]); 3] = [
     ("kompass-core", &["serde", "serde_json", "thiserror"]),
-    ("kompass-planner", &["kompass-core", "rustc-hash", "serde", "serde_json", "thiserror"]),
-    ("kompass-spark", &["kompass-core", "serde", "serde_json", "serde-saphyr", "sha2", "thiserror"]),
+    (
+        "kompass-planner",
+        &["kompass-core", "rustc-hash", "serde", "serde_json", "thiserror"],
+    ),
+    (
+        "kompass-spark",
+        &[
+            "kompass-core",
+            "serde",
+            "serde_json",
+            "serde-saphyr",
+            "sha2",
+            "thiserror",
+        ],
+    ),
 ];
 
 /// Dependencies that only these crates may name.
@@ -30,7 +43,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let mut broken = dependencies()?;
     for file in tracked_files()? {
         // Files deleted in the working tree, and anything that isn't text, have no lines to judge.
-        let Ok(text) = std::fs::read_to_string(&file) else { continue };
+        let Ok(text) = std::fs::read_to_string(&file) else {
+            continue;
+        };
         broken.extend(lines_of(&file, &text));
         broken.extend(words_in(&file, &text));
     }
@@ -52,7 +67,10 @@ fn dependencies() -> anyhow::Result<Vec<String>> {
     let metadata: serde_json::Value =
         serde_json::from_slice(&output.stdout).context("failed to read cargo metadata")?;
     let mut broken = Vec::new();
-    for package in metadata["packages"].as_array().context("cargo metadata has no packages")? {
+    for package in metadata["packages"]
+        .as_array()
+        .context("cargo metadata has no packages")?
+    {
         let name = package["name"].as_str().unwrap_or_default();
         let all = package["dependencies"].as_array().into_iter().flatten();
         let normal = all.filter(|dependency| dependency["kind"].is_null());
@@ -77,7 +95,10 @@ fn tracked_files() -> anyhow::Result<Vec<String>> {
         .args(["ls-files", "--cached", "--others", "--exclude-standard"])
         .output()
         .context("failed to run git ls-files")?;
-    Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
+    Ok(String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .map(str::to_owned)
+        .collect())
 }
 
 fn lines_of(file: &str, text: &str) -> Option<String> {
@@ -87,7 +108,11 @@ fn lines_of(file: &str, text: &str) -> Option<String> {
 
 fn words_in(file: &str, text: &str) -> Vec<String> {
     // Written in two parts, so that this file doesn't break its own rule.
-    let unfinished = [concat!("todo", "!("), concat!("unimplemented", "!("), concat!("#[ig", "nore")];
+    let unfinished = [
+        concat!("todo", "!("),
+        concat!("unimplemented", "!("),
+        concat!("#[ig", "nore"),
+    ];
     let homes = [concat!("/ro", "ot/"), concat!("/wo", "rk/"), concat!("/home/", "user")];
     if file.contains("/tests/data/") || file == "LICENSE" || file.ends_with("go.sum") {
         return Vec::new();
@@ -95,7 +120,11 @@ fn words_in(file: &str, text: &str) -> Vec<String> {
     text.lines()
         .enumerate()
         .filter_map(|(number, line)| {
-            let word = unfinished.iter().filter(|_| is_source(file)).chain(&homes).find(|word| line.contains(**word))?;
+            let word = unfinished
+                .iter()
+                .filter(|_| is_source(file))
+                .chain(&homes)
+                .find(|word| line.contains(**word))?;
             Some(format!("{file}:{}: {word:?} does not belong here", number + 1))
         })
         .collect()

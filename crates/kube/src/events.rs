@@ -16,6 +16,9 @@ use crate::client::{REQUEST_TIMEOUT, RequestError, within};
 /// The API server refuses longer notes.
 const MAX_NOTE_BYTES: usize = 1024;
 
+/// Pods whose last event is remembered.
+const REMEMBERED: usize = 10_000;
+
 /// What kind of event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
@@ -114,7 +117,7 @@ impl Recorder {
         Event {
             metadata: ObjectMeta {
                 // The API server makes it unique; its limit for names is 253, of which it needs 5.
-                generate_name: Some(format!("{}.", cut(&note.pod, 200))),
+                generate_name: Some(format!("{}-", cut(&note.pod, 200).trim_end_matches(['.', '-']))),
                 namespace: Some(note.namespace.clone()),
                 ..ObjectMeta::default()
             },
@@ -190,6 +193,11 @@ impl Limiter {
             return false;
         }
         self.tokens -= 1.0;
+        if self.last.len() >= REMEMBERED {
+            // Pods that went away unnoticed; at worst some words are said twice.
+            self.last
+                .retain(|_, (at, _, _)| now.saturating_duration_since(*at) < self.per_pod);
+        }
         self.last
             .insert(note.uid.clone(), (now, note.reason, note.text.clone()));
         true
@@ -231,6 +239,17 @@ mod tests {
         assert!(limiter.allows(&note("u", "GangPlanned", "3 nodes"), start + Duration::from_secs(62)));
         limiter.forget("u");
         assert!(limiter.allows(&note("u", "GangPlanned", "3 nodes"), start + Duration::from_secs(62)));
+    }
+
+    #[test]
+    fn pods_that_went_away_are_forgotten() {
+        let mut limiter = Limiter::new(Duration::from_secs(30), 1_000_000, 1_000_000);
+        let start = Instant::now();
+        for n in 0..3 * REMEMBERED {
+            let later = start + Duration::from_millis(10) * u32::try_from(n).unwrap();
+            assert!(limiter.allows(&note(&n.to_string(), "GangWaiting", "x"), later));
+        }
+        assert!(limiter.last.len() <= REMEMBERED, "{}", limiter.last.len());
     }
 
     #[test]

@@ -33,10 +33,11 @@ impl Planner {
             }
             (place, _) => {
                 // Timed out in between, or answered by a planner before this one.
-                if matches!(place, Place::Assumed { binding: true, .. }) || !self.room_for(id, target) {
+                let seat = self.room_for(id, target).ok_or(BindRefusal::NoRoomKept)?;
+                if matches!(place, Place::Assumed { binding: true, .. }) {
                     return Err(BindRefusal::NoRoomKept);
                 }
-                self.assume(id, target, now_ms);
+                self.assume(id, target, seat, now_ms);
                 if let Place::Assumed { binding, .. } = &mut self.pods.all[id].place {
                     *binding = true;
                 }
@@ -101,9 +102,12 @@ impl Planner {
         Ok(BindOrder { plan })
     }
 
-    fn room_for(&self, id: PodId, node: NodeId) -> bool {
+    /// As what the pod could sit on the node.
+    fn room_for(&self, id: PodId, node: NodeId) -> Option<Seat> {
         let pod = &self.pods.all[id];
-        pod.gang().is_some_and(|gang| self.slot_takes(gang, node, id))
-            || self.nodes.fits(node, &pod.requests, &pod.ports)
+        if pod.gang().is_some_and(|gang| self.slot_takes(gang, node, id)) {
+            return Some(Seat::Slot);
+        }
+        self.nodes.fits(node, &pod.requests, &pod.ports).then_some(Seat::Extra)
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::action::{Action, Decision, Failure, Order, OrderId};
-use crate::gang::Stage;
+use crate::gang::{GangId, Stage};
 use crate::planner::{Planner, Target};
 use crate::pods::{Place, PodId};
 use crate::quota::Usage;
@@ -85,6 +85,9 @@ impl Planner {
         for finished in std::mem::take(&mut self.finished) {
             self.order(&mut turn, Action::Finished(Box::new(finished)), None);
         }
+        if let Some(&(until_ms, _)) = self.assumed.first() {
+            turn.wake_at(until_ms);
+        }
         self.changed |= turn.again || self.nodes.any_worse();
         self.wake_ms = turn.wake_ms;
         Decision {
@@ -139,9 +142,14 @@ impl Planner {
             Target::Demand(uid) => {
                 if let Some(gang) = self.gangs.id(&uid) {
                     let demand = &mut self.gangs[gang].demand;
-                    if demand.active.is_some_and(|active| active.order == id) && failure != Failure::Unknown {
-                        demand.active = None;
-                        demand.rest_ms = Some(now_ms.saturating_add(10 * self.config.retry_ms));
+                    match &mut demand.active {
+                        // Asked again after a while, in case it was not written.
+                        Some(active) if active.order == id && failure == Failure::Unknown => active.pods = 0,
+                        Some(active) if active.order == id => {
+                            demand.active = None;
+                            demand.rest_ms = Some(now_ms.saturating_add(10 * self.config.retry_ms));
+                        }
+                        _ => {}
                     }
                 }
             }
@@ -166,18 +174,22 @@ impl Planner {
         if failure == Failure::Unknown {
             return;
         }
-        self.close_again(id, failure == Failure::Refused, now_ms);
+        let version = self.pods.all[self.gangs[id].driver].version.clone();
+        let waiting = &mut self.gangs[id].waiting;
+        waiting.refusals = if failure == Failure::Refused {
+            waiting.refusals.saturating_add(1)
+        } else {
+            0
+        };
+        let rest_ms = self.config.retry_ms.saturating_mul(1 << waiting.refusals.min(6));
+        waiting.rest = Some((now_ms.saturating_add(rest_ms), version));
+        self.close_again(id, now_ms);
     }
 
     /// The gate was certainly not opened: back to the queue, at the same place.
-    fn close_again(&mut self, id: crate::gang::GangId, refused: bool, now_ms: i64) {
+    fn close_again(&mut self, id: GangId, now_ms: i64) {
         self.drop_plan(id, now_ms);
         self.set_stage(id, Stage::Waiting);
-        let version = self.pods.all[self.gangs[id].driver].version.clone();
-        let waiting = &mut self.gangs[id].waiting;
-        waiting.refusals = if refused { waiting.refusals.saturating_add(1) } else { 0 };
-        let rest_ms = self.config.retry_ms.saturating_mul(1 << waiting.refusals.min(6));
-        waiting.rest = Some((now_ms.saturating_add(rest_ms), version));
     }
 
     /// Gives up what was assumed and did not come true.
@@ -263,7 +275,7 @@ impl Planner {
     }
 
     /// The scheduler does not bind a driver to its planned node: tries another node, or waits for it to ask again.
-    fn abandon(&mut self, id: crate::gang::GangId, now_ms: i64) {
+    fn abandon(&mut self, id: GangId, now_ms: i64) {
         let planned = self.gangs[id].held.map(|held| held.node);
         let seen = matches!(self.gangs[id].stage, Stage::Open(open) if open.absent_ms.is_some());
         self.drop_plan(id, now_ms);
@@ -289,7 +301,7 @@ impl Planner {
             && self.gangs[gang].gated
         {
             self.in_flight.remove(&order);
-            self.close_again(gang, false, now_ms);
+            self.close_again(gang, now_ms);
         }
         if let Some(gang) = self.gangs.id(uid)
             && let Stage::Open(open) = &mut self.gangs[gang].stage

@@ -184,8 +184,14 @@ impl Planner {
         gang.times.profiled_ms.get_or_insert(now_ms);
         gang.waiting.verdict = None;
         if planned {
-            // Planned as a driver alone, because the profile did not come: its executors have the first claim now.
-            self.want_minimum(id);
+            // Planned as a driver alone, because the profile did not come in time.
+            let gang = &self.gangs[id];
+            if gang.is_bound() || gang.binding().is_some() {
+                self.want_minimum(id);
+                self.settle(id);
+            } else {
+                self.drop_plan(id, now_ms);
+            }
         }
     }
 

@@ -149,12 +149,11 @@ impl Planner {
         }
     }
 
-    /// Keeps room for the executor (or any other pod) on the node, on a slot if it may have one.
-    pub(crate) fn assume(&mut self, id: PodId, node: NodeId, now_ms: i64) {
+    /// Keeps room for the executor (or any other pod) on the node: a slot of its gang's, or unreserved room.
+    pub(crate) fn assume(&mut self, id: PodId, node: NodeId, seat: Seat, now_ms: i64) {
         self.vacate(id, now_ms);
-        let slot = self.pods.all[id]
-            .gang()
-            .is_some_and(|gang| self.gangs[gang].slots.take(&mut self.nodes, node));
+        let gang = self.pods.all[id].gang().filter(|_| seat == Seat::Slot);
+        let slot = gang.is_some_and(|gang| self.gangs[gang].slots.take(&mut self.nodes, node));
         let seat = if slot { Seat::Slot } else { Seat::Extra };
         let until_ms = now_ms.saturating_add(self.config.assume_ms);
         self.pods.all[id].put(
@@ -167,6 +166,7 @@ impl Planner {
             &mut self.nodes,
         );
         self.assumed.insert((until_ms, id));
+        self.wake_ms = Some(self.wake_ms.map_or(until_ms, |known| known.min(until_ms)));
     }
 
     /// The pod takes no room any more; a slot goes back to its gang.

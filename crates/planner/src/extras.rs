@@ -12,7 +12,7 @@ use crate::gang::{GangId, OrderKey, Stage, Verdict};
 use crate::nodes::NodeId;
 use crate::pack::{Ask, View, pack};
 use crate::planner::{Planner, Target};
-use crate::pods::{Place, PodId};
+use crate::pods::{Place, PodId, Seat};
 
 /// Classes of rules of gangs that wait for room which they could have.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,15 +53,30 @@ impl Planner {
         for &id in &self.gated {
             if let Some(gang) = self.pods.all[id].gang()
                 && self.gangs[gang].is_bound()
+                && !self.is_doomed(gang)
                 && self.may_open(id, turn)
             {
                 gangs.entry(self.gangs[gang].key(gang)).or_default().push(id);
             }
         }
+        for id in self.gangs.ids() {
+            if self.gangs[id].extras.is_some() && !gangs.contains_key(&self.gangs[id].key(id)) {
+                self.gangs[id].extras = None;
+            }
+        }
         let mut claimed = None;
         for (key, mut executors) in gangs {
             executors.sort_by_key(|&id| self.pods.all[id].executor().map(|it| (it.created_ms, it.number)));
-            executors.retain(|&id| !self.open_on_slot(id, key.gang, turn));
+            // Slots that ungated executors will ask for are not given away before them.
+            let mut slots = self.gangs[key.gang]
+                .slots
+                .free()
+                .saturating_sub(self.on_their_way(key.gang));
+            executors.retain(|&id| {
+                let opened = slots > 0 && self.open_on_slot(id, key.gang, turn);
+                slots -= u64::from(opened);
+                !opened
+            });
             if executors.is_empty() {
                 self.gangs[key.gang].extras = None;
                 continue;
@@ -104,10 +119,19 @@ impl Planner {
         pod.place == Place::Nowhere && !executor.foreign_gate && executor.opening.is_none() && !rests
     }
 
+    /// Executors of the gang that the scheduler will bring: ungated, without a place yet.
+    fn on_their_way(&self, gang: GangId) -> u64 {
+        let comes = |id: &&PodId| {
+            let pod = &self.pods.all[**id];
+            let ungated = pod
+                .executor()
+                .is_some_and(|executor| !executor.gated && !executor.foreign_gate);
+            pod.place == Place::Nowhere && ungated && !pod.terminal && !pod.deleting
+        };
+        self.gangs[gang].executors.iter().filter(comes).count() as u64
+    }
+
     fn open_on_slot(&mut self, id: PodId, gang: GangId, turn: &mut Turn) -> bool {
-        if self.gangs[gang].slots.free() == 0 {
-            return false;
-        }
         let rules = self.pods.all[id]
             .executor()
             .map(|executor| executor.constraints.clone())
@@ -123,7 +147,7 @@ impl Planner {
                     && self.nodes.node(node).is_some_and(|node| rules.allow(node))
             });
         if let Some(node) = node {
-            self.open_executor(id, node, turn);
+            self.open_executor(id, node, Seat::Slot, turn);
         }
         node.is_some()
     }
@@ -176,7 +200,7 @@ impl Planner {
             let mut ids = ids.into_iter();
             for (node, count) in found {
                 for id in ids.by_ref().take(usize::try_from(count).unwrap_or(usize::MAX)) {
-                    self.open_executor(id, node, turn);
+                    self.open_executor(id, node, Seat::Extra, turn);
                 }
             }
             left += ids.len();
@@ -184,8 +208,8 @@ impl Planner {
         left
     }
 
-    fn open_executor(&mut self, id: PodId, node: NodeId, turn: &mut Turn) {
-        self.assume(id, node, turn.now_ms);
+    fn open_executor(&mut self, id: PodId, node: NodeId, seat: Seat, turn: &mut Turn) {
+        self.assume(id, node, seat, turn.now_ms);
         let action = Action::OpenExecutorGate {
             executor: self.pods.reference(id),
             resource_version: self.pods.all[id].version.to_string(),

@@ -10,7 +10,7 @@ use crate::answer::FilterAnswer;
 use crate::gang::{GangId, Stage};
 use crate::nodes::NodeId;
 use crate::planner::Planner;
-use crate::pods::{Kind, Place, PodId};
+use crate::pods::{Kind, Place, PodId, Seat};
 
 /// The gang of an ungated driver has no room; it is the head of its queue.
 pub const GANG_WAITS: &str = "KOMPASS: the whole gang has no room yet, it is first in line";
@@ -45,7 +45,12 @@ impl Planner {
             return FilterAnswer::NotInList;
         };
         let entry = &self.pods.all[id];
-        if let Place::Bound { node, .. } = entry.place {
+        // While a Bind is under way another node would mean room kept twice, or not where it lands.
+        if let Place::Bound { node, .. }
+        | Place::Assumed {
+            node, binding: true, ..
+        } = entry.place
+        {
             return self.if_listed(node, nodes);
         }
         match &entry.kind {
@@ -104,6 +109,7 @@ impl Planner {
         if let Stage::Open(open) = &mut self.gangs[gang].stage {
             open.stuck = false;
         }
+        self.gangs[gang].avoid = None;
         match self.look(gang, Some(&among)) {
             Ok(placement) => {
                 self.hold(gang, &placement, now_ms);
@@ -128,7 +134,7 @@ impl Planner {
         if let Some(gang) = gang
             && let Some(node) = self.free_slot(id, gang, nodes)
         {
-            self.assume(id, node, now_ms);
+            self.assume(id, node, Seat::Slot, now_ms);
             return FilterAnswer::Node(self.nodes.name(node).to_string());
         }
         self.filter_other(id, gang, nodes, now_ms, EXECUTOR_WAITS)
@@ -179,9 +185,6 @@ impl Planner {
         if !self.leads() {
             return FilterAnswer::NotReady(NOT_LEADING);
         }
-        if let Place::Assumed { binding: true, .. } = self.pods.all[id].place {
-            return FilterAnswer::NotInList;
-        }
         // Its own assumed room counts as free for another choice.
         self.vacate(id, now_ms);
         let near = gang.map(|gang| self.nodes_of(gang));
@@ -204,7 +207,7 @@ impl Planner {
             });
         match best {
             Some(node) => {
-                self.assume(id, node, now_ms);
+                self.assume(id, node, Seat::Extra, now_ms);
                 FilterAnswer::Node(self.nodes.name(node).to_string())
             }
             None => FilterAnswer::Unresolvable(waits),

@@ -248,9 +248,9 @@ impl Gang {
         self.sums.executor_ms = self.sums.executor_ms.saturating_add(u64::try_from(lived).unwrap_or(0));
     }
 
-    /// Ungated, not bound and without a plan.
+    /// Ungated (or about to be), not bound and without a plan.
     pub(crate) fn is_unplanned(&self) -> bool {
-        matches!(self.stage, Stage::Open(_)) && self.held.is_none()
+        matches!(self.stage, Stage::Opening { .. } | Stage::Open(_)) && self.held.is_none()
     }
 
     pub(crate) fn is_stuck(&self) -> bool {

@@ -296,3 +296,6 @@ fn fill(spots: &mut [Spot], mut left: u64, executors: &mut Vec<(NodeId, u64)>) -
     }
     left
 }
+
+#[cfg(test)]
+mod tests;

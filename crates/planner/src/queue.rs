@@ -22,7 +22,7 @@ use kompass_core::wait::WaitCode;
 
 use crate::action::Action;
 use crate::decide::Turn;
-use crate::gang::{GangId, Lack, OrderKey, Stage, Verdict};
+use crate::gang::{Gang, GangId, Lack, OrderKey, Stage, Verdict};
 use crate::pack::{Ask, DriverAsk, Placement, View, pack};
 use crate::planner::{Planner, Target};
 use crate::quota::Usage;
@@ -97,7 +97,10 @@ const REFUSALS_MAX: u32 = 3;
 impl Planner {
     /// Ungated drivers that lost their plan, the oldest first: they can't be gated again.
     pub(crate) fn place_unplanned(&mut self, turn: &mut Turn) {
-        let waits = |id: &GangId| self.gangs[*id].is_unplanned() && !self.gangs[*id].is_stuck();
+        let waits = |id: &GangId| {
+            let gang = &self.gangs[*id];
+            gang.is_unplanned() && !gang.is_stuck() && !self.is_doomed(*id)
+        };
         let mut ids: Vec<GangId> = self.gangs.ids().into_iter().filter(waits).collect();
         ids.sort_by_key(|&id| self.gangs[id].key(id));
         for id in ids {
@@ -106,7 +109,18 @@ impl Planner {
             }
             match self.look(id, None) {
                 Ok(placement) => self.hold(id, &placement, turn.now_ms),
-                Err(lack) => self.condemn(id, lack, turn),
+                Err(lack) => match &mut self.gangs[id] {
+                    // Only the node that the scheduler could not use would do: it has to ask for it itself.
+                    Gang {
+                        avoid: avoid @ Some(_),
+                        stage: Stage::Open(open),
+                        ..
+                    } => {
+                        *avoid = None;
+                        open.stuck = true;
+                    }
+                    _ => self.condemn(id, lack, turn),
+                },
             }
         }
     }
@@ -147,7 +161,7 @@ impl Planner {
     }
 
     fn start_head(&mut self, queue: &Arc<str>, overdue: Option<GangId>, turn: &mut Turn) -> Head {
-        let unplanned = |gang: &crate::gang::Gang| gang.is_unplanned() && gang.queue == *queue;
+        let unplanned = |gang: &Gang| gang.is_unplanned() && gang.queue == *queue;
         let lost: Vec<_> = self
             .gangs
             .iter()
@@ -158,6 +172,8 @@ impl Planner {
         let behind = lost
             .iter()
             .any(|gang| !gang.is_stuck() && gang.waiting.verdict.is_some_and(Verdict::is_now));
+        let here = |id: GangId| self.gangs[id].stage == Stage::Waiting && self.gangs[id].queue == *queue;
+        let held_up = behind || overdue.is_some_and(|overdue| !here(overdue));
         let ids: Vec<GangId> = self.queues.order(queue).collect();
         let mut ids = ids.into_iter();
         for id in ids.by_ref() {
@@ -170,7 +186,7 @@ impl Planner {
                 self.gangs[id].waiting.code = Some(WaitCode::QueueLimit);
                 continue;
             }
-            if behind || overdue.is_some_and(|overdue| overdue != id) {
+            if held_up {
                 self.gangs[id].waiting.code = Some(WaitCode::BehindOthers);
                 break;
             }
@@ -208,8 +224,11 @@ impl Planner {
                 _ => WaitCode::BehindOthers,
             };
             let waiting = &mut self.gangs[id].waiting;
-            // Only a head has a claim.
-            (waiting.code, waiting.verdict, waiting.lacking_ms) = (Some(code), None, None);
+            waiting.code = Some(code);
+            if !held_up {
+                // Only a head has a claim.
+                (waiting.verdict, waiting.lacking_ms) = (None, None);
+            }
         }
         Head::Blocked
     }
@@ -227,13 +246,18 @@ impl Planner {
                 return Some(WaitCode::NoProfile);
             }
         }
-        if self.pods.all[gang.driver].deleting {
+        if self.is_doomed(id) {
             return Some(WaitCode::BehindOthers);
         }
         if gang.waiting.refusals >= REFUSALS_MAX && self.rests(id, turn) {
             return Some(WaitCode::Replanning);
         }
         self.short_quota(id, turn).is_some().then_some(WaitCode::ResourceQuota)
+    }
+
+    /// The driver is being deleted.
+    pub(crate) fn is_doomed(&self, id: GangId) -> bool {
+        self.pods.all[self.gangs[id].driver].deleting
     }
 
     /// Whether a write has failed lately and the object has not changed since.

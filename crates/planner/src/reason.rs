@@ -5,7 +5,7 @@ use kompass_core::wait::WaitCode;
 
 use crate::action::Action;
 use crate::decide::Turn;
-use crate::gang::{Gang, GangId, Stage};
+use crate::gang::{Gang, GangId, Lack, Stage};
 use crate::planner::Planner;
 
 impl Planner {
@@ -63,7 +63,11 @@ impl Planner {
     pub(crate) fn wait_code(&self, id: GangId) -> Option<WaitCode> {
         let gang = &self.gangs[id];
         if gang.is_unplanned() {
-            return Some(WaitCode::Replanning);
+            return Some(match gang.waiting.verdict.map(|verdict| verdict.lack) {
+                Some(Lack::Ever) => WaitCode::TooLarge,
+                Some(Lack::Match) => WaitCode::NoMatchingNode,
+                Some(Lack::Now) | None => WaitCode::Replanning,
+            });
         }
         if gang.stage != Stage::Waiting {
             return None;

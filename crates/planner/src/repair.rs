@@ -117,7 +117,7 @@ impl Planner {
 
     /// Running gangs that lack slots have the first claim on room, the oldest first.
     pub(crate) fn place_missing(&mut self, turn: &mut Turn) {
-        let lacks = |id: &GangId| self.gangs[*id].is_bound() && self.unplaced(*id) > 0;
+        let lacks = |id: &GangId| self.gangs[*id].is_bound() && !self.is_doomed(*id) && self.unplaced(*id) > 0;
         let mut ids: Vec<GangId> = self.gangs.ids().into_iter().filter(lacks).collect();
         ids.sort_by_key(|&id| self.gangs[id].key(id));
         for id in ids {
@@ -136,33 +136,30 @@ impl Planner {
                 near: Some(&near),
                 room: View::Now(None),
             };
-            match pack(&self.nodes, &ask) {
-                Some(placement) => {
-                    for (node, count) in placement.executors {
-                        self.move_slots(id, node, count);
-                    }
-                    let gang = &mut self.gangs[id];
-                    gang.waiting.verdict = None;
-                    if self.unplaced(id) == 0 {
-                        let waiting = &mut self.gangs[id].waiting;
-                        (waiting.lacking_ms, waiting.overtaken) = (None, 0);
-                    } else {
-                        self.gangs[id].waiting.lacking_ms.get_or_insert(turn.now_ms);
-                        turn.again = true;
-                    }
+            if let Some(placement) = pack(&self.nodes, &ask) {
+                for (node, count) in placement.executors {
+                    self.move_slots(id, node, count);
                 }
-                None => {
-                    let ask = Ask {
-                        room: View::Empty,
-                        ..ask
-                    };
-                    let lack = if pack(&self.nodes, &ask).is_some() {
-                        Lack::Now
-                    } else {
-                        Lack::Ever
-                    };
-                    self.condemn(id, lack, turn);
+                let placed = self.unplaced(id) == 0;
+                let waiting = &mut self.gangs[id].waiting;
+                waiting.verdict = None;
+                if placed {
+                    (waiting.lacking_ms, waiting.overtaken) = (None, 0);
+                } else {
+                    waiting.lacking_ms.get_or_insert(turn.now_ms);
+                    turn.again = true;
                 }
+            } else {
+                let ask = Ask {
+                    room: View::Empty,
+                    ..ask
+                };
+                let lack = if pack(&self.nodes, &ask).is_some() {
+                    Lack::Now
+                } else {
+                    Lack::Ever
+                };
+                self.condemn(id, lack, turn);
             }
         }
     }

@@ -112,6 +112,23 @@ impl Planner {
             .collect()
     }
 
+    /// The gang of a driver, by the pod's namespace and name.
+    pub fn gang(&self, namespace: &str, driver: &str) -> Option<GangView> {
+        let named = |gang: &Gang| *gang.namespace == *namespace && *self.pods.all[gang.driver].name == *driver;
+        let (id, gang) = self.gangs.iter().find(|(_, gang)| named(gang))?;
+        let waits = gang.stage == Stage::Waiting || gang.is_unplanned();
+        let position = waits
+            .then(|| self.positions().into_iter().find(|(other, _)| *other == id))
+            .flatten();
+        Some(self.gang_view(id, position.map(|(_, position)| position)))
+    }
+
+    /// UIDs of the drivers whose gangs ask for nodes.
+    pub fn demands(&self) -> Vec<String> {
+        let asking = self.gangs.iter().filter(|(id, _)| self.asks(*id));
+        asking.map(|(id, _)| self.gangs.uid(id).to_string()).collect()
+    }
+
     /// Numbers for gauges.
     pub fn summary(&self) -> Summary {
         let mut summary = Summary {
@@ -169,7 +186,7 @@ impl Planner {
 fn state(gang: &Gang) -> GangState {
     match gang.stage {
         Stage::Waiting => GangState::Waiting,
-        Stage::Open(_) if gang.held.is_none() => GangState::Unplanned,
+        Stage::Opening { .. } | Stage::Open(_) if gang.held.is_none() => GangState::Unplanned,
         Stage::Opening { .. } | Stage::Open(_) => GangState::Reserved,
         Stage::Bound if gang.sums.bound > 0 || gang.minimum() == 0 => GangState::Running,
         Stage::Bound => GangState::DriverBound,

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use kompass_core::GangPlan;
 use kompass_local_cluster::api_only::{Cluster, Options};
 use kompass_local_cluster::kompass::{MANIFESTS, NAMESPACE, Service as Account};
 use kompass_local_cluster::kwok::Shape;
@@ -9,7 +10,7 @@ use kompass_local_cluster::progress::Progress;
 use serde_json::{Value, json};
 
 /// Far above what anything here takes, also on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 pub(crate) const PODS: &str = "/api/v1/namespaces/default/pods";
 
 /// A control plane without schedulers, with `nodes` nodes of 8 CPU and 32 GiB.
@@ -135,4 +136,42 @@ pub(crate) fn node_of(pod: &Value) -> Option<&str> {
 
 pub(crate) fn path(name: &str) -> String {
     format!("{PODS}/{name}")
+}
+
+pub(crate) async fn create(cluster: &Cluster, pod: &Value) -> Value {
+    cluster.client().create(PODS, pod).await.unwrap()
+}
+
+pub(crate) fn plan_of(driver: &Value) -> Option<GangPlan> {
+    let text = driver["metadata"]["annotations"]["kompass.dev/gang-plan"].as_str()?;
+    Some(GangPlan::from_annotation(text).unwrap())
+}
+
+pub(crate) async fn bound(cluster: &Cluster, name: &str) -> Value {
+    until(cluster, &path(name), |pod| node_of(pod).is_some()).await
+}
+
+/// Whether the API server keeps saying so for a while.
+pub(crate) async fn stays(cluster: &Cluster, name: &str, how: impl Fn(&Value) -> bool) {
+    let end = Instant::now() + Duration::from_secs(2);
+    while Instant::now() < end {
+        let pod = cluster.client().get(&path(name)).await.unwrap();
+        assert!(how(&pod), "{pod:#}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Ends a pod as its kubelet would, with its Spark container.
+pub(crate) async fn finish(cluster: &Cluster, name: &str) {
+    let ended = json!({ "status": { "phase": "Succeeded", "containerStatuses": [{
+        "name": "main", "image": "none", "imageID": "", "ready": false, "restartCount": 0,
+        "state": { "terminated": {
+            "exitCode": 0, "startedAt": "2026-01-01T00:00:00Z", "finishedAt": "2026-01-01T00:00:10Z",
+        } },
+    }] } });
+    cluster
+        .client()
+        .merge_patch(&format!("{}/status", path(name)), &ended)
+        .await
+        .unwrap();
 }

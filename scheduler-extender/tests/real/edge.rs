@@ -15,11 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::{self, PATIENCE, PODS, path, pod};
-
-async fn create(cluster: &Cluster, pod: &Value) -> Value {
-    cluster.client().create(PODS, pod).await.unwrap()
-}
+use crate::cluster::{self, PATIENCE, create, path, pod};
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()

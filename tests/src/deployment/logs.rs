@@ -14,7 +14,7 @@ pub(super) struct Logs(pub(super) PathBuf);
 impl Drop for Logs {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for name in ["kompass-scheduler-extender", "kompass-admission-webhook", "kompass-scheduler"] {
+            for name in ["kompass-scheduler-extender", "kompass-admission-webhook"] {
                 show(&self.0.join(format!("{name}.log")));
             }
         }
@@ -25,11 +25,18 @@ impl Drop for Logs {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "the test harness shows what a failed test has printed")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the test harness shows what a failed test has printed"
+)]
 fn show(path: &Path) {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
-    println!("the end of {}:\n{}", path.display(), lines[lines.len().saturating_sub(LINES)..].join("\n"));
+    println!(
+        "the end of {}:\n{}",
+        path.display(),
+        lines[lines.len().saturating_sub(LINES)..].join("\n")
+    );
 }
 
 fn keep(logs: &Path, folder: &Path) -> std::io::Result<()> {

@@ -7,9 +7,10 @@ use anyhow::Context as _;
 use kompass_local_cluster::kompass::{NAMESPACE, Service};
 use kompass_local_cluster::pki::MASTERS;
 use kompass_local_cluster::process::{Daemon, Spec};
-use kompass_scheduler_extender::scheduler_config;
+use tokio::process::Command;
 
 use super::{Deployment, READY_LIMIT, free_address};
+use crate::fault_proxy::FaultProxy;
 
 /// An extender and the kube-scheduler beside it.
 #[derive(Debug)]
@@ -53,9 +54,17 @@ impl Deployment {
             .argument("--identity=second-extender")
             .arguments(&self.options.extender_args);
         let mut extender = Daemon::start(spec)?;
-        extender.ready(READY_LIMIT, || async { crate::http::get(admin, "/livez").await.is_ok() }).await?;
+        extender
+            .ready(READY_LIMIT, || async {
+                crate::http::get(admin, "/livez").await.is_ok()
+            })
+            .await?;
         let scheduler = self.scheduler_for("second-kompass-scheduler", address).await?;
-        Ok(Replica { extender, scheduler, address })
+        Ok(Replica {
+            extender,
+            scheduler,
+            address,
+        })
     }
 
     /// Starts the kube-scheduler that asks the extender.
@@ -74,14 +83,23 @@ impl Deployment {
     /// # Errors
     /// The last lines of its log.
     pub async fn scheduler_for(&self, name: &str, address: SocketAddr) -> anyhow::Result<Daemon> {
-        let mut options = scheduler_config::Options::new(&format!("http://{address}"));
+        let mut print = Command::new(program(Service::SchedulerExtender.name())?);
+        print
+            .arg("print-scheduler-config")
+            .arg(format!("--url=http://{address}"))
+            .kill_on_drop(true);
         if self.options.leader_election {
             // The usual rights of kube-scheduler are for a lease of another name.
             let kubeconfig = self.cluster.kubeconfig_for("kompass-scheduler", &[MASTERS])?;
-            options.kubeconfig = Some(kubeconfig.display().to_string());
-            options.lease_namespace = Some(NAMESPACE.to_owned());
+            print.arg(format!("--kubeconfig={}", kubeconfig.display()));
+            print.arg(format!("--lease-namespace={NAMESPACE}"));
         }
-        Ok(self.cluster.start_scheduler(name, &scheduler_config::render(&options), &[]).await?)
+        let output = print.output().await?;
+        anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        Ok(self
+            .cluster
+            .start_scheduler(name, &String::from_utf8(output.stdout)?, &[])
+            .await?)
     }
 
     /// Starts the webhook and waits until it is ready: its configuration is registered then.
@@ -117,7 +135,7 @@ impl Deployment {
             Service::SchedulerExtender => &proxies.extender,
             Service::AdmissionWebhook => &proxies.webhook,
         });
-        self.service_called(service, service.name(), proxy.map(|proxy| proxy.kubeconfig()))
+        self.service_called(service, service.name(), proxy.map(FaultProxy::kubeconfig))
     }
 
     fn service_called(&self, service: Service, name: &str, kubeconfig: Option<&Path>) -> anyhow::Result<Spec> {
@@ -126,10 +144,12 @@ impl Deployment {
             Some(path) => path.to_owned(),
             None => self.cluster.kubeconfig_for(&service.user(), &[&all, &own])?,
         };
-        Ok(Spec::new(name, program(service.name())?, &self.cluster.folder().join("logs"))
-            .path_flag("kubeconfig", &kubeconfig)
-            .argument("--log-format=text")
-            .argument("--shutdown-grace=0s"))
+        Ok(
+            Spec::new(name, program(service.name())?, &self.cluster.folder().join("logs"))
+                .path_flag("kubeconfig", &kubeconfig)
+                .argument("--log-format=text")
+                .argument("--shutdown-grace=0s"),
+        )
     }
 }
 
@@ -139,14 +159,24 @@ impl Deployment {
 /// It has not been built.
 pub fn program(name: &str) -> anyhow::Result<PathBuf> {
     let test = std::env::current_exe().context("failed to find the running test")?;
-    let folder = test.parent().and_then(Path::parent).context("failed to find the folder of the running test")?;
+    let folder = test
+        .parent()
+        .and_then(Path::parent)
+        .context("failed to find the folder of the running test")?;
     let path = folder.join(name);
-    anyhow::ensure!(path.is_file(), "{name} is not built: run `cargo build --workspace --bins` first");
+    anyhow::ensure!(
+        path.is_file(),
+        "{name} is not built: run `cargo build --workspace --bins` first"
+    );
     Ok(path)
 }
 
 async fn start(spec: Spec, admin: SocketAddr) -> anyhow::Result<Daemon> {
     let mut daemon = Daemon::start(spec)?;
-    daemon.ready(READY_LIMIT, || async { crate::http::get(admin, "/readyz").await.is_ok() }).await?;
+    daemon
+        .ready(READY_LIMIT, || async {
+            crate::http::get(admin, "/readyz").await.is_ok()
+        })
+        .await?;
     Ok(daemon)
 }

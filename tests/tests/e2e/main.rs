@@ -4,6 +4,8 @@
 //! Needs root, and the programs and images that `cargo xtask prepare` makes. The steps share one cluster, so they are
 //! one test.
 
+#![allow(clippy::print_stdout, reason = "a long test tells what it has seen")]
+
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -46,11 +48,23 @@ async fn walk() -> anyhow::Result<()> {
 
     submit_all(&cluster, cpu_milli).await?;
     baseline_is_stuck(&pods).await?;
-    pods.delete_collection(&DeleteParams::default().grace_period(0), &ListParams::default()).await?;
-    wait_for("the pods of the deadlock to be gone", Duration::from_mins(1), || async {
-        let list = pods.list(&ListParams::default()).await.map_err(|error| error.to_string())?;
-        if list.items.is_empty() { Ok(()) } else { Err(format!("{} left", list.items.len())) }
-    })
+    pods.delete_collection(&DeleteParams::default().grace_period(0), &ListParams::default())
+        .await?;
+    wait_for(
+        "the pods of the deadlock to be gone",
+        Duration::from_mins(1),
+        || async {
+            let list = pods
+                .list(&ListParams::default())
+                .await
+                .map_err(|error| error.to_string())?;
+            if list.items.is_empty() {
+                Ok(())
+            } else {
+                Err(format!("{} left", list.items.len()))
+            }
+        },
+    )
     .await?;
 
     up(&[]).await?;
@@ -59,19 +73,47 @@ async fn walk() -> anyhow::Result<()> {
     submit_all(&cluster, cpu_milli).await?;
     wait_for("every application to succeed", Duration::from_mins(8), || async {
         let drivers = by_role(&pods, "driver").await.map_err(|error| error.to_string())?;
-        let phases: Vec<String> = drivers.iter().map(|pod| format!("{} {}", pod.name_any(), phase(pod))).collect();
+        let phases: Vec<String> = drivers
+            .iter()
+            .map(|pod| format!("{} {}", pod.name_any(), phase(pod)))
+            .collect();
         let done = drivers.iter().filter(|pod| phase(pod) == "Succeeded").count() as u64;
-        if done == APPLICATIONS { Ok(()) } else { Err(phases.join(", ")) }
+        if done == APPLICATIONS {
+            Ok(())
+        } else {
+            Err(phases.join(", "))
+        }
     })
     .await?;
-    println!("with KOMPASS: {APPLICATIONS} applications succeeded {:?} after their submission began", started.elapsed());
+    println!(
+        "with KOMPASS: {APPLICATIONS} applications succeeded {:?} after their submission began",
+        started.elapsed()
+    );
     gangs_ran_one_after_the_other(&by_role(&pods, "driver").await?)?;
 
     for version in ["4.1.4", "3.5.9"] {
         let started = Instant::now();
-        let output = kompass(&["run", "--cluster", NAME, "--spark", version, "--executors", "2", "--", "20"]).await?;
+        let output = kompass(&[
+            "run",
+            "--cluster",
+            NAME,
+            "--spark",
+            version,
+            "--executors",
+            "2",
+            "--",
+            "20",
+        ])
+        .await?;
         println!("kompass run --spark {version}: {:?}\n{output}", started.elapsed());
-        for words in ["Pi is roughly 3.1", "submitted", "profiled", "planned", "driver bound", "done"] {
+        for words in [
+            "Pi is roughly 3.1",
+            "submitted",
+            "profiled",
+            "planned",
+            "driver bound",
+            "done",
+        ] {
             anyhow::ensure!(output.contains(words), "the output of kompass run lacks {words:?}");
         }
     }
@@ -82,15 +124,23 @@ async fn walk() -> anyhow::Result<()> {
 
 /// Brings the cluster up, with or without KOMPASS, as a user would.
 async fn up(more: &[&str]) -> anyhow::Result<()> {
-    let mut args = vec!["local", "up", "--yes", "--name", NAME, "--spark", "4.1.4", "--spark", "3.5.9"];
+    let mut args = vec![
+        "local", "up", "--yes", "--name", NAME, "--spark", "4.1.4", "--spark", "3.5.9",
+    ];
     args.extend(more);
     kompass(&args).await.map(drop)
 }
 
 /// Runs the command line program; its standard output, or an error with everything that it printed.
 async fn kompass(args: &[&str]) -> anyhow::Result<String> {
-    let run = Command::new(program("kompass")?).args(args).stdin(Stdio::null()).kill_on_drop(true).output();
-    let output = tokio::time::timeout(Duration::from_mins(10), run).await.context("kompass did not end")??;
+    let run = Command::new(program("kompass")?)
+        .args(args)
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(Duration::from_mins(10), run)
+        .await
+        .context("kompass did not end")??;
     let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
     anyhow::ensure!(
         output.status.success(),
@@ -127,23 +177,40 @@ async fn submit_one(cluster: &Cluster, number: u64, cpu_milli: u64) -> anyhow::R
         conf: conf.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
         ..Options::default()
     };
-    let run = submit::spark_submit(cluster, &options).await?.stdin(Stdio::null()).kill_on_drop(true).output();
-    let output = tokio::time::timeout(Duration::from_mins(3), run).await.context("spark-submit did not end")??;
-    anyhow::ensure!(output.status.success(), "spark-submit: {}", String::from_utf8_lossy(&output.stderr));
+    let run = submit::spark_submit(cluster, &options)
+        .await?
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .output();
+    let output = tokio::time::timeout(Duration::from_mins(3), run)
+        .await
+        .context("spark-submit did not end")??;
+    anyhow::ensure!(
+        output.status.success(),
+        "spark-submit: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(())
 }
 
 async fn baseline_is_stuck(pods: &Api<Pod>) -> anyhow::Result<()> {
-    wait_for("every driver to run and every executor to be asked for", Duration::from_mins(3), || async {
-        let drivers = by_role(pods, "driver").await.map_err(|error| error.to_string())?;
-        let executors = by_role(pods, "executor").await.map_err(|error| error.to_string())?;
-        let running = drivers.iter().filter(|pod| phase(pod) == "Running").count() as u64;
-        if running == APPLICATIONS && executors.len() as u64 == 2 * APPLICATIONS {
-            Ok(())
-        } else {
-            Err(format!("{running} drivers run, {} executors are asked for", executors.len()))
-        }
-    })
+    wait_for(
+        "every driver to run and every executor to be asked for",
+        Duration::from_mins(3),
+        || async {
+            let drivers = by_role(pods, "driver").await.map_err(|error| error.to_string())?;
+            let executors = by_role(pods, "executor").await.map_err(|error| error.to_string())?;
+            let running = drivers.iter().filter(|pod| phase(pod) == "Running").count() as u64;
+            if running == APPLICATIONS && executors.len() as u64 == 2 * APPLICATIONS {
+                Ok(())
+            } else {
+                Err(format!(
+                    "{running} drivers run, {} executors are asked for",
+                    executors.len()
+                ))
+            }
+        },
+    )
     .await?;
     let moved = wait_for("an executor to be bound", Duration::from_secs(30), || async {
         let executors = by_role(pods, "executor").await.map_err(|error| error.to_string())?;
@@ -151,7 +218,10 @@ async fn baseline_is_stuck(pods: &Api<Pod>) -> anyhow::Result<()> {
         if bound > 0 { Ok(bound) } else { Err("none".to_owned()) }
     })
     .await;
-    anyhow::ensure!(moved.is_err(), "the baseline is no deadlock: {moved:?} executors were bound");
+    anyhow::ensure!(
+        moved.is_err(),
+        "the baseline is no deadlock: {moved:?} executors were bound"
+    );
     println!("without KOMPASS: {APPLICATIONS} drivers run, no executor was bound within 30 s");
     Ok(())
 }
@@ -160,8 +230,13 @@ async fn baseline_is_stuck(pods: &Api<Pod>) -> anyhow::Result<()> {
 fn gangs_ran_one_after_the_other(drivers: &[Pod]) -> anyhow::Result<()> {
     let mut spans = Vec::new();
     for driver in drivers {
-        let state = driver.status.as_ref().and_then(|status| status.container_statuses.as_ref()?.first()?.state.clone());
-        let ended = state.and_then(|state| state.terminated).context("a driver's container has not ended")?;
+        let state = driver
+            .status
+            .as_ref()
+            .and_then(|status| status.container_statuses.as_ref()?.first()?.state.clone());
+        let ended = state
+            .and_then(|state| state.terminated)
+            .context("a driver's container has not ended")?;
         let (Some(start), Some(end)) = (ended.started_at, ended.finished_at) else {
             anyhow::bail!("a driver has no times");
         };
@@ -169,12 +244,20 @@ fn gangs_ran_one_after_the_other(drivers: &[Pod]) -> anyhow::Result<()> {
     }
     spans.sort();
     for pair in spans.windows(2) {
-        let [(_, end, first), (start, _, second)] = pair else { continue };
-        anyhow::ensure!(start >= end, "{second} started at {start}, before the end of {first} at {end}");
+        let [(_, end, first), (start, _, second)] = pair else {
+            continue;
+        };
+        anyhow::ensure!(
+            start >= end,
+            "{second} started at {start}, before the end of {first} at {end}"
+        );
     }
     Ok(())
 }
 
 async fn by_role(pods: &Api<Pod>, role: &str) -> anyhow::Result<Vec<Pod>> {
-    Ok(pods.list(&ListParams::default().labels(&format!("spark-role={role}"))).await?.items)
+    Ok(pods
+        .list(&ListParams::default().labels(&format!("spark-role={role}")))
+        .await?
+        .items)
 }

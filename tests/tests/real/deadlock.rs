@@ -9,7 +9,7 @@ use kompass_tests::watchdog::Watchdog;
 use kube::Api;
 use kube::api::ListParams;
 
-use crate::run_all;
+use crate::{run_all, submit_all};
 
 const GANGS: usize = 50;
 const NODES: usize = 10;
@@ -17,18 +17,28 @@ const NODES: usize = 10;
 const DRIVERS_THAT_FIT: usize = 40;
 
 fn gangs() -> Vec<Application> {
-    (0..GANGS).map(|number| Application::new(format!("app-{number:02}"), 1_000, 2, 1_000)).collect()
+    (0..GANGS)
+        .map(|number| Application::new(format!("app-{number:02}"), 1_000, 2, 1_000))
+        .collect()
 }
 
 #[tokio::test]
 async fn without_kompass_no_executor_ever_runs() {
-    let options = Options { nodes: NODES, webhook: false, extender: false, ..Options::default() };
+    let options = Options {
+        nodes: NODES,
+        webhook: false,
+        extender: false,
+        ..Options::default()
+    };
     let deployment = Deployment::start(options).await.unwrap();
     let applications = gangs();
-    let drivers = Drivers::start(deployment.client().clone(), JOBS, &applications, Behaviour::default());
-    for application in &applications {
-        application.submit(deployment.client(), JOBS).await.unwrap();
-    }
+    // A real driver takes seconds until it creates its first executor; meanwhile the others come.
+    let held = Behaviour {
+        held: true,
+        ..Behaviour::default()
+    };
+    let drivers = Drivers::start(deployment.client().clone(), JOBS, &applications, held);
+    submit_all(&deployment, &applications).await.unwrap();
     wait_for("the drivers to fill the cluster", Duration::from_mins(1), || async {
         match bound(&deployment.pods(), "driver").await {
             DRIVERS_THAT_FIT => Ok(()),
@@ -37,6 +47,7 @@ async fn without_kompass_no_executor_ever_runs() {
     })
     .await
     .unwrap();
+    drivers.let_go();
     let stuck_since = Instant::now();
     wait_for("executors to be asked for", Duration::from_secs(30), || async {
         let created: u64 = drivers.timelines().values().map(|timeline| timeline.created).sum();
@@ -51,16 +62,27 @@ async fn without_kompass_no_executor_ever_runs() {
         }
     })
     .await;
-    assert!(progress.is_err(), "the baseline is no deadlock: {progress:?} executors ran");
+    assert!(
+        progress.is_err(),
+        "the baseline is no deadlock: {progress:?} executors ran"
+    );
     assert_eq!(drivers.done(), 0);
-    println!("without KOMPASS: {DRIVERS_THAT_FIT} drivers bound, no executor within {:?}", stuck_since.elapsed());
+    println!(
+        "without KOMPASS: {DRIVERS_THAT_FIT} drivers bound, no executor within {:?}",
+        stuck_since.elapsed()
+    );
     drivers.stop().await;
     deployment.stop().await.unwrap();
 }
 
 #[tokio::test]
 async fn with_kompass_every_gang_finishes() {
-    let deployment = Deployment::start(Options { nodes: NODES, ..Options::default() }).await.unwrap();
+    let deployment = Deployment::start(Options {
+        nodes: NODES,
+        ..Options::default()
+    })
+    .await
+    .unwrap();
     let watchdog = Watchdog::start(deployment.client());
     let started = Instant::now();
     let drivers = run_all(&deployment, &gangs(), Duration::from_mins(3)).await.unwrap();
@@ -71,6 +93,9 @@ async fn with_kompass_every_gang_finishes() {
 }
 
 async fn bound(pods: &Api<k8s_openapi::api::core::v1::Pod>, role: &str) -> usize {
-    let list = pods.list(&ListParams::default().labels(&format!("spark-role={role}"))).await.unwrap();
+    let list = pods
+        .list(&ListParams::default().labels(&format!("spark-role={role}")))
+        .await
+        .unwrap();
     list.iter().filter(|pod| is_bound(pod)).count()
 }

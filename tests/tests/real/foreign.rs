@@ -17,9 +17,17 @@ const LIMIT: Duration = Duration::from_mins(1);
 
 /// Submits a gang whose driver creates no executor yet, and waits until the driver runs.
 async fn submit_held(deployment: &Deployment, application: &Application) -> (Drivers, GangPlan) {
-    let behaviour = Behaviour { run_for: Duration::from_secs(3), held: true, ..Behaviour::default() };
-    let drivers =
-        Drivers::start(deployment.client().clone(), JOBS, std::slice::from_ref(application), behaviour);
+    let behaviour = Behaviour {
+        run_for: Duration::from_secs(3),
+        held: true,
+        ..Behaviour::default()
+    };
+    let drivers = Drivers::start(
+        deployment.client().clone(),
+        JOBS,
+        std::slice::from_ref(application),
+        behaviour,
+    );
     application.submit(deployment.client(), JOBS).await.unwrap();
     let driver = bound(deployment, &application.driver(), PATIENCE).await.unwrap();
     (drivers, plan(&driver).unwrap())
@@ -27,7 +35,12 @@ async fn submit_held(deployment: &Deployment, application: &Application) -> (Dri
 
 /// A node of the plan where executors will run, but not the driver.
 fn node_without_driver(plan: &GangPlan) -> String {
-    plan.executors.iter().map(|(node, _)| node).find(|node| **node != plan.driver).unwrap().clone()
+    plan.executors
+        .iter()
+        .map(|(node, _)| node)
+        .find(|node| **node != plan.driver)
+        .unwrap()
+        .clone()
 }
 
 #[tokio::test]
@@ -56,7 +69,11 @@ async fn another_scheduler_takes_promised_room_and_no_node_is_overbooked() {
     println!("{} of 6 executors run beside the thieves", view["executors_bound"]);
     assert!(drivers.timelines()["robbed"].all_bound.is_none());
     for name in ["thief-0", "thief-1"] {
-        deployment.pods().delete(name, &DeleteParams::default().grace_period(0)).await.unwrap();
+        deployment
+            .pods()
+            .delete(name, &DeleteParams::default().grace_period(0))
+            .await
+            .unwrap();
     }
     all_done(&drivers, &[robbed], LIMIT).await.unwrap();
     watchdog.finish().await.unwrap();
@@ -74,7 +91,11 @@ async fn a_node_of_the_plan_dies_before_and_after_its_executors() {
     let lost = node_without_driver(&first);
     deployment.lose_node(&lost).await.unwrap();
     wait_for("a plan without the lost node", PATIENCE, || async {
-        let driver = deployment.pods().get(&before.driver()).await.map_err(|error| error.to_string())?;
+        let driver = deployment
+            .pods()
+            .get(&before.driver())
+            .await
+            .map_err(|error| error.to_string())?;
         let plan = plan(&driver).map_err(|error| error.to_string())?;
         let is_whole = plan.executor_count() == 4 && plan.executors_on(&lost) == 0;
         if is_whole { Ok(()) } else { Err(format!("{plan:?}")) }
@@ -83,7 +104,11 @@ async fn a_node_of_the_plan_dies_before_and_after_its_executors() {
     .unwrap();
     drivers.let_go();
     all_done(&drivers, &[before], LIMIT).await.unwrap();
-    assert_eq!(drivers.timelines()["before"].created, 4, "no executor had to be made twice");
+    assert_eq!(
+        drivers.timelines()["before"].created,
+        4,
+        "no executor had to be made twice"
+    );
     drivers.stop().await;
 
     deployment.add_nodes("spare", 1, 4_000).await.unwrap();
@@ -91,13 +116,19 @@ async fn a_node_of_the_plan_dies_before_and_after_its_executors() {
     let (drivers, second) = submit_held(&deployment, &after).await;
     drivers.let_go();
     wait_for("all executors to run", LIMIT, || async {
-        drivers.timelines()["after"].all_bound.ok_or_else(|| format!("{:?}", drivers.timelines()))
+        let timeline = drivers.timelines().remove("after").unwrap_or_default();
+        timeline.all_bound.ok_or_else(|| format!("{timeline:?}"))
     })
     .await
     .unwrap();
     let lost = node_without_driver(&second);
     let driver = deployment.pods().get(&after.driver()).await.unwrap();
-    let there = deployment.executors_by_node(&driver.uid().unwrap()).await.unwrap().get(&lost).copied();
+    let there = deployment
+        .executors_by_node(&driver.uid().unwrap())
+        .await
+        .unwrap()
+        .get(&lost)
+        .copied();
     deployment.lose_node(&lost).await.unwrap();
     all_done(&drivers, &[after], LIMIT).await.unwrap();
     assert!(drivers.timelines()["after"].created >= 4 + there.unwrap_or(0));

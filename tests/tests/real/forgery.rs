@@ -8,7 +8,7 @@ use kompass_tests::deployment::{Deployment, JOBS, Options};
 use kompass_tests::spark::{Application, Behaviour, Drivers, is_bound};
 use kompass_tests::wait_for;
 use kompass_tests::watchdog::Watchdog;
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::{Value, json};
 
@@ -16,9 +16,15 @@ use crate::{PATIENCE, all_done, bound, plan, waits_for};
 
 /// A client of a user of the cluster, for pods of the tests' namespace.
 async fn pods_as(deployment: &mut Deployment, user: &str) -> Api<Pod> {
-    let groups = ["system:serviceaccounts", "system:serviceaccounts:jobs", "system:authenticated"];
+    let groups = [
+        "system:serviceaccounts",
+        "system:serviceaccounts:jobs",
+        "system:authenticated",
+    ];
     let kubeconfig = deployment.cluster().kubeconfig_for(user, &groups).unwrap();
-    let client: Client = kompass_kube::client::connect(Some(&kubeconfig), "kompass-tests").await.unwrap();
+    let client: Client = kompass_kube::client::connect(Some(&kubeconfig), "kompass-tests")
+        .await
+        .unwrap();
     Api::namespaced(client, JOBS)
 }
 
@@ -30,7 +36,10 @@ async fn allow_edit(deployment: &Deployment) {
         "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit" },
         "subjects": [{ "kind": "ServiceAccount", "name": "spark", "namespace": JOBS }],
     });
-    bindings.create(&PostParams::default(), &serde_json::from_value(binding).unwrap()).await.unwrap();
+    bindings
+        .create(&PostParams::default(), &serde_json::from_value(binding).unwrap())
+        .await
+        .unwrap();
 }
 
 fn annotation(name: &str, value: impl Into<Value>) -> Value {
@@ -41,35 +50,55 @@ async fn merge(pods: &Api<Pod>, name: &str, patch: &Value) -> Result<Pod, kube::
     pods.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await
 }
 
+fn at_once() -> DeleteParams {
+    DeleteParams::default().grace_period(0)
+}
+
 fn is_refused(result: &Result<Pod, kube::Error>) -> bool {
     matches!(result, Err(kube::Error::Api(status)) if status.code == 403 && status.message.contains("kompass"))
 }
 
-#[tokio::test]
-async fn plans_profiles_and_labels_cannot_be_forged() {
-    let mut deployment = Deployment::start(Options::default()).await.unwrap();
-    let watchdog = Watchdog::start(deployment.client());
-    allow_edit(&deployment).await;
-    let spark = pods_as(&mut deployment, "system:serviceaccount:jobs:spark").await;
-    // It fills the cluster but for one CPU, and lives until the end.
-    let honest = Application::new("honest", 1_000, 7, 2_000);
-    let stays = Behaviour { held: true, ..Behaviour::default() };
-    let drivers = Drivers::start(deployment.client().clone(), JOBS, std::slice::from_ref(&honest), stays);
-    honest.submit(deployment.client(), JOBS).await.unwrap();
-    let driver = bound(&deployment, &honest.driver(), PATIENCE).await.unwrap();
-    let plan_text = driver.annotations()[names::PLAN_ANNOTATION].clone();
+struct Scene {
+    deployment: Deployment,
+    /// Pods as the service account sees them that Spark's drivers run as.
+    spark: Api<Pod>,
+    /// The same for the extender's.
+    kompass: Api<Pod>,
+    /// A gang that fills the cluster but for one CPU.
+    honest: Application,
+    /// Its driver, bound.
+    driver: Pod,
+}
 
-    // Changed by the driver's own account. The policy takes a moment to come into effect.
+impl Scene {
+    fn plan(&self) -> String {
+        self.driver.annotations()[names::PLAN_ANNOTATION].clone()
+    }
+}
+
+/// Changed by the driver's own account.
+async fn patches_are_refused(scene: &Scene) {
+    let (spark, name, plan_text) = (&scene.spark, scene.honest.driver(), scene.plan());
+    // The policy takes a moment to come into effect.
+    let rehearsal = PatchParams {
+        dry_run: true,
+        ..PatchParams::default()
+    };
     wait_for("the policy to refuse a forged plan", PATIENCE, || async {
-        let result = merge(&spark, &honest.driver(), &annotation(names::PLAN_ANNOTATION, "{}")).await;
-        if is_refused(&result) { Ok(()) } else { Err(format!("{result:?}")) }
+        let forged = Patch::Merge(annotation(names::PLAN_ANNOTATION, "{}"));
+        let result = spark.patch(&name, &rehearsal, &forged).await;
+        if is_refused(&result) {
+            Ok(())
+        } else {
+            Err(format!("{result:?}"))
+        }
     })
     .await
     .unwrap();
-    let owner = Service::SchedulerExtender.user();
-    let kompass = pods_as(&mut deployment, &owner).await;
-    let restored = annotation(names::PLAN_ANNOTATION, plan_text.clone());
-    merge(&kompass, &honest.driver(), &restored).await.expect("KOMPASS's own account may write plans");
+    for text in [plan_text.replace("\"v\":1", "\"v\": 1"), plan_text.clone()] {
+        let written = merge(&scene.kompass, &name, &annotation(names::PLAN_ANNOTATION, text)).await;
+        written.expect("KOMPASS's own account may write plans");
+    }
     for forged in [
         annotation(names::PLAN_ANNOTATION, plan_text.replace("\"v\":1", "\"v\": 1")),
         annotation(names::PLAN_ANNOTATION, Value::Null),
@@ -78,49 +107,92 @@ async fn plans_profiles_and_labels_cannot_be_forged() {
         json!({ "metadata": { "annotations": null } }),
         json!({ "metadata": { "labels": { names::GANG_LABEL: "x" } } }),
     ] {
-        let result = merge(&spark, &honest.driver(), &forged).await;
+        let result = merge(spark, &name, &forged).await;
         assert!(is_refused(&result), "{forged}: {result:?}");
     }
     let harmless = json!({ "metadata": { "annotations": { "example.com/note": "x" } } });
-    merge(&spark, &honest.driver(), &harmless).await.expect("what is not KOMPASS's is the user's");
+    merge(spark, &name, &harmless)
+        .await
+        .expect("what is not KOMPASS's is the user's");
+}
 
-    // Created with plan and profile, copied from another driver: both are gone before the pod is there.
-    let copied = Application::new("copied", 500, 1, 1_000);
+/// Created with plan and profile, copied from another driver.
+async fn nothing_is_brought_along(scene: &Scene) {
+    let spark = &scene.spark;
+    let copied = Application::new("copied", 1_500, 1, 1_000);
     let mut pod = copied.driver_pod();
     pod["metadata"]["annotations"] = json!({
-        names::PLAN_ANNOTATION: plan_text, names::PROFILE_ANNOTATION: driver.annotations()[names::PROFILE_ANNOTATION],
+        names::PLAN_ANNOTATION: scene.plan(),
+        names::PROFILE_ANNOTATION: scene.driver.annotations()[names::PROFILE_ANNOTATION],
     });
-    let created = spark.create(&PostParams::default(), &serde_json::from_value(pod).unwrap()).await.unwrap();
+    let created = spark
+        .create(&PostParams::default(), &serde_json::from_value(pod).unwrap())
+        .await
+        .unwrap();
     for name in [names::PLAN_ANNOTATION, names::PROFILE_ANNOTATION] {
         assert!(!created.annotations().contains_key(name), "{name}");
     }
+    scene
+        .deployment
+        .pods()
+        .delete(&copied.driver(), &at_once())
+        .await
+        .unwrap();
     // A pod that is no driver does not pass the webhook, and the policy stops it.
     let mut plain = json!({
         "metadata": { "name": "plain", "annotations": { names::PLAN_ANNOTATION: "{}" } },
         "spec": { "containers": [{ "name": "c", "image": "example.com/c" }] },
     });
-    let result = spark.create(&PostParams::default(), &serde_json::from_value(plain.clone()).unwrap()).await;
+    let result = spark
+        .create(&PostParams::default(), &serde_json::from_value(plain.clone()).unwrap())
+        .await;
     assert!(is_refused(&result), "{result:?}");
     plain["metadata"]["annotations"] = json!({});
-    spark.create(&PostParams::default(), &serde_json::from_value(plain).unwrap()).await.unwrap();
+    spark
+        .create(&PostParams::default(), &serde_json::from_value(plain).unwrap())
+        .await
+        .unwrap();
+}
 
-    // Even with KOMPASS's own hand a plan of another driver is worth nothing: it is written on a driver that waits,
-    // and a restarted extender believes only what names its driver.
+/// Even with KOMPASS's own hand a plan of another driver is worth nothing: it is written on a driver that waits, and a
+/// restarted extender believes only what names its driver.
+async fn a_copied_plan_is_not_believed(scene: &mut Scene) -> Application {
+    let copied = annotation(names::PLAN_ANNOTATION, scene.plan());
+    let Scene {
+        deployment, kompass, ..
+    } = scene;
     let waiting = Application::new("waiting", 1_000, 1, 1_000);
     waiting.submit(deployment.client(), JOBS).await.unwrap();
-    waits_for(&deployment, &waiting, "no-room").await.unwrap();
+    waits_for(deployment, &waiting, "no-room").await.unwrap();
     deployment.extender.as_mut().unwrap().kill_9().await.unwrap();
-    merge(&kompass, &waiting.driver(), &annotation(names::PLAN_ANNOTATION, plan_text)).await.unwrap();
+    merge(kompass, &waiting.driver(), &copied).await.unwrap();
     deployment.start_extender().await.unwrap();
-    waits_for(&deployment, &waiting, "no-room").await.unwrap();
+    waits_for(deployment, &waiting, "no-room").await.unwrap();
+    waiting
+}
 
-    // The label of an executor without its owner: it gets none of the gang's slots.
+/// The label of an executor without its owner: it gets none of the gang's slots.
+async fn a_label_is_no_slot(scene: &mut Scene) {
+    let Scene {
+        deployment,
+        spark,
+        honest,
+        driver,
+        ..
+    } = scene;
     let mut lone = honest.executor_pod(&driver.uid().unwrap(), 99);
     lone["metadata"]["ownerReferences"] = json!([]);
     lone["metadata"]["labels"][names::GANG_LABEL] = json!(driver.uid());
     lone["metadata"]["name"] = json!("lone");
-    let lone = spark.create(&PostParams::default(), &serde_json::from_value(lone).unwrap()).await.unwrap();
-    assert!(!lone.labels().contains_key(names::GANG_LABEL), "the webhook leaves the label to forgers");
+    lone["spec"]["nodeSelector"] = json!({ "example.com/nowhere": "true" });
+    let lone = spark
+        .create(&PostParams::default(), &serde_json::from_value(lone).unwrap())
+        .await
+        .unwrap();
+    assert!(
+        !lone.labels().contains_key(names::GANG_LABEL),
+        "the webhook leaves the label to forgers"
+    );
     assert_eq!(lone.spec.unwrap().scheduler_name.as_deref(), Some("default-scheduler"));
     // The same past the webhook, straight to KOMPASS's scheduler.
     deployment.webhook.as_mut().unwrap().kill_9().await.unwrap();
@@ -129,19 +201,61 @@ async fn plans_profiles_and_labels_cannot_be_forged() {
     past["metadata"]["labels"][names::GANG_LABEL] = json!(driver.uid());
     past["metadata"]["name"] = json!("past");
     past["spec"]["schedulerName"] = json!(names::SCHEDULER);
-    spark.create(&PostParams::default(), &serde_json::from_value(past).unwrap()).await.unwrap();
-    let rejected = wait_for("the label's forger to be judged", PATIENCE, || async {
+    spark
+        .create(&PostParams::default(), &serde_json::from_value(past).unwrap())
+        .await
+        .unwrap();
+    let judged = wait_for("the label's forger to be judged", PATIENCE, || async {
         let pod = deployment.pods().get("past").await.map_err(|error| error.to_string())?;
-        let conditions = pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
-        if conditions.iter().any(|condition| condition.type_ == "PodScheduled") { Ok(pod) } else { Err("no".into()) }
+        let conditions = pod
+            .status
+            .as_ref()
+            .and_then(|status| status.conditions.clone())
+            .unwrap_or_default();
+        if conditions.iter().any(|condition| condition.type_ == "PodScheduled") {
+            Ok(pod)
+        } else {
+            Err(format!("{conditions:?}"))
+        }
     });
-    let rejected = rejected.await.map_err(|error: anyhow::Error| error).unwrap();
-    assert!(!is_bound(&rejected), "a label without an owner took a slot of the gang");
-
+    assert!(
+        !is_bound(&judged.await.unwrap()),
+        "a label without an owner took a slot of the gang"
+    );
     deployment.start_webhook().await.unwrap();
     for name in ["lone", "past"] {
-        deployment.pods().delete(name, &kube::api::DeleteParams::default().grace_period(0)).await.unwrap();
+        deployment.pods().delete(name, &at_once()).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn plans_profiles_and_labels_cannot_be_forged() {
+    let mut deployment = Deployment::start(Options::default()).await.unwrap();
+    let watchdog = Watchdog::start(deployment.client());
+    allow_edit(&deployment).await;
+    let spark = pods_as(&mut deployment, "system:serviceaccount:jobs:spark").await;
+    let kompass = pods_as(&mut deployment, &Service::SchedulerExtender.user()).await;
+    let honest = Application::new("honest", 1_000, 7, 2_000);
+    let stays = Behaviour {
+        held: true,
+        ..Behaviour::default()
+    };
+    let drivers = Drivers::start(deployment.client().clone(), JOBS, std::slice::from_ref(&honest), stays);
+    honest.submit(deployment.client(), JOBS).await.unwrap();
+    let driver = bound(&deployment, &honest.driver(), PATIENCE).await.unwrap();
+    let mut scene = Scene {
+        deployment,
+        spark,
+        kompass,
+        honest,
+        driver,
+    };
+    patches_are_refused(&scene).await;
+    nothing_is_brought_along(&scene).await;
+    let waiting = a_copied_plan_is_not_believed(&mut scene).await;
+    a_label_is_no_slot(&mut scene).await;
+
+    let Scene { deployment, honest, .. } = scene;
     drivers.let_go();
     all_done(&drivers, &[honest], PATIENCE).await.unwrap();
     let planned = bound(&deployment, &waiting.driver(), PATIENCE).await.unwrap();

@@ -1,12 +1,14 @@
 //! Scenarios on a real API server with real schedulers: both services run as processes of their own, KWOK plays the
 //! nodes, and a loop without a JVM plays Spark's drivers.
 
+#![cfg(test)]
+
 mod bad_input;
 mod churn;
 mod deadlock;
 mod demand;
-mod forgery;
 mod foreign;
+mod forgery;
 mod hand_over;
 mod karpenter;
 mod kills;
@@ -62,7 +64,11 @@ async fn all_done(drivers: &Drivers, applications: &[Application], limit: Durati
 async fn bound(deployment: &Deployment, name: &str, limit: Duration) -> anyhow::Result<Pod> {
     wait_for(&format!("{name} to be bound"), limit, || async {
         let pod = deployment.pods().get(name).await.map_err(|error| error.to_string())?;
-        if is_bound(&pod) { Ok(pod) } else { Err(format!("{:?}", pod.status)) }
+        if is_bound(&pod) {
+            Ok(pod)
+        } else {
+            Err(format!("{:?}", pod.status))
+        }
     })
     .await
 }
@@ -71,15 +77,27 @@ async fn bound(deployment: &Deployment, name: &str, limit: Duration) -> anyhow::
 async fn gang(deployment: &Deployment, application: &Application) -> anyhow::Result<Value> {
     let path = format!("/v1/gangs/{JOBS}/{}", application.driver());
     let page: Value = serde_json::from_str(&deployment.get(deployment.extender_address(), &path).await?)?;
-    page.get("gang").cloned().ok_or_else(|| anyhow::anyhow!("the gang has ended: {page}"))
+    page.get("gang")
+        .cloned()
+        .ok_or_else(|| anyhow::anyhow!("the gang has ended: {page}"))
 }
 
 /// Waits until the extender says that a gang waits for this reason.
 async fn waits_for(deployment: &Deployment, application: &Application, code: &str) -> anyhow::Result<Value> {
-    wait_for(&format!("{} to wait for {code}", application.name), PATIENCE, || async {
-        let gang = gang(deployment, application).await.map_err(|error| format!("{error:#}"))?;
-        if gang["waiting"]["code"] == code { Ok(gang) } else { Err(gang.to_string()) }
-    })
+    wait_for(
+        &format!("{} to wait for {code}", application.name),
+        PATIENCE,
+        || async {
+            let gang = gang(deployment, application)
+                .await
+                .map_err(|error| format!("{error:#}"))?;
+            if gang["waiting"]["code"] == code {
+                Ok(gang)
+            } else {
+                Err(gang.to_string())
+            }
+        },
+    )
     .await
 }
 

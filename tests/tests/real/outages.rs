@@ -7,7 +7,7 @@ use kompass_tests::spark::{Application, Behaviour, Drivers};
 use kompass_tests::wait_for;
 use kompass_tests::watchdog::Watchdog;
 
-use crate::{all_done, bound, run_all};
+use crate::{PATIENCE, all_done, bound, run_all, submit_all};
 
 #[tokio::test]
 async fn with_the_webhook_down_spark_goes_the_ordinary_way() {
@@ -16,9 +16,14 @@ async fn with_the_webhook_down_spark_goes_the_ordinary_way() {
     deployment.create_foreign("ordinary", 100).await.unwrap();
     bound(&deployment, "ordinary", Duration::from_secs(10)).await.unwrap();
     let applications = [Application::new("spark", 500, 2, 500)];
-    let drivers = run_all(&deployment, &applications, Duration::from_secs(60)).await.unwrap();
+    let drivers = run_all(&deployment, &applications, Duration::from_mins(1))
+        .await
+        .unwrap();
     let driver = deployment.pods().get("spark-driver").await.unwrap();
-    assert_eq!(driver.spec.unwrap().scheduler_name.as_deref(), Some("default-scheduler"));
+    assert_eq!(
+        driver.spec.unwrap().scheduler_name.as_deref(),
+        Some("default-scheduler")
+    );
     drivers.stop().await;
     deployment.stop().await.unwrap();
 }
@@ -28,17 +33,54 @@ async fn with_the_extender_down_only_spark_waits_and_goes_on_when_it_is_back() {
     let mut deployment = Deployment::start(Options::default()).await.unwrap();
     let watchdog = Watchdog::start(deployment.client());
     deployment.extender.as_mut().unwrap().kill_9().await.unwrap();
-    let applications: Vec<Application> =
-        (0..3).map(|number| Application::new(format!("spark-{number}"), 500, 2, 500)).collect();
+    let applications: Vec<Application> = (0..3)
+        .map(|number| Application::new(format!("spark-{number}"), 500, 2, 500))
+        .collect();
     let drivers = Drivers::start(deployment.client().clone(), JOBS, &applications, Behaviour::default());
     for application in &applications {
         application.submit(deployment.client(), JOBS).await.unwrap();
     }
     deployment.create_foreign("ordinary", 100).await.unwrap();
     bound(&deployment, "ordinary", Duration::from_secs(10)).await.unwrap();
-    assert!(bound(&deployment, "spark-0-driver", Duration::from_secs(5)).await.is_err());
+    assert!(
+        bound(&deployment, "spark-0-driver", Duration::from_secs(5))
+            .await
+            .is_err()
+    );
     deployment.start_extender().await.unwrap();
-    all_done(&drivers, &applications, Duration::from_secs(90)).await.unwrap();
+    all_done(&drivers, &applications, Duration::from_secs(90))
+        .await
+        .unwrap();
+    watchdog.finish().await.unwrap();
+    drivers.stop().await;
+    deployment.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn with_the_api_server_gone_for_a_while_everybody_catches_up() {
+    let mut deployment = Deployment::start(Options {
+        nodes: 3,
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    let watchdog = Watchdog::start(deployment.client());
+    let applications: Vec<Application> = (0..8)
+        .map(|number| Application::new(format!("app-{number}"), 1_000, 4, 1_000))
+        .collect();
+    let behaviour = Behaviour {
+        run_for: Duration::from_secs(2),
+        ..Behaviour::default()
+    };
+    let drivers = Drivers::start(deployment.client().clone(), JOBS, &applications, behaviour);
+    submit_all(&deployment, &applications).await.unwrap();
+    wait_for("a gang to be done", PATIENCE, || async {
+        if drivers.done() > 0 { Ok(()) } else { Err(()) }
+    })
+    .await
+    .unwrap();
+    deployment.cluster().api_server().restart().await.unwrap();
+    all_done(&drivers, &applications, Duration::from_mins(2)).await.unwrap();
     watchdog.finish().await.unwrap();
     drivers.stop().await;
     deployment.stop().await.unwrap();
@@ -47,11 +89,20 @@ async fn with_the_extender_down_only_spark_waits_and_goes_on_when_it_is_back() {
 /// Kills everything of KOMPASS's, one after the other and again and again, while gangs come and go.
 #[tokio::test]
 async fn killed_again_and_again_nothing_is_booked_twice_and_all_finish() {
-    let mut deployment = Deployment::start(Options { nodes: 6, ..Options::default() }).await.unwrap();
+    let mut deployment = Deployment::start(Options {
+        nodes: 6,
+        ..Options::default()
+    })
+    .await
+    .unwrap();
     let watchdog = Watchdog::start(deployment.client());
-    let applications: Vec<Application> =
-        (0..30).map(|number| Application::new(format!("app-{number:02}"), 1_000, 4, 500)).collect();
-    let behaviour = Behaviour { run_for: Duration::from_secs(1), ..Behaviour::default() };
+    let applications: Vec<Application> = (0..30)
+        .map(|number| Application::new(format!("app-{number:02}"), 1_000, 4, 500))
+        .collect();
+    let behaviour = Behaviour {
+        run_for: Duration::from_secs(1),
+        ..Behaviour::default()
+    };
     let drivers = Drivers::start(deployment.client().clone(), JOBS, &applications, behaviour);
     for application in &applications {
         application.submit(deployment.client(), JOBS).await.unwrap();

@@ -31,8 +31,12 @@ async fn a_fault_hits_the_request_that_it_is_for_before_or_after_the_api_server(
     };
     let cluster = Cluster::start(options).await.unwrap();
     let proxy = FaultProxy::start(&cluster, "proxied", &[MASTERS]).await.unwrap();
-    let through = kompass_kube::client::connect(Some(proxy.kubeconfig()), "kompass-tests").await.unwrap();
-    let direct = kompass_kube::client::connect(Some(cluster.kubeconfig()), "kompass-tests").await.unwrap();
+    let through = kompass_kube::client::connect(Some(proxy.kubeconfig()), "kompass-tests")
+        .await
+        .unwrap();
+    let direct = kompass_kube::client::connect(Some(cluster.kubeconfig()), "kompass-tests")
+        .await
+        .unwrap();
     let (through, direct): (Api<ConfigMap>, Api<ConfigMap>) =
         (Api::default_namespaced(through), Api::default_namespaced(direct));
     let spec = Spec::new("victim", "/bin/sleep", cluster.folder()).argument("1000");
@@ -40,10 +44,34 @@ async fn a_fault_hits_the_request_that_it_is_for_before_or_after_the_api_server(
     let cases = [
         ("cut-before", Moment::Before, Effect::Cut, false, false),
         ("cut-after", Moment::After, Effect::Cut, false, true),
-        ("refused", Moment::Before, Effect::Answer(StatusCode::FORBIDDEN), false, false),
-        ("denied-though-done", Moment::After, Effect::Answer(StatusCode::INTERNAL_SERVER_ERROR), false, true),
-        ("late", Moment::Before, Effect::Delay(Duration::from_millis(300)), true, true),
-        ("kill", Moment::After, Effect::Kill(victim.record().clone()), false, true),
+        (
+            "refused",
+            Moment::Before,
+            Effect::Answer(StatusCode::FORBIDDEN),
+            false,
+            false,
+        ),
+        (
+            "denied-though-done",
+            Moment::After,
+            Effect::Answer(StatusCode::INTERNAL_SERVER_ERROR),
+            false,
+            true,
+        ),
+        (
+            "late",
+            Moment::Before,
+            Effect::Delay(Duration::from_millis(300)),
+            true,
+            true,
+        ),
+        (
+            "kill",
+            Moment::After,
+            Effect::Kill(victim.record().clone()),
+            false,
+            true,
+        ),
     ];
     for (name, moment, effect, answered, written) in cases {
         let path = "/api/v1/namespaces/default/configmaps";
@@ -58,8 +86,15 @@ async fn a_fault_hits_the_request_that_it_is_for_before_or_after_the_api_server(
         armed.hit(PATIENCE).await.unwrap();
         assert_eq!(direct.get_opt(name).await.unwrap().is_some(), written, "{name}");
         // It was for one request only.
-        assert_eq!(through.create(&PostParams::default(), &map(name)).await.is_ok(), !written, "{name}");
-        direct.delete("another", &kube::api::DeleteParams::default()).await.unwrap();
+        assert_eq!(
+            through.create(&PostParams::default(), &map(name)).await.is_ok(),
+            !written,
+            "{name}"
+        );
+        direct
+            .delete("another", &kube::api::DeleteParams::default())
+            .await
+            .unwrap();
     }
     assert!(!victim.record().is_running());
 
@@ -68,7 +103,10 @@ async fn a_fault_hits_the_request_that_it_is_for_before_or_after_the_api_server(
         while let Some(event) = events.try_next().await.unwrap() {
             match event {
                 watcher::Event::InitDone => {
-                    direct.create(&PostParams::default(), &map("seen-by-watch")).await.unwrap();
+                    direct
+                        .create(&PostParams::default(), &map("seen-by-watch"))
+                        .await
+                        .unwrap();
                 }
                 watcher::Event::Apply(map) if map.name_any() == "seen-by-watch" => return,
                 _ => {}

@@ -1,4 +1,4 @@
-//! A namespace's ResourceQuota is waited for at the driver: an executor that is denied creation ends its job.
+//! A namespace's `ResourceQuota` is waited for at the driver: an executor that is denied creation ends its job.
 
 use k8s_openapi::api::core::v1::ResourceQuota;
 use kompass_core::names;
@@ -21,11 +21,18 @@ async fn a_gang_that_the_quota_cannot_take_waits_at_its_driver_until_it_can() {
         "metadata": { "name": "team" },
         "spec": { "hard": { "requests.cpu": "3", "requests.memory": "20Gi", "pods": "20" } },
     });
-    quotas.create(&PostParams::default(), &serde_json::from_value(quota).unwrap()).await.unwrap();
+    quotas
+        .create(&PostParams::default(), &serde_json::from_value(quota).unwrap())
+        .await
+        .unwrap();
     wait_for("the quota to count", PATIENCE, || async {
         let quota = quotas.get("team").await.map_err(|error| error.to_string())?;
         let used = quota.status.and_then(|status| status.used);
-        if used.is_some() { Ok(()) } else { Err("no status".to_owned()) }
+        if used.is_some() {
+            Ok(())
+        } else {
+            Err("no status".to_owned())
+        }
     })
     .await
     .unwrap();
@@ -39,14 +46,20 @@ async fn a_gang_that_the_quota_cannot_take_waits_at_its_driver_until_it_can() {
     assert_eq!(view["demand"], false, "nodes don't help: {view}");
     let driver = deployment.pods().get(&held.driver()).await.unwrap();
     let gates = driver.spec.unwrap().scheduling_gates.unwrap_or_default();
-    assert!(gates.iter().any(|gate| gate.name == names::GANG_GATE), "the driver is not held");
+    assert!(
+        gates.iter().any(|gate| gate.name == names::GANG_GATE),
+        "the driver is not held"
+    );
 
     // What the quota can take goes on: half a CPU is the waiting driver's.
     small.submit(deployment.client(), JOBS).await.unwrap();
     all_done(&drivers, &[small], PATIENCE).await.unwrap();
 
     let raised = json!({ "spec": { "hard": { "requests.cpu": "6" } } });
-    quotas.patch("team", &PatchParams::default(), &Patch::Merge(&raised)).await.unwrap();
+    quotas
+        .patch("team", &PatchParams::default(), &Patch::Merge(&raised))
+        .await
+        .unwrap();
     all_done(&drivers, &[held], PATIENCE).await.unwrap();
     watchdog.finish().await.unwrap();
     drivers.stop().await;

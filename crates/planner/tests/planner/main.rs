@@ -1,0 +1,10 @@
+//! The planner against a small model of the API server, kube-scheduler, kubelet, webhook and Spark.
+
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod scenarios;
+#[cfg(test)]
+mod world;
