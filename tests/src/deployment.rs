@@ -225,8 +225,11 @@ impl Deployment {
     /// Stops everything.
     ///
     /// # Errors
-    /// What could not be stopped.
+    /// What could not be stopped, or a panic in the log of a service.
     pub async fn stop(mut self) -> anyhow::Result<()> {
+        let logs = self.logs()?;
+        let panic = logs.lines().find(|line| line.contains("panicked at"));
+        anyhow::ensure!(panic.is_none(), "a service has panicked: {panic:?}");
         let daemons = [
             &mut self.webhook,
             &mut self.scheduler,

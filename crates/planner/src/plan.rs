@@ -106,19 +106,10 @@ impl Planner {
         names.sum::<usize>() + 512 > plan::MAX_ANNOTATION_BYTES
     }
 
-    /// All watches have listed: believes what is written. A bound plan beats one that is only assumed, an older plan
-    /// a newer one; where they don't fit together, the repair takes from the youngest.
+    /// All watches have listed: believes what is written. Where plans don't fit together, the repair takes from those
+    /// whose driver isn't bound, and from the youngest.
     pub(crate) fn rebuild(&mut self, now_ms: i64) {
-        let mut ids = self.gangs.ids();
-        ids.sort_by_key(|&id| {
-            let gang = &self.gangs[id];
-            (
-                !gang.is_bound(),
-                gang.written.as_ref().map(|plan| plan.planned_ms),
-                gang.key(id),
-            )
-        });
-        for id in ids {
+        for id in self.gangs.ids() {
             match self.gangs[id].stage {
                 Stage::Bound => {
                     let driver = self.gangs[id].driver;

@@ -4,7 +4,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use kompass_local_cluster::client::Client;
 use kompass_tests::deployment::JOBS;
 use kompass_tests::spark::Application;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::recorder::Recorder;
 
@@ -68,13 +68,4 @@ pub(crate) async fn delete_all(client: &Client, recorder: &Recorder) -> anyhow::
     recorder
         .until("all pods to be gone", |recorder| recorder.names().is_empty())
         .await
-}
-
-/// A pod of nobody's, on a node already, that takes `cpu_milli` of it.
-pub(crate) fn filler(name: &str, node: &str, cpu_milli: u64) -> Value {
-    json!({
-        "metadata": { "name": name },
-        "spec": { "nodeName": node, "containers": [{ "name": "c", "image": "example.com/c",
-            "resources": { "requests": { "cpu": format!("{cpu_milli}m") } } }] },
-    })
 }

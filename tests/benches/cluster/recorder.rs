@@ -62,6 +62,13 @@ impl Recorder {
         times
     }
 
+    /// The pod that was bound first, of those that still exist and whose names fit.
+    pub(crate) fn first_bound(&self, fits: impl Fn(&str) -> bool) -> Option<String> {
+        let pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
+        let bound = pods.iter().filter_map(|(name, seen)| Some((seen.bound?, name)));
+        bound.filter(|(_, name)| fits(name)).min().map(|(_, name)| name.clone())
+    }
+
     /// Pods that exist.
     pub(crate) fn names(&self) -> Vec<String> {
         self.pods

@@ -2,18 +2,19 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
+use kompass_local_cluster::client::Client;
 use kompass_local_cluster::kwok::Shape;
 use kompass_tests::deployment::Deployment;
 use kompass_tests::spark::Application;
 use kompass_tests::wait_for;
-use serde_json::Value;
 
 use crate::measure::{Cpu, metric, process};
 use crate::recorder::Recorder;
 use crate::{PATIENCE, load, measure, say};
 
 const GANGS: usize = 1_000;
-/// Nodes of the pool that they wait for, each full.
+/// Nodes of the pool that they wait for, each full with another gang.
 const POOL: usize = 60;
 const SAMPLES: usize = 50;
 const WINDOW: Duration = Duration::from_secs(10);
@@ -21,15 +22,20 @@ const WINDOW: Duration = Duration::from_secs(10);
 pub(crate) async fn run() -> anyhow::Result<()> {
     let mut deployment = crate::deployment(true).await?;
     let recorder = Recorder::start(&deployment);
-    add_full_pool(&mut deployment, "queue", POOL).await?;
-    add_full_pool(&mut deployment, "last", 1).await?;
-    let gangs: Vec<Application> = (0..GANGS)
+    add_pool(&mut deployment, "queue", POOL).await?;
+    add_pool(&mut deployment, "last", 1).await?;
+    let gangs: Vec<Application> = (0..POOL + GANGS)
         .map(|number| gang(&format!("app-{number:04}"), "queue"))
         .collect();
     let client = deployment.cluster().client().clone();
-    let uids = load::create_drivers(&client, &gangs).await?;
-    load::create_configurations(&client, &gangs, &uids).await?;
+    submit(&client, &gangs).await?;
+    submit(&client, &[gang("last-0", "last")]).await?;
     all_wait(&deployment, GANGS).await?;
+    recorder
+        .until("the pools to be full", |recorder| {
+            recorder.bound(|_| true).len() == POOL + 1
+        })
+        .await?;
 
     // Events and demands of the beginning are over.
     tokio::time::sleep(Duration::from_secs(5)).await;
@@ -60,7 +66,7 @@ fn gang(name: &str, pool: &str) -> Application {
     application
 }
 
-async fn add_full_pool(deployment: &mut Deployment, pool: &str, nodes: usize) -> anyhow::Result<()> {
+async fn add_pool(deployment: &mut Deployment, pool: &str, nodes: usize) -> anyhow::Result<()> {
     let shape = Shape {
         name_prefix: pool.to_owned(),
         cpu_millis: 8_000,
@@ -68,12 +74,13 @@ async fn add_full_pool(deployment: &mut Deployment, pool: &str, nodes: usize) ->
         ready_at_once: true,
         ..Shape::default()
     };
-    let cluster = deployment.cluster();
-    let fillers =
-        (0..nodes).map(|number| load::filler(&format!("filler-{pool}-{number}"), &format!("{pool}-{number}"), 8_000));
-    load::create_pods(cluster.client(), fillers).await?;
-    cluster.add_fake_nodes(nodes, &shape).await?;
+    deployment.cluster().add_fake_nodes(nodes, &shape).await?;
     Ok(())
+}
+
+async fn submit(client: &Client, gangs: &[Application]) -> anyhow::Result<()> {
+    let drivers = load::create_drivers(client, gangs).await?;
+    load::create_configurations(client, gangs, &drivers).await
 }
 
 /// Waits until so many gangs wait for room, all of them told why.
@@ -124,60 +131,45 @@ async fn filter_calls(deployment: &Deployment) -> anyhow::Result<f64> {
     Ok(metric(&text, "kompass_extender_filter_answers_total", &[]))
 }
 
-/// A node of the long queue becomes free; its first gang starts.
+/// A gang of the long queue ends; the next one starts on its node.
 async fn head(
     deployment: &Deployment,
     recorder: &Recorder,
-    client: &kompass_local_cluster::client::Client,
+    client: &Client,
     number: usize,
 ) -> anyhow::Result<Duration> {
-    let started = |recorder: &Recorder| recorder.bound(|name| name.starts_with("app-")).len();
-    let before = started(recorder);
+    let of_queue = |name: &str| name.starts_with("app-");
+    let ends = recorder.first_bound(of_queue).context("no gang runs")?;
     let freed = Instant::now();
-    load::delete_pod(client, &format!("filler-queue-{number}")).await?;
+    load::delete_pod(client, &ends).await?;
+    let next = |recorder: &Recorder| recorder.bound(of_queue).last().copied().filter(|bound| *bound > freed);
     recorder
-        .until("the next driver to be bound", |recorder| started(recorder) > before)
+        .until("the next driver to be bound", |recorder| next(recorder).is_some())
         .await?;
-    let bound = recorder.bound(|name| name.starts_with("app-"));
-    let last = *bound.last().ok_or_else(|| anyhow::anyhow!("no driver is bound"))?;
+    let bound = next(recorder).context("the driver is gone")?;
     // The queue stays a thousand long.
-    let next = gang(&format!("app-{:04}", GANGS + number), "queue");
-    let uids = load::create_drivers(client, std::slice::from_ref(&next)).await?;
-    load::create_configurations(client, std::slice::from_ref(&next), &uids).await?;
+    submit(client, &[gang(&format!("app-{:04}", POOL + GANGS + number), "queue")]).await?;
     all_wait(deployment, GANGS).await?;
-    Ok(last.saturating_duration_since(freed))
+    Ok(bound - freed)
 }
 
-/// The only node that the last gang can use becomes free.
+/// The last one in line, of another queue, gets the room of the one before it.
 async fn tail(
     deployment: &Deployment,
     recorder: &Recorder,
-    client: &kompass_local_cluster::client::Client,
+    client: &Client,
     number: usize,
 ) -> anyhow::Result<Duration> {
-    let last = gang(&format!("last-{number}"), "last");
+    let last = gang(&format!("last-{}", number + 1), "last");
     let name = last.driver();
-    let uids = load::create_drivers(client, std::slice::from_ref(&last)).await?;
-    load::create_configurations(client, std::slice::from_ref(&last), &uids).await?;
+    submit(client, &[last]).await?;
     all_wait(deployment, GANGS + 1).await?;
     let freed = Instant::now();
-    load::delete_pod(client, "filler-last-0").await?;
+    load::delete_pod(client, &gang(&format!("last-{number}"), "last").driver()).await?;
     recorder
         .until("the last driver to be bound", |recorder| {
             recorder.seen(&name).bound.is_some()
         })
         .await?;
-    let bound = recorder
-        .seen(&name)
-        .bound
-        .ok_or_else(|| anyhow::anyhow!("the driver is gone"))?;
-    let filler: Value = load::filler("filler-last-0", "last-0", 8_000);
-    load::delete_pod(client, &name).await?;
-    load::create_pods(client, [filler]).await?;
-    recorder
-        .until("the node to be full", |recorder| {
-            recorder.seen("filler-last-0").bound.is_some()
-        })
-        .await?;
-    Ok(bound.saturating_duration_since(freed))
+    Ok(recorder.seen(&name).bound.context("the driver is gone")? - freed)
 }

@@ -108,6 +108,40 @@ fn a_foreign_pod_takes_reserved_room_and_the_slots_move() {
 }
 
 #[test]
+fn the_youngest_plan_gives_way_and_what_is_not_bound_before_what_is() {
+    let mut world = World::new(&[("n1", 8, 64)]);
+    let bound = world.submit(Job::new("bound", 1));
+    world.settle();
+    let mut opened = Vec::new();
+    for name in ["older", "younger"] {
+        world.tick(1_000);
+        opened.push(world.submit(Job::new(name, 1)));
+        world.decide();
+    }
+    world.foreign("n1", 3_000, GIB);
+    world.check();
+    assert_eq!(
+        (world.gang(&bound).slots_free, world.gang(&bound).slots_missing),
+        (1, 0)
+    );
+    assert_eq!(world.gang(&opened[0]).state, GangState::Reserved);
+    assert_eq!(world.gang(&opened[1]).state, GangState::Unplanned);
+    world.foreign("n1", 2_000, GIB);
+    world.check();
+    assert_eq!(world.gang(&opened[0]).state, GangState::Unplanned);
+    assert_eq!(
+        (world.gang(&bound).slots_free, world.gang(&bound).slots_missing),
+        (1, 0)
+    );
+    world.foreign("n1", 2_000, GIB);
+    world.check();
+    assert_eq!(
+        (world.gang(&bound).slots_free, world.gang(&bound).slots_missing),
+        (0, 1)
+    );
+}
+
+#[test]
 fn room_lost_between_plan_and_filter_makes_the_driver_the_head() {
     let mut world = World::new(&[("n1", 4, 64)]);
     let app = world.submit(Job::new("app", 3));
@@ -474,6 +508,10 @@ fn a_bind_under_way_keeps_its_room() {
     // A check tells that it was never written.
     let pod = world.pods[&app].clone();
     world.planner.checked(&app, Some(&pod), world.now_ms);
+    world.change_node("n1", |node| node.cordoned = true);
+    world.decide();
+    assert_eq!(world.planner.charged().1, 0, "it can be given up again");
+    world.change_node("n1", |node| node.cordoned = false);
     world.settle();
     assert!(world.node_of(&app).is_some());
 }

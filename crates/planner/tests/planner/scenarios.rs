@@ -518,6 +518,18 @@ fn host_ports_and_the_pod_limit_count() {
         Some(WaitCode::NoRoom),
         "two of six places are left"
     );
+    world.spark();
+    world.settle();
+    world.delete(&third);
+    for _ in 0..3 {
+        world.executor(&first);
+    }
+    world.settle();
+    assert_eq!(
+        world.gang(&first).executors_bound + world.gang(&second).executors_bound,
+        4,
+        "and no more than these"
+    );
 }
 
 #[test]
