@@ -150,8 +150,8 @@ async fn what_cannot_be_read_is_refused_with_words() {
             "{",
             "null",
             "\"x\"",
-            "{\"Pod\":7}",
-            "{\"PodName\":7,\"NodeNames\":[1]}",
+            "{\"Pod\":7,\"PodName\":7}",
+            "{\"NodeNames\":[1],\"Node\":[1]}",
             "\u{0}\u{1}",
         ] {
             let (status, answer) = post_to(&app, path, bad).await;

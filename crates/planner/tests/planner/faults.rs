@@ -5,7 +5,8 @@ use kompass_core::wait::WaitCode;
 use kompass_core::{GangPlan, Resources};
 use kompass_planner::{Action, BindRefusal, BindResult, Failure, FilterAnswer, GangState, Planner};
 
-use crate::world::{GIB, Job, World};
+use crate::job::Job;
+use crate::world::{GIB, World};
 
 fn others(world: &World, node: &str) -> Vec<String> {
     world.nodes.keys().filter(|name| *name != node).cloned().collect()

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod job;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod scenarios;

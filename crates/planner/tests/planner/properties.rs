@@ -6,7 +6,8 @@ use kompass_planner::{Config, Failure, FilterAnswer, GangState};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use crate::world::{GIB, Job, World};
+use crate::job::Job;
+use crate::world::{GIB, World};
 
 /// Something that happens.
 #[derive(Debug, Clone)]

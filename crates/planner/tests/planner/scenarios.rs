@@ -3,7 +3,8 @@
 use kompass_core::wait::WaitCode;
 use kompass_planner::{Action, Config, FilterAnswer, GangState, Limits, Quota};
 
-use crate::world::{GIB, Job, World};
+use crate::job::Job;
+use crate::world::{GIB, World};
 
 fn code(world: &World, uid: &str) -> Option<WaitCode> {
     world.gang(uid).waiting.map(|reason| reason.code)

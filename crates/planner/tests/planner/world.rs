@@ -2,101 +2,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use kompass_core::constraints::{Constraints, NodeTerm, Operator, Requirement};
+use kompass_core::constraints::{NodeTerm, Operator, Requirement};
 use kompass_core::names::{GANG_GATE, SCHEDULER, STAND_IN_SCHEDULER};
-use kompass_core::profile::{self, JobProfile, Shape, Source};
 use kompass_core::{Node, Outcome, Phase, Pod, Resources, Role, WaitReason};
 use kompass_planner::{Action, BindResult, Config, Failure, FilterAnswer, FinishedGang, GangView, Order, Planner};
 
+use crate::job::Job;
+
 pub(crate) const GIB: u64 = 1024;
-
-/// A job as its user sees it.
-#[derive(Debug, Clone)]
-pub(crate) struct Job {
-    pub(crate) name: String,
-    pub(crate) namespace: String,
-    pub(crate) queue: Option<String>,
-    pub(crate) priority: i32,
-    pub(crate) driver: Shape,
-    pub(crate) executor: Shape,
-    pub(crate) executors: u64,
-    pub(crate) max: Option<u64>,
-    pub(crate) dynamic: bool,
-    pub(crate) selector: BTreeMap<String, String>,
-}
-
-impl Job {
-    /// One driver of a CPU and a GiB, and executors of the same.
-    pub(crate) fn new(name: &str, executors: u64) -> Self {
-        let shape = Shape {
-            cpu_milli: 1000,
-            memory_mib: GIB,
-            extended: BTreeMap::new(),
-        };
-        Self {
-            name: name.into(),
-            namespace: "spark".into(),
-            queue: None,
-            priority: 0,
-            driver: shape.clone(),
-            executor: shape,
-            executors,
-            max: Some(executors),
-            dynamic: false,
-            selector: BTreeMap::new(),
-        }
-    }
-
-    pub(crate) fn dynamic(mut self, max: u64) -> Self {
-        (self.dynamic, self.max) = (true, Some(max));
-        self
-    }
-
-    pub(crate) fn executor(mut self, cpu_milli: u64, memory_mib: u64) -> Self {
-        (self.executor.cpu_milli, self.executor.memory_mib) = (cpu_milli, memory_mib);
-        self
-    }
-
-    pub(crate) fn driver(mut self, cpu_milli: u64, memory_mib: u64) -> Self {
-        (self.driver.cpu_milli, self.driver.memory_mib) = (cpu_milli, memory_mib);
-        self
-    }
-
-    pub(crate) fn queue(mut self, queue: &str) -> Self {
-        self.queue = Some(queue.into());
-        self
-    }
-
-    pub(crate) fn priority(mut self, priority: i32) -> Self {
-        self.priority = priority;
-        self
-    }
-
-    fn constraints(&self) -> Constraints {
-        Constraints {
-            node_selector: self.selector.clone(),
-            ..Constraints::default()
-        }
-    }
-
-    fn profile(&self) -> JobProfile {
-        JobProfile {
-            version: profile::VERSION,
-            spark_version: None,
-            driver: self.driver.clone(),
-            executor: self.executor.clone(),
-            executors_at_start: self.executors,
-            executors_max: self.max,
-            dynamic_allocation: self.dynamic,
-            executor_constraints: self.constraints(),
-            executor_priority_class: None,
-            profile_key: self.name.clone(),
-            runtime: None,
-            source: Source::Conf,
-            warnings: vec![],
-        }
-    }
-}
 
 /// What the watch has still to tell.
 #[derive(Debug, Clone)]

@@ -1,0 +1,96 @@
+//! Jobs as their users see them.
+
+use std::collections::BTreeMap;
+
+use kompass_core::constraints::Constraints;
+use kompass_core::profile::{self, JobProfile, Shape, Source};
+
+use crate::world::GIB;
+
+/// A job as its user sees it.
+#[derive(Debug, Clone)]
+pub(crate) struct Job {
+    pub(crate) name: String,
+    pub(crate) namespace: String,
+    pub(crate) queue: Option<String>,
+    pub(crate) priority: i32,
+    pub(crate) driver: Shape,
+    pub(crate) executor: Shape,
+    pub(crate) executors: u64,
+    pub(crate) max: Option<u64>,
+    pub(crate) dynamic: bool,
+    pub(crate) selector: BTreeMap<String, String>,
+}
+
+impl Job {
+    /// One driver of a CPU and a GiB, and executors of the same.
+    pub(crate) fn new(name: &str, executors: u64) -> Self {
+        let shape = Shape {
+            cpu_milli: 1000,
+            memory_mib: GIB,
+            extended: BTreeMap::new(),
+        };
+        Self {
+            name: name.into(),
+            namespace: "spark".into(),
+            queue: None,
+            priority: 0,
+            driver: shape.clone(),
+            executor: shape,
+            executors,
+            max: Some(executors),
+            dynamic: false,
+            selector: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn dynamic(mut self, max: u64) -> Self {
+        (self.dynamic, self.max) = (true, Some(max));
+        self
+    }
+
+    pub(crate) fn executor(mut self, cpu_milli: u64, memory_mib: u64) -> Self {
+        (self.executor.cpu_milli, self.executor.memory_mib) = (cpu_milli, memory_mib);
+        self
+    }
+
+    pub(crate) fn driver(mut self, cpu_milli: u64, memory_mib: u64) -> Self {
+        (self.driver.cpu_milli, self.driver.memory_mib) = (cpu_milli, memory_mib);
+        self
+    }
+
+    pub(crate) fn queue(mut self, queue: &str) -> Self {
+        self.queue = Some(queue.into());
+        self
+    }
+
+    pub(crate) fn priority(mut self, priority: i32) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    pub(crate) fn constraints(&self) -> Constraints {
+        Constraints {
+            node_selector: self.selector.clone(),
+            ..Constraints::default()
+        }
+    }
+
+    pub(crate) fn profile(&self) -> JobProfile {
+        JobProfile {
+            version: profile::VERSION,
+            spark_version: None,
+            driver: self.driver.clone(),
+            executor: self.executor.clone(),
+            executors_at_start: self.executors,
+            executors_max: self.max,
+            dynamic_allocation: self.dynamic,
+            executor_constraints: self.constraints(),
+            executor_priority_class: None,
+            profile_key: self.name.clone(),
+            runtime: None,
+            source: Source::Conf,
+            warnings: vec![],
+        }
+    }
+}
