@@ -4,12 +4,13 @@
 set -eu
 archive=$1
 suite=bookworm
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 root=$(mktemp -d "$(dirname "$archive")/rootfs.XXXXXX")
 trap 'rm -rf --one-file-system "$root"' EXIT
 trap 'exit 1' HUP INT TERM
 
-debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" "$mirror"
+# Without DEBIAN_MIRROR it is debootstrap's own choice.
+debootstrap --variant=minbase --include=ca-certificates "$suite" "$root" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"}
+mirror=$(awk '$1 == "deb" { print $2; exit }' "$root/etc/apt/sources.list")
 
 # What a container never reads, in the spirit of the "slim" images.
 rm -rf "$root"/var/cache/apt/*.bin "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* \
