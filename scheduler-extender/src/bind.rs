@@ -9,11 +9,11 @@ use kompass_kube::bind::{self, Outcome, Request};
 use kompass_kube::client::within;
 use kompass_kube::object;
 use kompass_planner::{BindRefusal, BindResult};
+use kompass_service::logging;
 use kube::Api;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
 
-use crate::handlers::words;
 use crate::state::App;
 use crate::wire::BindArgs;
 
@@ -66,7 +66,7 @@ pub async fn bind(app: Arc<App>, args: BindArgs) -> String {
             Err(Error::Write(error)) => kind(error),
         };
         app.metrics.bind_answers.with([kind]).inc();
-        let text = result.map_or_else(|error| words(&error), |()| String::new());
+        let text = result.map_or_else(|error| logging::chain(&error), |()| String::new());
         if text.is_empty() {
             tracing::info!(
                 namespace = args.pod_namespace,

@@ -18,6 +18,7 @@ use kompass_core::names;
 use kompass_kube::client::{REQUEST_TIMEOUT, RequestError, within};
 use kompass_kube::object;
 use kompass_planner::{Demand, PodRef};
+use kompass_service::logging;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde::de::DeserializeOwned;
@@ -26,7 +27,6 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use crate::handlers::words;
 use crate::state::App;
 
 /// Stand-ins that are marked unschedulable at once.
@@ -233,7 +233,10 @@ impl Demands {
         let mut results = marks.buffer_unordered(MARKS_AT_ONCE);
         while let Some(result) = results.next().await {
             if let Err(error) = result {
-                tracing::warn!(error = words(&error), "failed to show a stand-in to autoscalers");
+                tracing::warn!(
+                    error = logging::chain(&error),
+                    "failed to show a stand-in to autoscalers"
+                );
             }
         }
     }
@@ -279,7 +282,7 @@ pub async fn run(
         if sweep {
             marked.clear();
             if let Err(error) = demands.sweep(&app).await {
-                tracing::warn!(error = words(&error), "failed to sweep stand-ins and markers");
+                tracing::warn!(error = logging::chain(&error), "failed to sweep stand-ins and markers");
             }
         }
         let new = batch.drain(..).filter(|pod| marked.insert(pod.uid.clone()));

@@ -7,11 +7,11 @@ use std::time::Duration;
 use kompass_core::{GangPlan, WaitReason};
 use kompass_kube::events::{Limiter, Note, Recorder, Severity};
 use kompass_planner::PodRef;
+use kompass_service::logging;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::handlers::words;
 use crate::metrics::Metrics;
 use crate::orders::planned_note;
 
@@ -98,7 +98,7 @@ async fn write(recorder: Recorder, mut notes: mpsc::Receiver<Note>, metrics: Met
         };
         if let Err(error) = recorder.write(&note).await {
             metrics.events_dropped.inc();
-            tracing::debug!(error = words(&error), "failed to write an event");
+            tracing::debug!(error = logging::chain(&error), "failed to write an event");
         }
     }
 }

@@ -14,7 +14,7 @@ use axum::routing::{get, post};
 use http::{StatusCode, header};
 use kompass_kube::convert;
 use kompass_planner::FilterAnswer;
-use kompass_service::body;
+use kompass_service::{body, logging};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::timeout;
@@ -71,7 +71,7 @@ fn answer(app: &App, args: FilterArgs<'_>) -> Response {
     };
     let pod = match convert::pod(pod) {
         Ok((pod, _warnings)) => pod,
-        Err(error) => return error_answer(app, &format!("failed to filter: {}", words(&error))),
+        Err(error) => return error_answer(app, &format!("failed to filter: {}", logging::chain(&error))),
     };
     let full = args.nodes.is_some();
     let nodes = args.nodes.unwrap_or_default();
@@ -187,7 +187,7 @@ async fn read(app: &App, verb: &str, body: Body, limit: usize) -> Result<Bytes, 
                 let text = format!("{error}; set nodeCacheCapable to true in the scheduler's configuration");
                 refuse(StatusCode::PAYLOAD_TOO_LARGE, "too-large", &text)
             }
-            body::Error::Read(_) => refuse(StatusCode::BAD_REQUEST, "unreadable", &words(&error)),
+            body::Error::Read(_) => refuse(StatusCode::BAD_REQUEST, "unreadable", &logging::chain(&error)),
         }
     })
 }
@@ -212,18 +212,6 @@ fn json_response(status: StatusCode, answer: &impl Serialize) -> Response {
         Ok(bytes) => (status, [(header::CONTENT_TYPE, "application/json")], bytes).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
-}
-
-/// An error with its causes in one line.
-pub(crate) fn words(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

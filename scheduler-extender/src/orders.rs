@@ -10,6 +10,7 @@ use kompass_kube::client::{RequestError, within};
 use kompass_kube::events::{Note, Severity};
 use kompass_kube::{convert, object, patch};
 use kompass_planner::{Action, Failure, Order, PodRef};
+use kompass_service::logging;
 use kube::Api;
 use kube::api::{DeleteParams, Preconditions};
 use serde_json::json;
@@ -17,7 +18,6 @@ use tokio::sync::mpsc;
 
 use crate::demand::{self, Demands};
 use crate::explain::Explainer;
-use crate::handlers::words;
 use crate::state::App;
 
 /// Orders that wait for one worker; the planning loop waits when they are more.
@@ -334,7 +334,7 @@ fn told(what: &'static str, error: &demand::Error) -> Failure {
 }
 
 fn request_failed(what: &'static str, error: &RequestError) -> Failure {
-    tracing::warn!(what, error = words(error), "failed to carry out an order");
+    tracing::warn!(what, error = logging::chain(error), "failed to carry out an order");
     match error.status() {
         Some(404) => Failure::Gone,
         Some(409) => Failure::Conflict,
