@@ -18,11 +18,11 @@ use std::time::Duration;
 use kompass_core::profile::Source;
 use kompass_core::{JobProfile, Pod, Role};
 use kompass_kube::events::Note;
-use kompass_kube::watch::{Event, Options, feed};
+use kompass_kube::watch::{Event, Selection, feed};
 use kompass_kube::{events, object};
 use kompass_service::clock::Clock;
 use kompass_service::readiness::Condition;
-use kube::{Api, Client};
+use kube::Client;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
@@ -126,11 +126,11 @@ impl Profiler {
     pub async fn run(mut self, client: Client, watched: Condition, draining: CancellationToken) -> Result<(), Error> {
         let (pod_sender, mut pods) = mpsc::channel(CHANNEL);
         let (name_sender, mut names) = mpsc::channel(CHANNEL);
-        let options = Options {
+        let spark = Selection {
             labels: Some("spark-role in (driver,executor)".to_owned()),
-            ..Options::default()
+            ..Selection::default()
         };
-        let pod_feed = feed::<object::Pod, _>(Api::all(client.clone()), options, pod_sender, |event| event);
+        let pod_feed = feed::<object::Pod, _>(client.clone(), spark, pod_sender, |event| event);
         let name_feed = config_maps::feed(client.clone(), name_sender);
         let (planner_sender, mut planner) = mpsc::channel(1);
         let planner_feed = planner::feed(

@@ -119,9 +119,6 @@ pub struct Args {
     /// Executors reserved at least for a job with dynamic allocation.
     #[arg(long, default_value_t = 1)]
     pub dynamic_floor: u64,
-    /// Begin watches with streaming lists; servers without them are listed by pages in any case.
-    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
-    pub streaming_lists: bool,
 }
 
 /// Options of the scheduler's configuration.
@@ -174,8 +171,6 @@ pub struct Config {
     pub timing: Timing,
     /// Our name in events.
     pub identity: String,
-    /// Begin with streaming lists.
-    pub streaming_lists: bool,
 }
 
 impl Args {
@@ -228,7 +223,6 @@ impl Args {
             planner,
             timing: self.end.timing(),
             identity: self.identity,
-            streaming_lists: self.streaming_lists,
         })
     }
 }

@@ -118,11 +118,7 @@ impl Service {
             explainer,
         });
         let (stand_ins, unseen) = mpsc::channel(demand::MARK_QUEUE);
-        let options = feeds::Options {
-            streaming: config.streaming_lists,
-            ..feeds::Options::default()
-        };
-        let (changes, watching) = feeds::cluster(&client, &options);
+        let (changes, watching) = feeds::cluster(&client);
 
         let draining = || shutdown.draining();
         spawn(&shutdown, "events", explaining);

@@ -74,8 +74,8 @@ pub fn pod(pod: object::Pod) -> Result<(Pod, Vec<Warning>), Error> {
         .chain(spec.init_containers.iter().filter(|c| c.is_sidecar()));
     let host_ports = containers
         .flat_map(|c| &c.ports)
-        .filter_map(|port| port.host_port)
-        .filter(|&p| p > 0)
+        .filter_map(|port| u16::try_from(port.host_port).ok())
+        .filter(|&port| port > 0)
         .collect();
     let constraints = constraints::constraints(spec.node_selector, spec.affinity, spec.tolerations, &mut warnings);
     let converted = Pod {
@@ -208,7 +208,7 @@ fn owner_pod_uid(metadata: &ObjectMeta) -> Option<String> {
 fn spark_status(pod: &object::Pod) -> Option<&object::ContainerStatus> {
     let is_spark = |container: &&object::Container| {
         matches!(
-            container.args.0.as_deref(),
+            container.args.first().map(String::as_str),
             Some("driver" | "driver-py" | "driver-r" | "executor")
         )
     };
@@ -220,17 +220,9 @@ fn spark_status(pod: &object::Pod) -> Option<&object::ContainerStatus> {
 }
 
 fn started_ms(status: &object::ContainerStatus) -> Option<i64> {
-    let running = status
-        .state
-        .running
-        .as_ref()
-        .and_then(|running| running.started_at.as_ref());
-    let terminated = status
-        .state
-        .terminated
-        .as_ref()
-        .and_then(|terminated| terminated.started_at.as_ref());
-    running.or(terminated).map(millis).filter(|&ms| ms > 0)
+    let running = status.state.running.as_ref().map(|running| running.started_at);
+    let terminated = || status.state.terminated.as_ref().map(|terminated| terminated.started_at);
+    running.or_else(terminated)?.millisecond().filter(|&ms| ms > 0)
 }
 
 fn ended(pod: &object::Pod) -> Option<(Outcome, i64)> {
@@ -258,7 +250,7 @@ fn ended(pod: &object::Pod) -> Option<(Outcome, i64)> {
 /// When the pod ended: its Spark container's end, else the last end of any container, else the last change of a
 /// condition, else its creation.
 fn end_ms(pod: &object::Pod, spark: Option<&object::Terminated>) -> i64 {
-    let finished = |terminated: &object::Terminated| terminated.finished_at.as_ref().map(millis).filter(|&ms| ms > 0);
+    let finished = |terminated: &object::Terminated| terminated.finished_at.millisecond().filter(|&ms| ms > 0);
     let statuses = pod.status.container_statuses.iter();
     let conditions = pod.status.conditions.iter();
     spark
@@ -270,7 +262,7 @@ fn end_ms(pod: &object::Pod, spark: Option<&object::Terminated>) -> i64 {
         })
         .or_else(|| {
             conditions
-                .filter_map(|condition| condition.last_transition_time.as_ref().map(millis))
+                .filter_map(|condition| condition.last_transition_time.millisecond())
                 .max()
         })
         .or_else(|| pod.metadata.creation_timestamp.as_ref().map(millis))

@@ -11,6 +11,7 @@ pub mod events;
 pub mod lease;
 pub mod object;
 pub mod patch;
+mod protobuf;
 pub mod watch;
 
 #[cfg(test)]

@@ -149,9 +149,9 @@ async fn patches(cluster: &Cluster, client: &Client) {
     ));
 }
 
-/// All kinds are listed by streaming, followed, and told once complete.
+/// All kinds are listed, followed, and told once complete.
 async fn feeds(cluster: &Cluster, client: &Client) {
-    let (mut changes, all) = watch::cluster(client, &watch::Options::default());
+    let (mut changes, all) = watch::cluster(client);
     let task = tokio::spawn(all);
     let mut next = async || {
         timeout(PATIENCE, changes.recv())

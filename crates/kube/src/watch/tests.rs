@@ -1,8 +1,14 @@
-use http::StatusCode;
-use serde_json::json;
+use std::sync::{Arc, Mutex};
 
+use http::{Response, StatusCode};
+use kube::client::Body;
+use serde_json::json;
+use tokio::time::timeout;
+
+use super::source::Change as Raw;
 use super::*;
-use crate::fake;
+use crate::fake::{self, Seen};
+use crate::protobuf::encode::{annotated, frame, list, pod, status};
 
 fn object(uid: &str) -> object::Pod {
     serde_json::from_value(
@@ -11,13 +17,16 @@ fn object(uid: &str) -> object::Pod {
     .unwrap()
 }
 
-/// Applied objects by name, deletions with a minus, `*` for the end of a list.
-fn words(events: Vec<Event<Box<Pod>>>) -> Vec<String> {
-    let word = |event: Event<Box<Pod>>| match event {
+fn word(event: Event<Box<Pod>>) -> String {
+    match event {
         Event::Applied(pod) => pod.uid,
         Event::Deleted(key) => format!("-{key}"),
         Event::Synced => "*".to_owned(),
-    };
+    }
+}
+
+/// Applied objects by name, deletions with a minus, `*` for the end of a list.
+fn words(events: Vec<Event<Box<Pod>>>) -> Vec<String> {
     let mut words: Vec<String> = events.into_iter().map(word).collect();
     words.sort();
     words
@@ -25,92 +34,145 @@ fn words(events: Vec<Event<Box<Pod>>>) -> Vec<String> {
 
 #[test]
 fn deletions_during_an_outage_are_found_by_the_next_list() {
-    use watcher::Event::{Apply, Delete, Init, InitApply, InitDone};
+    use Raw::{Applied, Deleted, ListBegins, ListEnds, Listed};
     let mut told = Told::<object::Pod>::default();
-    for (event, expected) in [
-        (Init, vec![]),
-        (InitApply(object("a")), vec!["a"]),
-        (InitApply(object("b")), vec!["b"]),
-        (InitDone, vec!["*"]),
-        (Apply(object("c")), vec!["c"]),
-        (Delete(object("c")), vec!["-c"]),
+    for (change, expected) in [
+        (ListBegins, vec![]),
+        (Listed(object("a")), vec!["a"]),
+        (Listed(object("b")), vec!["b"]),
+        (ListEnds, vec!["*"]),
+        (Applied(object("c")), vec!["c"]),
+        (Deleted(object("c").metadata), vec!["-c"]),
         // Not told before, or told as deleted already.
-        (Delete(object("c")), vec![]),
+        (Deleted(object("c").metadata), vec![]),
         // A list that breaks off deletes nothing.
-        (Init, vec![]),
-        (InitApply(object("b")), vec!["b"]),
-        (Init, vec![]),
-        (InitApply(object("d")), vec!["d"]),
-        (InitApply(object("b")), vec!["b"]),
-        (InitDone, vec!["*", "-a"]),
+        (ListBegins, vec![]),
+        (Listed(object("b")), vec!["b"]),
+        (ListBegins, vec![]),
+        (Listed(object("d")), vec!["d"]),
+        (Listed(object("b")), vec!["b"]),
+        (ListEnds, vec!["*", "-a"]),
     ] {
-        assert_eq!(words(told.translate(event.clone())), expected, "{event:?}");
+        assert_eq!(words(told.translate(change.clone())), expected, "{change:?}");
     }
 }
 
 #[test]
 fn an_object_that_becomes_unreadable_is_left_out() {
     let mut told = Told::<object::Pod>::default();
-    told.translate(watcher::Event::Apply(object("a")));
+    told.translate(Raw::Applied(object("a")));
     let mut bad = object("a");
     bad.spec.overhead = [("cpu".to_owned(), object::Quantity("x".to_owned()))].into();
-    assert_eq!(words(told.translate(watcher::Event::Apply(bad))), ["-a"]);
+    assert_eq!(words(told.translate(Raw::Applied(bad))), ["-a"]);
 }
 
-#[tokio::test]
-async fn a_server_without_streaming_lists_is_listed_by_pages() {
-    let client = fake::client_async(|seen| async move {
-        if seen.path.contains("sendInitialEvents=true") {
-            let text = "sendInitialEvents: Forbidden: sendInitialEvents is forbidden for watch unless the WatchList \
-                feature gate is enabled";
-            return fake::status(StatusCode::UNPROCESSABLE_ENTITY, text);
+/// What the feed tells while the API server's answers are these, one after the other, until `count` events are there;
+/// and what it has asked for.
+async fn told(answers: Vec<Response<Body>>, count: usize) -> (Vec<String>, Vec<String>) {
+    let answers = Arc::new(Mutex::new(answers.into_iter()));
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&asked);
+    let client = fake::client_async(move |request: Seen| {
+        seen.lock().unwrap().push(request.path);
+        let answer = answers.lock().unwrap().next();
+        async move {
+            match answer {
+                Some(answer) => answer,
+                None => std::future::pending().await,
+            }
         }
-        if seen.path.contains("watch=true") {
-            std::future::pending::<()>().await;
-        }
-        let (item, next) = if seen.path.contains("continue=") {
-            ("b", "")
-        } else {
-            ("a", "more")
-        };
-        let item = json!({ "metadata": { "name": item, "uid": item, "resourceVersion": "1" } });
-        fake::ok(&json!({
-            "kind": "PodList", "apiVersion": "v1", "metadata": { "resourceVersion": "1", "continue": next },
-            "items": [item],
-        }))
     });
     let (sender, mut receiver) = mpsc::channel(8);
-    let api: Api<object::Pod> = Api::all(client);
-    let task = tokio::spawn(feed(api, Options::default(), sender, |event| event));
-    let mut events = Vec::new();
-    while events.last() != Some(&Event::Synced) {
+    let task = tokio::spawn(feed::<object::Pod, _>(client, Selection::default(), sender, |event| {
+        event
+    }));
+    let mut words = Vec::new();
+    while words.len() < count {
         let next = timeout(Duration::from_secs(10), receiver.recv()).await;
-        events.push(next.expect("the list ends within the limit").unwrap());
+        words.push(word(next.expect("the next event comes within the limit").unwrap()));
     }
-    assert_eq!(words(events), ["*", "a", "b"]);
     task.abort();
+    let asked = asked.lock().unwrap().clone();
+    (words, asked)
+}
+
+fn bytes(bytes: Vec<u8>) -> Response<Body> {
+    Response::new(Body::from(bytes))
 }
 
 #[tokio::test]
-async fn a_streaming_list_that_falls_silent_is_given_up() {
-    let client = fake::client_async(|seen| async move {
-        if seen.path.contains("watch=true") {
-            std::future::pending::<()>().await;
-        }
-        fake::ok(&json!({
-            "kind": "PodList", "apiVersion": "v1", "metadata": { "resourceVersion": "1" }, "items": [],
-        }))
-    });
-    let (sender, mut receiver) = mpsc::channel(8);
-    let options = Options {
-        streaming_silence: Duration::from_millis(20),
-        ..Options::default()
-    };
-    let task = tokio::spawn(feed(Api::<object::Pod>::all(client), options, sender, |event| event));
-    let first = timeout(Duration::from_secs(10), receiver.recv())
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(first, Event::Synced);
-    task.abort();
+async fn a_watch_goes_on_from_the_last_version_that_was_seen() {
+    let first = [frame("MODIFIED", &pod("a", "8")), frame("BOOKMARK", &pod("", "20"))].concat();
+    let (words, asked) = told(
+        vec![
+            bytes(list("5", &[pod("a", "1"), pod("b", "2")])),
+            bytes(first),
+            bytes(frame("DELETED", &pod("b", "21"))),
+            // Not answered: the connection breaks.
+            fake::status(StatusCode::SERVICE_UNAVAILABLE, "later"),
+            bytes(frame("ADDED", &pod("c", "22"))),
+        ],
+        6,
+    )
+    .await;
+    assert_eq!(words, ["a", "b", "*", "a", "-b", "c"]);
+    let versions: Vec<_> = asked
+        .iter()
+        .map(|path| path.split("resourceVersion=").nth(1).unwrap_or("list"))
+        .collect();
+    assert_eq!(versions[..5], ["list", "5", "20", "21", "21"]);
+    assert!(
+        asked[1].contains("watch=true") && asked[1].contains("allowWatchBookmarks=true"),
+        "{asked:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_version_that_is_too_old_is_listed_anew() {
+    for gone in [
+        bytes(frame("ERROR", &status(410, "too old resource version"))),
+        fake::status(StatusCode::GONE, "too old resource version"),
+    ] {
+        let (words, _) = told(
+            vec![
+                bytes(list("5", &[pod("a", "1")])),
+                gone,
+                bytes(list("9", &[pod("b", "6")])),
+            ],
+            5,
+        )
+        .await;
+        assert_eq!(words, ["a", "*", "b", "-a", "*"]);
+    }
+}
+
+#[tokio::test]
+async fn a_list_that_breaks_off_is_asked_for_again_and_deletes_nothing() {
+    let mut broken = list("5", &[pod("a", "1"), pod("b", "2")]);
+    broken.truncate(broken.len() - 12);
+    let (words, _) = told(
+        vec![bytes(broken), bytes(list("6", &[pod("b", "2"), pod("a", "1")]))],
+        4,
+    )
+    .await;
+    assert_eq!(words, ["a", "b", "a", "*"]);
+}
+
+#[tokio::test]
+async fn a_text_that_is_not_utf8_costs_one_more_request_and_no_pod() {
+    let odd = annotated("odd", "2", &[("note", b"\xff\xfe")]);
+    let (words, asked) = told(
+        vec![
+            bytes(list("5", &[pod("a", "1"), odd.clone()])),
+            fake::ok(
+                &json!({ "metadata": { "name": "odd", "namespace": "ns", "uid": "odd", "resourceVersion": "2" } }),
+            ),
+            bytes([frame("MODIFIED", &odd), frame("ADDED", &pod("b", "3"))].concat()),
+            fake::status(StatusCode::NOT_FOUND, "pods \"odd\" not found"),
+        ],
+        5,
+    )
+    .await;
+    assert_eq!(words, ["a", "odd", "*", "-odd", "b"]);
+    assert_eq!(asked[1], "/api/v1/namespaces/ns/pods/odd");
 }
