@@ -143,7 +143,8 @@ pub fn policy(settings: &Settings) -> Value {
     );
     let labelled = has("object", "labels", names::GANG_LABEL);
     let was_labelled = has("oldObject", "labels", names::GANG_LABEL);
-    let executor = "has(object.metadata.labels) && 'spark-role' in object.metadata.labels && \
+    // Not a Binding, which may carry any label.
+    let executor = "request.kind.kind == 'Pod' && has(object.metadata.labels) && 'spark-role' in object.metadata.labels && \
                     object.metadata.labels['spark-role'] == 'executor'";
     json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
@@ -177,7 +178,7 @@ pub fn policy(settings: &Settings) -> Value {
             "validations": [
                 {
                     "expression": format!("request.operation != 'CREATE' || ({executor})"),
-                    "message": format!("a pod cannot be created with the annotations {PLAN} or {PROFILE}"),
+                    "message": format!("a pod cannot be created or bound with the annotations {PLAN} or {PROFILE} by others than kompass"),
                     "reason": "Forbidden",
                 },
                 unchanged("annotations", PLAN),

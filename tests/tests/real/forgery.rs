@@ -1,7 +1,7 @@
 //! Plans and profiles can't be forged: not at creation, not later, not by copying, and a label alone makes no executor.
 
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::api::rbac::v1::RoleBinding;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kompass_core::names;
 use kompass_local_cluster::kompass::Service;
 use kompass_tests::deployment::{Deployment, JOBS, Options};
@@ -28,18 +28,65 @@ async fn pods_as(deployment: &mut Deployment, user: &str) -> Api<Pod> {
     Api::namespaced(client, JOBS)
 }
 
-/// Gives the service account that Spark's drivers usually have its usual rights.
-async fn allow_edit(deployment: &Deployment) {
-    let bindings: Api<RoleBinding> = Api::namespaced(deployment.client().clone(), JOBS);
-    let binding = json!({
-        "metadata": { "name": "spark" },
-        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "edit" },
-        "subjects": [{ "kind": "ServiceAccount", "name": "spark", "namespace": JOBS }],
+/// Gives the service account that Spark's drivers usually have its usual rights, and those of a scheduler.
+async fn allow_edit_and_bind(deployment: &Deployment) {
+    let roles: Api<Role> = Api::namespaced(deployment.client().clone(), JOBS);
+    let role = json!({
+        "metadata": { "name": "binder" },
+        "rules": [{ "apiGroups": [""], "resources": ["pods/binding"], "verbs": ["create"] }],
     });
-    bindings
-        .create(&PostParams::default(), &serde_json::from_value(binding).unwrap())
+    roles
+        .create(&PostParams::default(), &serde_json::from_value(role).unwrap())
         .await
         .unwrap();
+    let bindings: Api<RoleBinding> = Api::namespaced(deployment.client().clone(), JOBS);
+    for (kind, name) in [("ClusterRole", "edit"), ("Role", "binder")] {
+        let binding = json!({
+            "metadata": { "name": name },
+            "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": name },
+            "subjects": [{ "kind": "ServiceAccount", "name": "spark", "namespace": JOBS }],
+        });
+        bindings
+            .create(&PostParams::default(), &serde_json::from_value(binding).unwrap())
+            .await
+            .unwrap();
+    }
+}
+
+/// A scheduler of a stranger's: the API server copies annotations and labels of a Binding to the pod.
+async fn a_binding_brings_no_plan(scene: &Scene) {
+    let pods = &scene.spark;
+    let pod = json!({
+        "metadata": { "name": "strange" },
+        "spec": { "schedulerName": "strange", "containers": [{ "name": "c", "image": "example.com/c" }] },
+    });
+    pods.create(&PostParams::default(), &serde_json::from_value(pod).unwrap())
+        .await
+        .unwrap();
+    let bind = async |labels: Value, annotations: Value| {
+        let binding = json!({
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": { "name": "strange", "labels": labels, "annotations": annotations },
+            "target": { "apiVersion": "v1", "kind": "Node", "name": scene.driver.spec.as_ref().unwrap().node_name },
+        });
+        pods.create_subresource::<Value, Value>("binding", "strange", &PostParams::default(), &binding)
+            .await
+    };
+    let plan = json!({ names::PLAN_ANNOTATION: scene.plan() });
+    for labels in [json!({}), json!({ "spark-role": "executor" })] {
+        let refused = bind(labels.clone(), plan.clone()).await;
+        assert!(
+            matches!(&refused, Err(kube::Error::Api(status)) if status.code == 403 && status.message.contains("kompass")),
+            "{labels}: {refused:?}"
+        );
+    }
+    bind(json!({}), json!({ "example.com/note": "x" }))
+        .await
+        .expect("other schedulers bind as they like");
+    let bound = pods.get("strange").await.unwrap();
+    assert!(is_bound(&bound) && !bound.annotations().contains_key(names::PLAN_ANNOTATION));
+    scene.deployment.pods().delete("strange", &at_once()).await.unwrap();
 }
 
 fn annotation(name: &str, value: impl Into<Value>) -> Value {
@@ -232,7 +279,7 @@ async fn a_label_is_no_slot(scene: &mut Scene) {
 async fn plans_profiles_and_labels_cannot_be_forged() {
     let mut deployment = Deployment::start(Options::default()).await.unwrap();
     let watchdog = Watchdog::start(deployment.client());
-    allow_edit(&deployment).await;
+    allow_edit_and_bind(&deployment).await;
     let spark = pods_as(&mut deployment, "system:serviceaccount:jobs:spark").await;
     let kompass = pods_as(&mut deployment, &Service::SchedulerExtender.user()).await;
     let honest = Application::new("honest", 1_000, 7, 2_000);
@@ -252,6 +299,7 @@ async fn plans_profiles_and_labels_cannot_be_forged() {
     };
     patches_are_refused(&scene).await;
     nothing_is_brought_along(&scene).await;
+    a_binding_brings_no_plan(&scene).await;
     let waiting = a_copied_plan_is_not_believed(&mut scene).await;
     a_label_is_no_slot(&mut scene).await;
 

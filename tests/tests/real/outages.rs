@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use kompass_core::names;
 use kompass_tests::deployment::{Deployment, JOBS, Options};
 use kompass_tests::spark::{Application, Behaviour, Drivers};
 use kompass_tests::wait_for;
 use kompass_tests::watchdog::Watchdog;
+use kube::Api;
 
 use crate::{PATIENCE, all_done, bound, run_all, submit_all};
 
@@ -26,6 +29,68 @@ async fn with_the_webhook_down_spark_goes_the_ordinary_way() {
     );
     drivers.stop().await;
     deployment.stop().await.unwrap();
+}
+
+/// The webhook dies with a review in its hands.
+#[tokio::test]
+async fn a_driver_whose_review_is_lost_goes_the_ordinary_way() {
+    let mut deployment = Deployment::start(Options::default()).await.unwrap();
+    let port = webhook_port(&deployment).await;
+    let webhook = deployment.webhook.as_mut().unwrap();
+    webhook.sigstop().unwrap();
+    let lost = Application::new("lost", 500, 2, 500);
+    let next = Application::new("next", 500, 2, 500);
+    let drivers = Drivers::start(
+        deployment.client().clone(),
+        JOBS,
+        &[lost.clone(), next.clone()],
+        Behaviour::default(),
+    );
+    let (client, application) = (deployment.client().clone(), lost.clone());
+    let submitting = tokio::spawn(async move { application.submit(&client, JOBS).await });
+    // Shorter than the webhook's time-out of 2 s, after which there would be nothing to lose.
+    wait_for(
+        "the review to lie unread at the webhook",
+        Duration::from_secs(1),
+        || async {
+            let table = std::fs::read_to_string("/proc/net/tcp").map_err(|error| error.to_string())?;
+            if has_unread(&table, port) { Ok(()) } else { Err(table) }
+        },
+    )
+    .await
+    .unwrap();
+    deployment.webhook.as_mut().unwrap().kill_9().await.unwrap();
+    submitting.await.unwrap().unwrap();
+    let driver = deployment.pods().get(&lost.driver()).await.unwrap().spec.unwrap();
+    assert_eq!(driver.scheduler_name.as_deref(), Some("default-scheduler"));
+    assert_eq!(driver.scheduling_gates, None);
+
+    deployment.start_webhook().await.unwrap();
+    next.submit(deployment.client(), JOBS).await.unwrap();
+    let driver = deployment.pods().get(&next.driver()).await.unwrap().spec.unwrap();
+    assert_eq!(driver.scheduler_name.as_deref(), Some(names::SCHEDULER));
+    all_done(&drivers, &[lost, next], Duration::from_mins(1)).await.unwrap();
+    drivers.stop().await;
+    deployment.stop().await.unwrap();
+}
+
+/// Where the API server calls the webhook.
+async fn webhook_port(deployment: &Deployment) -> u16 {
+    let registered: Api<MutatingWebhookConfiguration> = Api::all(deployment.client().clone());
+    let registered = registered.get("kompass-admission-webhook").await.unwrap();
+    let url = registered.webhooks.unwrap().remove(0).client_config.url.unwrap();
+    let port = url.split([':', '/']).nth(4).unwrap();
+    port.parse().unwrap()
+}
+
+/// Whether a connection to this port holds bytes that its process has not read, by the kernel's table of sockets.
+fn has_unread(table: &str, port: u16) -> bool {
+    table.lines().skip(1).any(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let unread = fields[4].split(':').nth(1).unwrap();
+        // 01: established. One that listens counts connections there.
+        fields[3] == "01" && fields[1].ends_with(&format!(":{port:04X}")) && unread != "00000000"
+    })
 }
 
 #[tokio::test]
