@@ -252,8 +252,20 @@ impl Planner {
     /// Deletes executors that are pinned to nodes none of which can take them: Spark makes others, which the webhook
     /// pins by the present plan.
     pub(crate) fn free_stuck_executors(&mut self, turn: &mut Turn) {
-        let pinned: Vec<PodId> = self.pinned.iter().copied().collect();
-        for id in pinned {
+        if self.pinned.is_empty() {
+            return;
+        }
+        // Thousands may be on their way to their slots: they are looked at now and then, not at every event.
+        let again_ms = self.config.stuck_executor_ms / STUCK_LOOKS;
+        if self
+            .looked_ms
+            .is_some_and(|at_ms| turn.now_ms >= at_ms && !turn.is_due(at_ms, again_ms))
+        {
+            return;
+        }
+        self.looked_ms = Some(turn.now_ms);
+        turn.wake_at(turn.now_ms.saturating_add(again_ms));
+        for id in self.pinned.iter().copied().collect::<Vec<PodId>>() {
             let stuck = self.pods.all[id].place == Place::Nowhere && self.runs_nowhere(id);
             let after_ms = self.config.stuck_executor_ms;
             let Some(executor) = self.pods.all[id].executor_mut() else {
@@ -291,18 +303,27 @@ impl Planner {
         let mut nodes = names
             .flat_map(|field| &field.values)
             .filter_map(|name| self.nodes.find(name));
-        nodes.all(|node| {
-            let open = self
-                .nodes
-                .node(node)
-                .is_some_and(|node| executor.constraints.allow(node));
-            let leaving = self.gangs[gang].executors.iter().any(|&other| {
-                let other = &self.pods.all[other];
-                other.deleting && other.seat().is_some_and(|(at, _)| at == node)
-            });
-            !(open
-                && self.nodes.usable(node)
-                && (leaving || self.slot_takes(gang, node, id) || self.nodes.fits(node, &pod.requests, &pod.ports)))
+        // What is cheap and nearly always true comes first.
+        !nodes.any(|node| {
+            self.nodes.usable(node)
+                && (self.slot_takes(gang, node, id)
+                    || self.nodes.fits(node, &pod.requests, &pod.ports)
+                    || self.is_leaving(gang, node))
+                && self
+                    .nodes
+                    .node(node)
+                    .is_some_and(|node| executor.constraints.allow(node))
+        })
+    }
+
+    /// An executor of the gang is on its way off the node.
+    fn is_leaving(&self, gang: GangId, node: NodeId) -> bool {
+        self.gangs[gang].executors.iter().any(|&executor| {
+            let pod = &self.pods.all[executor];
+            pod.deleting && pod.seat().is_some_and(|(at, _)| at == node)
         })
     }
 }
+
+/// How often a pinned executor is looked at before it is deleted.
+const STUCK_LOOKS: i64 = 10;

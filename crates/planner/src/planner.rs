@@ -38,6 +38,8 @@ pub struct Planner {
     pub(crate) gated: BTreeSet<PodId>,
     /// Executors pinned to nodes, ungated and not bound.
     pub(crate) pinned: BTreeSet<PodId>,
+    /// When pinned executors were last looked at.
+    pub(crate) looked_ms: Option<i64>,
     pub(crate) markers: BTreeSet<PodId>,
     /// Stand-ins by the gang's UID.
     pub(crate) stand_ins: BTreeMap<Box<str>, BTreeSet<PodId>>,
@@ -81,6 +83,7 @@ impl Planner {
             assumed: BTreeSet::new(),
             gated: BTreeSet::new(),
             pinned: BTreeSet::new(),
+            looked_ms: None,
             markers: BTreeSet::new(),
             stand_ins: BTreeMap::new(),
             releases: BTreeMap::new(),
