@@ -1,13 +1,12 @@
 //! What KOMPASS does in a cluster of 5,000 nodes: real API server and schedulers, the services as they ship.
 //!
-//! `cargo bench -p kompass-tests --bench cluster -- [throughput] [latency] [waiting] [memory]`, all of them by default.
+//! `cargo bench -p kompass-tests --bench cluster -- [throughput] [latency] [waiting]`, all of them by default.
 //! Nodes only exist in the API, and nobody plays their kubelets: what is measured ends when a pod is bound. All of it,
 //! the load included, runs on one machine, so figures are to be compared with those of the same run.
 
 mod latency;
 mod load;
 mod measure;
-mod memory;
 mod recorder;
 mod throughput;
 mod waiting;
@@ -32,7 +31,7 @@ async fn main() -> anyhow::Result<()> {
     arguments.remove(position);
     let unknown = arguments
         .iter()
-        .find(|name| !["throughput", "latency", "waiting", "memory"].contains(&name.as_str()));
+        .find(|name| !["throughput", "latency", "waiting"].contains(&name.as_str()));
     anyhow::ensure!(unknown.is_none(), "there is no part called {unknown:?}");
     let asked = |name: &str| arguments.is_empty() || arguments.iter().any(|argument| argument == name);
     if asked("latency") {
@@ -43,9 +42,6 @@ async fn main() -> anyhow::Result<()> {
     }
     if asked("throughput") {
         Box::pin(throughput::run()).await?;
-    }
-    if asked("memory") {
-        Box::pin(memory::run()).await?;
     }
     Ok(())
 }

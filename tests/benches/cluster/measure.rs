@@ -39,19 +39,6 @@ pub(crate) fn cpu_seconds(process: i32) -> anyhow::Result<f64> {
     Ok(ticks.sum::<Result<f64, _>>()? / TICKS_PER_SECOND)
 }
 
-/// Memory in MiB: now, and at most so far.
-pub(crate) fn memory_mib(process: i32) -> anyhow::Result<(u64, u64)> {
-    let status =
-        std::fs::read_to_string(format!("/proc/{process}/status")).context("failed to read a process's size")?;
-    let mib = |field: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(field));
-        let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-        kib.map(|kib| kib / 1024)
-            .with_context(|| format!("failed to find {field} of a process"))
-    };
-    Ok((mib("VmRSS:")?, mib("VmHWM:")?))
-}
-
 /// Processor seconds of some processes, by name.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Cpu(Vec<(&'static str, i32, f64)>);
