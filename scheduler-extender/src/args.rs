@@ -113,12 +113,27 @@ pub struct Args {
     /// How many gangs of other queues may start before one that was passed over for lack of room.
     #[arg(long, default_value_t = 16)]
     pub overtakes: u64,
+    /// Who may overtake the head of a queue while it waits for room.
+    #[arg(long, value_enum, default_value_t = Backfill::Off)]
+    pub backfill: Backfill,
+    /// What all that overtake a head may cost it, as far as the gangs that run already end when they are expected to.
+    #[arg(long, value_parser = duration, default_value = "1h")]
+    pub backfill_delay: Duration,
     /// Drivers per queue that may be without a plan after their gate was opened; with more, no gate is opened.
     #[arg(long, default_value_t = 8)]
     pub unplanned: usize,
     /// Executors reserved at least for a job with dynamic allocation.
     #[arg(long, default_value_t = 1)]
     pub dynamic_floor: u64,
+}
+
+/// Who may overtake the head of a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Backfill {
+    /// Nobody: strictly in order.
+    Off,
+    /// Gangs that are expected to end before the head can start, or leave it enough room (EASY).
+    Easy,
 }
 
 /// Options of the scheduler's configuration.
@@ -194,6 +209,11 @@ impl Args {
         let planner = kompass_planner::Config {
             profile_hold_ms: millis(self.profile_hold),
             overtakes_max: self.overtakes,
+            backfill: match self.backfill {
+                Backfill::Off => kompass_planner::Backfill::Off,
+                Backfill::Easy => kompass_planner::Backfill::Easy,
+            },
+            backfill_delay_ms: millis(self.backfill_delay),
             unplanned_max: self.unplanned,
             dynamic_floor: self.dynamic_floor,
             demand_after_ms: millis(self.demand_after),
@@ -266,6 +286,14 @@ mod tests {
             let error = parse(&arguments).serve.resolve().unwrap_err();
             assert!(error.to_string().contains(arguments[0]), "{error}");
         }
+    }
+
+    #[test]
+    fn backfill_is_switched_on_with_its_bound() {
+        let config = parse(&["--backfill", "easy", "--backfill-delay", "10m"]);
+        let planner = config.serve.resolve().unwrap().planner;
+        assert_eq!(planner.backfill, kompass_planner::Backfill::Easy);
+        assert_eq!(planner.backfill_delay_ms, 600_000);
     }
 
     #[test]

@@ -18,6 +18,17 @@ pub struct Config {
     /// How many gangs may start before a gang of another queue, or a running gang that lost slots, that was passed over
     /// for lack of room: the bound on starvation between queues.
     pub overtakes_max: u64,
+    /// Whether gangs may overtake the head of their queue while it waits for room.
+    pub backfill: Backfill,
+    /// What all that overtake a head may cost it in the worst case, as far as the gangs that ran before it end when they
+    /// are expected to.
+    pub backfill_delay_ms: i64,
+    /// The worst case: so many times as long as nine of ten gangs like it runs a gang that overtakes.
+    pub backfill_overrun: i64,
+    /// How many gangs may overtake one head.
+    pub backfills_max: u64,
+    /// How long a gang is expected to run while nothing at all is known.
+    pub unknown_run_ms: i64,
     /// So many drivers per queue may be ungated without a plan; with more, no gate of that queue is opened.
     pub unplanned_max: usize,
     /// Executors reserved at least for a job with dynamic allocation, which by default starts with none: drivers alone
@@ -47,6 +58,16 @@ pub struct Config {
     pub orders_per_decide: usize,
 }
 
+/// Who may overtake the head of a queue.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Backfill {
+    /// Nobody.
+    #[default]
+    Off,
+    /// Gangs that don't delay the head, by the run times that are expected.
+    Easy,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -56,6 +77,11 @@ impl Default for Config {
             profile_hold_ms: 180_000,
             retry_ms: 1_000,
             overtakes_max: 16,
+            backfill: Backfill::Off,
+            backfill_delay_ms: 3_600_000,
+            backfill_overrun: 4,
+            backfills_max: 1_000,
+            unknown_run_ms: 3_600_000,
             unplanned_max: 8,
             dynamic_floor: 1,
             demand_after_ms: 1_000,

@@ -60,6 +60,7 @@ impl Planner {
 
     /// Moves a gang to another stage, in and out of its queue.
     pub(crate) fn set_stage(&mut self, id: GangId, stage: Stage) {
+        self.unlist(id);
         let gang = &mut self.gangs[id];
         let key = gang.key(id);
         match (gang.stage == Stage::Waiting, stage == Stage::Waiting) {
@@ -68,6 +69,27 @@ impl Planner {
             _ => {}
         }
         gang.stage = stage;
+        self.list(id);
+    }
+
+    /// Lists a gang that waits among those of equal needs.
+    fn list(&mut self, id: GangId) {
+        let gang = &self.gangs[id];
+        if gang.stage != Stage::Waiting || gang.listed.is_some() {
+            return;
+        }
+        if let Some(need) = self.need(id) {
+            let run_ms = self.runtime(&self.gangs[id]).p90_ms();
+            let gang = &mut self.gangs[id];
+            gang.listed = self.queues.list(&gang.queue, gang.key(id), need, run_ms);
+        }
+    }
+
+    fn unlist(&mut self, id: GangId) {
+        let gang = &mut self.gangs[id];
+        if let Some(listed) = gang.listed.take() {
+            self.queues.unlist(&gang.queue, gang.key(id), &listed);
+        }
     }
 
     /// The node where room is reserved for a driver that isn't bound.
@@ -86,6 +108,9 @@ impl Planner {
             created_ms: pod.created_ms,
             arrival: self.arrivals,
             profile_key: None,
+            estimate: None,
+            listed: None,
+            overtook: None,
             shape: None,
             avoid: None,
             driver_class: self.nodes.acquire_class(&pod.constraints),
@@ -121,6 +146,7 @@ impl Planner {
 
     /// Takes over what the pod says about its gang.
     fn describe(&mut self, id: GangId, pod: &Pod, now_ms: i64) {
+        self.unlist(id);
         let gang = &mut self.gangs[id];
         if gang.priority != pod.priority || *gang.queue != *queue(pod) {
             let waits = gang.stage == Stage::Waiting;
@@ -150,12 +176,14 @@ impl Planner {
             gang.waiting.verdict = None;
         }
         self.reshape(id, pod, now_ms);
+        self.list(id);
     }
 
     /// Takes over the profile. The shape of a gang that has a plan stays as it was planned.
     fn reshape(&mut self, id: GangId, pod: &Pod, now_ms: i64) {
         let gang = &mut self.gangs[id];
         let Some(profile) = &pod.profile else { return };
+        gang.estimate = profile.runtime;
         let planned = gang.held.is_some() || gang.is_bound();
         if gang.shape.is_some() && planned {
             return;
@@ -237,8 +265,14 @@ impl Planner {
         if self.gangs[id].demand.active.is_some() {
             self.releases.insert(uid.as_ref().into(), None);
         }
+        let finished = self.finish(id, outcome, ended_ms);
+        // How long one that was deleted would have run is not known.
+        if let Some(run_ms) = finished.run_ms.filter(|_| outcome != Outcome::Deleted) {
+            self.runtimes
+                .record(finished.profile_key.as_deref(), &finished.queue, run_ms);
+        }
         if self.synced && self.lead.is_some() {
-            self.finished.push(self.finish(id, outcome, ended_ms));
+            self.finished.push(finished);
         }
         let driver = self.gangs[id].driver;
         self.pods.all[driver].kind = Kind::Driver(None);

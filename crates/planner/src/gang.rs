@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use kompass_core::profile::RuntimeEstimate;
 use kompass_core::wait::WaitCode;
 use kompass_core::{GangPlan, JobProfile, Resources};
 use rustc_hash::FxHashMap;
@@ -13,6 +14,7 @@ use crate::arena::Id;
 use crate::classes::ClassId;
 use crate::nodes::NodeId;
 use crate::pods::PodId;
+use crate::queue::Listed;
 use crate::slots::Slots;
 
 /// Points to a gang.
@@ -29,6 +31,12 @@ pub(crate) struct Gang {
     /// Order of arrival here: creation times have whole seconds only.
     pub(crate) arrival: u64,
     pub(crate) profile_key: Option<String>,
+    /// The predictor's estimate of its run time, from the profile.
+    pub(crate) estimate: Option<RuntimeEstimate>,
+    /// How it stands among the waiting gangs of equal needs.
+    pub(crate) listed: Option<Listed>,
+    /// Arrival of the head that it overtook.
+    pub(crate) overtook: Option<u64>,
     /// What the pods need; `None` while there is no profile.
     pub(crate) shape: Option<Shape>,
     /// The scheduler could not use this node for the driver: not planned there again at once.
@@ -132,6 +140,8 @@ pub(crate) struct Waiting {
     pub(crate) lacking_ms: Option<i64>,
     /// Gangs that started although this one was before them, since it began to lack room.
     pub(crate) overtaken: u64,
+    /// Gangs of its queue that started before it by backfill, since it became the head.
+    pub(crate) backfilled: u64,
     /// No order for it before this time, unless its version differs from this one.
     pub(crate) rest: Option<(i64, Box<str>)>,
     /// Refusals in a row.

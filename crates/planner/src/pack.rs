@@ -128,30 +128,13 @@ fn spots(nodes: &Nodes, ask: &Ask<'_>) -> Vec<Spot> {
         View::Now(without) => (nodes.free(), without),
         View::Empty => (nodes.empty(), None),
     };
-    let now = matches!(ask.room, View::Now(_));
-    let executor_class = ask.class.map(|class| nodes.allowed(class));
-    let driver_class = ask.driver.map(|driver| nodes.allowed(driver.class));
     let mut spots = Vec::new();
     for (index, room) in rooms.iter().enumerate() {
-        if room.pods == 0 || without.is_some_and(|without| without[index]) {
+        if without.is_some_and(|without| without[index]) {
             continue;
         }
         let node = NodeId::at(index);
-        let takes = match executor_class {
-            Some(allowed) if ask.count > 0 && allowed[index] => times(ask.executor, room, None).min(ask.count),
-            _ => 0,
-        };
-        let beside = ask.driver.filter(|driver| {
-            driver_class.is_some_and(|allowed| allowed[index])
-                && driver.among.is_none_or(|among| among[index])
-                && driver.avoid != Some(node)
-                && driver.requests.fits(&room.resources)
-                && (!now || nodes.ports_free(node, driver.ports))
-        });
-        let beside = beside.map(|driver| match takes {
-            0 => 0,
-            _ => times(ask.executor, room, Some(driver.requests)).min(ask.count),
-        });
+        let (takes, beside) = capacity(nodes, ask, node, room);
         if takes > 0 || beside.is_some() {
             let near = ask.near.is_some_and(|near| near[index]);
             let tier = if near { 0 } else { 2 - u8::from(nodes.in_use(node)) };
@@ -167,6 +150,32 @@ fn spots(nodes: &Nodes, ask: &Ask<'_>) -> Vec<Spot> {
         }
     }
     spots
+}
+
+/// What a node with this room takes: executors, at most the count, and the same with the driver on it; `None` where the
+/// driver can't go.
+pub(crate) fn capacity(nodes: &Nodes, ask: &Ask<'_>, node: NodeId, room: &Room) -> (u64, Option<u64>) {
+    let index = node.index();
+    if room.pods == 0 {
+        return (0, None);
+    }
+    let now = matches!(ask.room, View::Now(_));
+    let takes = match ask.class {
+        Some(class) if ask.count > 0 && nodes.allowed(class)[index] => times(ask.executor, room, None).min(ask.count),
+        _ => 0,
+    };
+    let beside = ask.driver.filter(|driver| {
+        nodes.allowed(driver.class)[index]
+            && driver.among.is_none_or(|among| among[index])
+            && driver.avoid != Some(node)
+            && driver.requests.fits(&room.resources)
+            && (!now || nodes.ports_free(node, driver.ports))
+    });
+    let beside = beside.map(|driver| match takes {
+        0 => 0,
+        _ => times(ask.executor, room, Some(driver.requests)).min(ask.count),
+    });
+    (takes, beside)
 }
 
 /// How many of `want` fit in `room` after `first`.

@@ -35,6 +35,7 @@ impl Planner {
         gang.waiting.verdict = None;
         gang.waiting.lacking_ms = None;
         gang.waiting.overtaken = 0;
+        gang.waiting.backfilled = 0;
         if let Stage::Open(open) = &mut gang.stage {
             *open = Open::new(now_ms);
         }

@@ -12,6 +12,7 @@ use crate::nodes::{Charge, NodeId, Nodes};
 use crate::pods::{self, Kind, Place, PodId, Pods, Seat};
 use crate::queue::Queues;
 use crate::quota::{Quota, Quotas};
+use crate::runtimes::Runtimes;
 use crate::{Config, FinishedGang, OrderId};
 
 /// The planner. See the crate's documentation for its life.
@@ -23,6 +24,8 @@ pub struct Planner {
     pub(crate) gangs: Arena<Gang>,
     pub(crate) queues: Queues,
     pub(crate) quotas: Quotas,
+    /// How long gangs have run of late.
+    pub(crate) runtimes: Runtimes,
     pub(crate) synced: bool,
     /// Leading, and no new driver plan before this time.
     pub(crate) lead: Option<i64>,
@@ -74,6 +77,7 @@ impl Planner {
             gangs: Arena::default(),
             queues: Queues::default(),
             quotas: Quotas::default(),
+            runtimes: Runtimes::default(),
             synced: false,
             lead: None,
             scheduler_ms: None,

@@ -5,7 +5,8 @@
 //! - it would not fit even if all of KOMPASS's pods were gone (then nodes are asked for; once there, it is the head
 //!   again with all its rights);
 //! - its namespace's resource quota has no room, another gate than KOMPASS's is closed, or its profile is not written;
-//! - the API server has refused to open its gate three times in a row.
+//! - the API server has refused to open its gate three times in a row;
+//! - by the rule of the module `backfill`, where that is switched on.
 //!
 //! **Between queues** the one that started least recently is next. A head that waits for room does not hold up other
 //! queues until `overtakes_max` gangs have passed it (the same holds for a running gang that lost slots and for an
@@ -18,9 +19,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use kompass_core::Resources;
 use kompass_core::wait::WaitCode;
+use rustc_hash::FxHashMap;
 
 use crate::action::Action;
+use crate::backfill::{Need, Vain};
 use crate::decide::Turn;
 use crate::gang::{Gang, GangId, Lack, OrderKey, Stage, Verdict};
 use crate::pack::{Ask, DriverAsk, Placement, View, pack};
@@ -30,29 +34,100 @@ use crate::quota::Usage;
 /// All queues that have gangs waiting.
 #[derive(Debug, Default)]
 pub(crate) struct Queues {
-    waiting: BTreeMap<Arc<str>, BTreeSet<OrderKey>>,
+    waiting: BTreeMap<Arc<str>, Waiting>,
     /// When (as a count of starts) a queue started last.
     turns: BTreeMap<Arc<str>, u64>,
     starts: u64,
 }
 
+/// The gangs that wait in one queue.
+#[derive(Debug, Default)]
+struct Waiting {
+    order: BTreeSet<OrderKey>,
+    /// Those whose profile is known, by what they need.
+    needs: FxHashMap<Arc<Need>, Alike>,
+}
+
+/// Gangs of equal needs.
+#[derive(Debug, Default)]
+struct Alike {
+    /// By the run time that was expected when they came, milliseconds.
+    shortest: BTreeSet<(i64, OrderKey)>,
+    vain: Option<Vain>,
+}
+
+/// How a waiting gang stands among those alike.
+#[derive(Debug, Clone)]
+pub(crate) struct Listed {
+    need: Arc<Need>,
+    run_ms: i64,
+}
+
 impl Queues {
     pub(crate) fn insert(&mut self, queue: &Arc<str>, key: OrderKey) {
-        self.waiting.entry(queue.clone()).or_default().insert(key);
+        self.waiting.entry(queue.clone()).or_default().order.insert(key);
     }
 
     pub(crate) fn remove(&mut self, queue: &Arc<str>, key: OrderKey) {
-        if let Some(keys) = self.waiting.get_mut(queue) {
-            keys.remove(&key);
-            if keys.is_empty() {
+        if let Some(waiting) = self.waiting.get_mut(queue) {
+            waiting.order.remove(&key);
+            if waiting.order.is_empty() {
                 self.waiting.remove(queue);
             }
         }
     }
 
+    /// Lists a waiting gang among those alike.
+    pub(crate) fn list(&mut self, queue: &Arc<str>, key: OrderKey, need: Need, run_ms: i64) -> Option<Listed> {
+        let waiting = self.waiting.get_mut(queue)?;
+        let need = match waiting.needs.get_key_value(&need) {
+            Some((known, _)) => known.clone(),
+            None => Arc::new(need),
+        };
+        let alike = waiting.needs.entry(need.clone()).or_default();
+        alike.shortest.insert((run_ms, key));
+        Some(Listed { need, run_ms })
+    }
+
+    /// Takes it off again.
+    pub(crate) fn unlist(&mut self, queue: &Arc<str>, key: OrderKey, listed: &Listed) {
+        if let Some(waiting) = self.waiting.get_mut(queue)
+            && let Some(alike) = waiting.needs.get_mut(&listed.need)
+        {
+            alike.shortest.remove(&(listed.run_ms, key));
+            if alike.shortest.is_empty() {
+                waiting.needs.remove(&listed.need);
+            }
+        }
+    }
+
+    /// For each need the gang that is expected to run shortest, with that time; not the head, and none that is hopeless.
+    pub(crate) fn shortest(
+        &self,
+        queue: &str,
+        head: GangId,
+        hopeless: impl Fn(&Vain, i64) -> bool,
+    ) -> Vec<(&Arc<Need>, i64, OrderKey)> {
+        let needs = self.waiting.get(queue).into_iter().flat_map(|waiting| &waiting.needs);
+        let shortest = needs.filter_map(|(need, alike)| {
+            let &(run_ms, key) = alike.shortest.iter().find(|(_, key)| key.gang != head)?;
+            let tried = alike.vain.as_ref().is_some_and(|vain| hopeless(vain, run_ms));
+            (!tried).then_some((need, run_ms, key))
+        });
+        shortest.collect()
+    }
+
+    pub(crate) fn note_vain(&mut self, queue: &str, need: &Need, attempt: Vain) {
+        let waiting = self.waiting.get_mut(queue);
+        if let Some(alike) = waiting.and_then(|waiting| waiting.needs.get_mut(need)) {
+            alike.vain = Some(attempt);
+        }
+    }
+
     /// The gangs that wait in a queue, in its order.
     pub(crate) fn order(&self, queue: &str) -> impl Iterator<Item = GangId> + '_ {
-        self.waiting.get(queue).into_iter().flatten().map(|key| key.gang)
+        let waiting = self.waiting.get(queue).into_iter();
+        waiting.flat_map(|waiting| &waiting.order).map(|key| key.gang)
     }
 
     /// The queues with gangs waiting, the one whose turn it is first.
@@ -60,7 +135,7 @@ impl Queues {
         let mut names: Vec<_> = self
             .waiting
             .iter()
-            .filter_map(|(name, keys)| Some((self.turns.get(name).copied(), *keys.first()?, name.clone())))
+            .filter_map(|(name, waiting)| Some((self.turns.get(name).copied(), *waiting.order.first()?, name.clone())))
             .collect();
         names.sort_unstable();
         names.into_iter().map(|(_, _, name)| name).collect()
@@ -176,6 +251,7 @@ impl Planner {
         let held_up = behind || overdue.is_some_and(|overdue| !here(overdue));
         let ids: Vec<GangId> = self.queues.order(queue).collect();
         let mut ids = ids.into_iter();
+        let mut head = None;
         for id in ids.by_ref() {
             if let Some(code) = self.exempt(id, turn) {
                 let waiting = &mut self.gangs[id].waiting;
@@ -212,9 +288,15 @@ impl Planner {
                 Some(Lack::Match) => waiting.code = Some(WaitCode::NoMatchingNode),
                 Some(Lack::Now) | None => {
                     waiting.code = Some(WaitCode::NoRoom);
+                    head = Some(id);
                     break;
                 }
             }
+        }
+        if let Some(head) = head
+            && let Some(started) = self.backfill(queue, head, turn)
+        {
+            return Head::Started(started);
         }
         for id in ids {
             let gang = &self.gangs[id];
@@ -234,7 +316,7 @@ impl Planner {
     }
 
     /// Why a gang neither starts now nor holds up others.
-    fn exempt(&mut self, id: GangId, turn: &mut Turn) -> Option<WaitCode> {
+    pub(crate) fn exempt(&self, id: GangId, turn: &mut Turn) -> Option<WaitCode> {
         let gang = &self.gangs[id];
         if gang.foreign_gate {
             return Some(WaitCode::ForeignGate);
@@ -261,7 +343,7 @@ impl Planner {
     }
 
     /// Whether a write has failed lately and the object has not changed since.
-    fn rests(&self, id: GangId, turn: &mut Turn) -> bool {
+    pub(crate) fn rests(&self, id: GangId, turn: &mut Turn) -> bool {
         let gang = &self.gangs[id];
         let Some((until_ms, version)) = &gang.waiting.rest else {
             return false;
@@ -305,23 +387,7 @@ impl Planner {
     /// hold a plan.
     pub(crate) fn look(&self, id: GangId, among: Option<&[bool]>) -> Result<Placement, Lack> {
         let gang = &self.gangs[id];
-        let driver = &self.pods.all[gang.driver];
-        let none = kompass_core::Resources::default();
-        let ask = Ask {
-            driver: Some(DriverAsk {
-                requests: &driver.requests,
-                ports: &driver.ports,
-                class: gang.driver_class,
-                among,
-                avoid: gang.avoid,
-            }),
-            executor: gang.shape.as_ref().map_or(&none, |shape| &shape.executor),
-            class: gang.shape.as_ref().map(|shape| shape.class),
-            count: gang.minimum(),
-            partial: false,
-            near: None,
-            room: View::Now(None),
-        };
+        let ask = self.ask(id, among);
         if let Some(placement) = pack(&self.nodes, &ask) {
             return if self.is_too_long(&placement) {
                 Err(Lack::Ever)
@@ -341,6 +407,28 @@ impl Planner {
         let shape = gang.shape.as_ref().filter(|shape| shape.minimum > 0);
         let matched = any(gang.driver_class) && shape.is_none_or(|shape| any(shape.class));
         Err(if matched { Lack::Ever } else { Lack::Match })
+    }
+
+    /// What a gang without a bound driver asks of the packing; `among` limits the driver's nodes.
+    pub(crate) fn ask<'a>(&'a self, id: GangId, among: Option<&'a [bool]>) -> Ask<'a> {
+        static NOTHING: Resources = Resources::new(0, 0);
+        let gang = &self.gangs[id];
+        let driver = &self.pods.all[gang.driver];
+        Ask {
+            driver: Some(DriverAsk {
+                requests: &driver.requests,
+                ports: &driver.ports,
+                class: gang.driver_class,
+                among,
+                avoid: gang.avoid,
+            }),
+            executor: gang.shape.as_ref().map_or(&NOTHING, |shape| &shape.executor),
+            class: gang.shape.as_ref().map(|shape| shape.class),
+            count: gang.minimum(),
+            partial: false,
+            near: None,
+            room: View::Now(None),
+        }
     }
 
     /// Whether looking for room again would give the same answer as the last time.
@@ -373,7 +461,7 @@ impl Planner {
         waiting.lacking_ms.get_or_insert(turn.now_ms);
     }
 
-    fn start(&mut self, id: GangId, placement: &Placement, turn: &mut Turn) {
+    pub(crate) fn start(&mut self, id: GangId, placement: &Placement, turn: &mut Turn) {
         self.hold(id, placement, turn.now_ms);
         let Some(plan) = self.render(id) else { return };
         let driver = self.gangs[id].driver;

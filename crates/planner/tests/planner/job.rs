@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use kompass_core::constraints::Constraints;
-use kompass_core::profile::{self, JobProfile, Shape, Source};
+use kompass_core::profile::{self, JobProfile, RuntimeEstimate, Shape, Source};
 
 use crate::world::GIB;
 
@@ -20,6 +20,8 @@ pub(crate) struct Job {
     pub(crate) max: Option<u64>,
     pub(crate) dynamic: bool,
     pub(crate) selector: BTreeMap<String, String>,
+    pub(crate) key: Option<String>,
+    pub(crate) runtime: Option<RuntimeEstimate>,
 }
 
 impl Job {
@@ -41,6 +43,8 @@ impl Job {
             max: Some(executors),
             dynamic: false,
             selector: BTreeMap::new(),
+            key: None,
+            runtime: None,
         }
     }
 
@@ -69,6 +73,22 @@ impl Job {
         self
     }
 
+    /// "The same job" as others of this key.
+    pub(crate) fn key(mut self, key: &str) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// The predictor expects it to run so long, median and 90th percentile in seconds.
+    pub(crate) fn runs(mut self, p50_s: u64, p90_s: u64) -> Self {
+        self.runtime = Some(RuntimeEstimate {
+            p50_s,
+            p90_s,
+            samples: 1,
+        });
+        self
+    }
+
     pub(crate) fn constraints(&self) -> Constraints {
         Constraints {
             node_selector: self.selector.clone(),
@@ -87,8 +107,8 @@ impl Job {
             dynamic_allocation: self.dynamic,
             executor_constraints: self.constraints(),
             executor_priority_class: None,
-            profile_key: self.name.clone(),
-            runtime: None,
+            profile_key: self.key.clone().unwrap_or_else(|| self.name.clone()),
+            runtime: self.runtime,
             source: Source::Conf,
             warnings: vec![],
         }

@@ -1,6 +1,8 @@
 //! The planner against a small model of the API server, kube-scheduler, kubelet, webhook and Spark.
 
 #[cfg(test)]
+mod backfill;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod job;

@@ -2,7 +2,7 @@
 
 use kompass_core::wait::WaitCode;
 use kompass_core::{Phase, Resources, Role};
-use kompass_planner::{Config, Failure, FilterAnswer, GangState};
+use kompass_planner::{Backfill, Config, Failure, FilterAnswer, GangState};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -385,10 +385,14 @@ fn fits_empty(world: &World, uid: &str) -> bool {
     })
 }
 
-fn run(steps: &[Step], webhook: bool) {
+fn run(steps: &[Step], webhook: bool, backfill: Backfill) {
     let config = Config {
         overtakes_max: 3,
         packs_per_decide: 3,
+        backfill,
+        // Short enough to matter within the steps' time.
+        backfill_delay_ms: 10_000,
+        unknown_run_ms: 5_000,
         ..Config::default()
     };
     let mut world = World::with(config, &[("n1", 8, 64), ("n2", 4, 64)]);
@@ -424,8 +428,9 @@ proptest! {
     fn nothing_is_double_booked_nobody_starves_and_nothing_leaks(
         steps in prop::collection::vec(step(), 1..200),
         webhook in any::<bool>(),
+        easy in any::<bool>(),
     ) {
-        run(&steps, webhook);
+        run(&steps, webhook, if easy { Backfill::Easy } else { Backfill::Off });
     }
 }
 

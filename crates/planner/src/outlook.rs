@@ -1,0 +1,91 @@
+//! Room at a later time, as one gang sees it: gangs that end by then give theirs back, gangs that start take theirs, and
+//! after each such step it is known whether the gang would fit.
+//!
+//! Exact for the same reason as the packing: what counts is how many executors each node takes, and how many fewer with
+//! the driver on it. Both are kept as sums, so that a step costs what it touches, not the size of the cluster.
+
+use std::collections::BTreeMap;
+
+use kompass_core::Resources;
+
+use crate::nodes::{NodeId, Nodes, Room};
+use crate::pack::{Ask, capacity};
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub(crate) struct Outlook<'a> {
+    nodes: &'a Nodes,
+    ask: Ask<'a>,
+    rooms: Vec<Room>,
+    /// By node: executors that it takes, and the same with the driver on it.
+    takes: Vec<(u64, Option<u64>)>,
+    total: u64,
+    /// How many nodes cost how many executors when the driver goes there.
+    losses: BTreeMap<u64, u32>,
+}
+
+impl<'a> Outlook<'a> {
+    /// What the gang of `ask` sees now.
+    pub(crate) fn now(nodes: &'a Nodes, ask: Ask<'a>) -> Self {
+        let mut outlook = Self {
+            nodes,
+            ask,
+            rooms: nodes.free().to_vec(),
+            takes: vec![(0, None); nodes.free().len()],
+            total: 0,
+            losses: BTreeMap::new(),
+        };
+        for index in 0..outlook.rooms.len() {
+            outlook.count(index);
+        }
+        outlook
+    }
+
+    /// So many pods of these requests leave the node.
+    pub(crate) fn give(&mut self, node: NodeId, requests: &Resources, count: u64) {
+        // Where no pod may go there is no room to be had.
+        if count > 0 && self.nodes.usable(node) {
+            let room = &mut self.rooms[node.index()];
+            room.resources.add_times(requests, count);
+            room.pods += count;
+            self.count(node.index());
+        }
+    }
+
+    /// So many pods of these requests come to the node.
+    pub(crate) fn take(&mut self, node: NodeId, requests: &Resources, count: u64) {
+        if count > 0 {
+            let room = &mut self.rooms[node.index()];
+            room.resources.subtract_times(requests, count);
+            room.pods = room.pods.saturating_sub(count);
+            self.count(node.index());
+        }
+    }
+
+    /// Whether the gang would fit.
+    pub(crate) fn fits(&self) -> bool {
+        if self.ask.driver.is_none() {
+            return self.total >= self.ask.count;
+        }
+        let least = self.losses.first_key_value().map(|(&loss, _)| loss);
+        least.is_some_and(|loss| self.total - loss >= self.ask.count)
+    }
+
+    /// Counts a node anew.
+    fn count(&mut self, index: usize) {
+        let (takes, beside) = capacity(self.nodes, &self.ask, NodeId::at(index), &self.rooms[index]);
+        let (old_takes, old_beside) = std::mem::replace(&mut self.takes[index], (takes, beside));
+        self.total = self.total - old_takes + takes;
+        if let Some(old_beside) = old_beside
+            && let Some(nodes) = self.losses.get_mut(&(old_takes - old_beside))
+        {
+            *nodes -= 1;
+            if *nodes == 0 {
+                self.losses.remove(&(old_takes - old_beside));
+            }
+        }
+        if let Some(beside) = beside {
+            *self.losses.entry(takes - beside).or_insert(0) += 1;
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! How long gangs run: what is remembered of those that ended, and what is expected of those that wait or run.
+//!
+//! Until a predictor writes an estimate into the job's profile, the quantiles of the job's own last runs are expected;
+//! of a gang that runs already, the third quartile of those of these runs that were longer than it has run so far. A job that
+//! never ran before is expected to run as the last ones of its queue did, else as the last ones of all.
+//!
+//! Why not the mean of the last two runs, as in Tsafrir, Etsion and Feitelson, "Backfilling using system-generated
+//! predictions rather than user runtime estimates" (IEEE TPDS 18(6), 2007): run times have long tails. `docs/benchmarks.md`
+//! has both, measured on a trace.
+
+use std::collections::VecDeque;
+
+use kompass_core::profile::RuntimeEstimate;
+use rustc_hash::FxHashMap;
+
+/// Jobs that are remembered, and queues; the job that ran least recently is forgotten.
+const JOBS_MAX: usize = 2_048;
+/// Runs of each that are remembered.
+const RUNS_MAX: usize = 256;
+
+/// Which percentile of the runs a gang that runs is expected to take: rather too much than too little. A reservation that
+/// is later than need be lets more gangs pass that end by then, one that is too early lets hardly any.
+const LATE: usize = 75;
+
+/// Run times of gangs that have ended.
+#[derive(Debug, Default)]
+pub(crate) struct Runtimes {
+    jobs: FxHashMap<Box<str>, Runs>,
+    /// Keys of `jobs` by last use, oldest first; a key may stand in it more than once.
+    used: VecDeque<Box<str>>,
+    queues: FxHashMap<Box<str>, Runs>,
+    all: Runs,
+}
+
+/// The last runs of one kind, milliseconds.
+#[derive(Debug, Default)]
+struct Runs {
+    by_age: VecDeque<i64>,
+    by_length: Vec<i64>,
+    /// How often its key stands in `used`.
+    uses: u32,
+}
+
+/// What is known of a gang's run time.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Known<'a> {
+    /// The predictor has said so.
+    Told(RuntimeEstimate),
+    /// These were the last runs of gangs like it: at least one.
+    Runs(&'a [i64]),
+    /// Nothing; this is taken for it, milliseconds.
+    Nothing(i64),
+}
+
+impl Runtimes {
+    /// A gang has run to its end.
+    pub(crate) fn record(&mut self, job: Option<&str>, queue: &str, run_ms: i64) {
+        let run_ms = run_ms.max(0);
+        self.all.push(run_ms);
+        if let Some(known) = self.queues.get_mut(queue) {
+            known.push(run_ms);
+        } else if self.queues.len() < JOBS_MAX {
+            self.queues.entry(queue.into()).or_default().push(run_ms);
+        }
+        let Some(job) = job else { return };
+        let runs = self.jobs.entry(job.into()).or_default();
+        runs.push(run_ms);
+        runs.uses += 1;
+        self.used.push_back(job.into());
+        while self.jobs.len() > JOBS_MAX || self.used.len() > 2 * JOBS_MAX {
+            let Some(oldest) = self.used.pop_front() else { break };
+            if let Some(runs) = self.jobs.get_mut(&oldest) {
+                runs.uses -= 1;
+                if runs.uses == 0 {
+                    self.jobs.remove(&oldest);
+                }
+            }
+        }
+    }
+
+    /// What is known of a gang: the predictor's estimate where there is one, else its job's last runs, its queue's, or
+    /// everybody's, else `unknown_ms`.
+    pub(crate) fn known(
+        &self,
+        told: Option<RuntimeEstimate>,
+        job: Option<&str>,
+        queue: &str,
+        unknown_ms: i64,
+    ) -> Known<'_> {
+        if let Some(told) = told.filter(|told| told.samples > 0) {
+            return Known::Told(told);
+        }
+        let candidates = [
+            job.and_then(|job| self.jobs.get(job)),
+            self.queues.get(queue),
+            Some(&self.all),
+        ];
+        candidates
+            .into_iter()
+            .flatten()
+            .map(|runs| runs.by_length.as_slice())
+            .find(|runs| !runs.is_empty())
+            .map_or(Known::Nothing(unknown_ms), Known::Runs)
+    }
+}
+
+impl Runs {
+    fn push(&mut self, run_ms: i64) {
+        self.by_age.push_back(run_ms);
+        let at = self.by_length.partition_point(|&known| known < run_ms);
+        self.by_length.insert(at, run_ms);
+        if self.by_age.len() > RUNS_MAX
+            && let Some(oldest) = self.by_age.pop_front()
+        {
+            let at = self.by_length.partition_point(|&known| known < oldest);
+            self.by_length.remove(at);
+        }
+    }
+}
+
+impl Known<'_> {
+    /// The run time that is not exceeded by half of the gangs like it, milliseconds, at least one.
+    pub(crate) fn p50_ms(self) -> i64 {
+        match self {
+            Self::Told(told) => milliseconds(told.p50_s),
+            Self::Runs(runs) => quantile(runs, 50),
+            Self::Nothing(unknown_ms) => unknown_ms,
+        }
+        .max(1)
+    }
+
+    /// The same for nine of ten of them.
+    pub(crate) fn p90_ms(self) -> i64 {
+        match self {
+            Self::Told(told) => milliseconds(told.p90_s),
+            Self::Runs(runs) => quantile(runs, 90),
+            Self::Nothing(unknown_ms) => unknown_ms,
+        }
+        .max(self.p50_ms())
+    }
+
+    /// When a gang is expected to end that has run since `started_ms`: the third quartile of the runs that were longer than
+    /// what it has run already. Where there are none, what is expected is doubled until it has not been outrun: without that
+    /// a gang that runs longer than ever would be expected to end now, for ever.
+    pub(crate) fn end_ms(self, started_ms: i64, now_ms: i64) -> i64 {
+        let ran_ms = now_ms.saturating_sub(started_ms).max(0);
+        if let Self::Runs(runs) = self {
+            let longer = &runs[runs.partition_point(|&run_ms| run_ms <= ran_ms)..];
+            if !longer.is_empty() {
+                return started_ms.saturating_add(quantile(longer, LATE));
+            }
+        }
+        let mut total_ms = self.p50_ms();
+        while total_ms <= ran_ms {
+            total_ms = total_ms.saturating_mul(2);
+        }
+        started_ms.saturating_add(total_ms)
+    }
+}
+
+/// Of runs by length, at least one: that which so many percent don't exceed (nearest rank).
+fn quantile(runs: &[i64], percent: usize) -> i64 {
+    runs[(runs.len() * percent).div_ceil(100).saturating_sub(1)]
+}
+
+fn milliseconds(seconds: u64) -> i64 {
+    i64::try_from(seconds.saturating_mul(1_000)).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(runtimes: &Runtimes, job: Option<&str>, queue: &str) -> (i64, i64) {
+        let known = runtimes.known(None, job, queue, 7);
+        (known.p50_ms(), known.p90_ms())
+    }
+
+    #[test]
+    fn own_runs_count_and_strangers_are_taken_for_their_queue() {
+        let mut runtimes = Runtimes::default();
+        assert_eq!(of(&runtimes, Some("etl"), "q"), (7, 7));
+        for run_ms in [500, 100, 400, 200, 300, 9_000, 600, 700, 800, 900, 1_000] {
+            runtimes.record(Some("etl"), "q", run_ms);
+        }
+        assert_eq!(of(&runtimes, Some("etl"), "q"), (600, 1_000));
+        runtimes.record(Some("other"), "r", 10);
+        assert_eq!(of(&runtimes, Some("other"), "r"), (10, 10));
+        assert_eq!(of(&runtimes, Some("new"), "q"), (600, 1_000));
+        assert_eq!(of(&runtimes, None, "elsewhere"), (500, 1_000));
+    }
+
+    #[test]
+    fn what_the_predictor_says_comes_first() {
+        let mut runtimes = Runtimes::default();
+        runtimes.record(Some("etl"), "q", 100);
+        let told = |samples| {
+            let told = RuntimeEstimate {
+                p50_s: 7,
+                p90_s: 3,
+                samples,
+            };
+            let known = runtimes.known(Some(told), Some("etl"), "q", 1);
+            (known.p50_ms(), known.p90_ms())
+        };
+        assert_eq!(told(4), (7_000, 7_000));
+        assert_eq!(told(0), (100, 100));
+    }
+
+    #[test]
+    fn a_gang_that_runs_is_expected_to_run_as_those_that_ran_longer() {
+        let mut runtimes = Runtimes::default();
+        for run_ms in [10, 100, 200, 300] {
+            runtimes.record(None, "q", run_ms);
+        }
+        let known = runtimes.known(None, None, "q", 1);
+        for (ran_ms, total_ms) in [(0, 200), (10, 300), (100, 300), (250, 300)] {
+            assert_eq!(known.end_ms(1_000, 1_000 + ran_ms), 1_000 + total_ms, "{ran_ms}");
+        }
+        // Longer than all: 100, doubled.
+        assert_eq!(known.end_ms(1_000, 1_300), 1_400);
+        assert_eq!(known.end_ms(1_000, 1_400), 1_800);
+    }
+
+    #[test]
+    fn an_expectation_that_was_outrun_is_doubled() {
+        let known = Known::Nothing(100);
+        for (now_ms, end_ms) in [
+            (0, 1_100),
+            (1_099, 1_100),
+            (1_100, 1_200),
+            (1_199, 1_200),
+            (1_700, 1_800),
+        ] {
+            assert_eq!(known.end_ms(1_000, now_ms), end_ms, "{now_ms}");
+        }
+        assert_eq!(
+            Known::Nothing(i64::MAX / 2 + 1).end_ms(i64::MAX / 2, i64::MAX),
+            i64::MAX
+        );
+        assert_eq!(Known::Nothing(0).end_ms(0, 3), 4);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let mut runtimes = Runtimes::default();
+        runtimes.record(Some("first"), "q", 1);
+        for number in 0..3 * JOBS_MAX {
+            runtimes.record(Some(&format!("job-{number}")), &format!("queue-{number}"), 2);
+            runtimes.record(Some("busy"), "q", 5);
+        }
+        assert!(runtimes.jobs.len() <= JOBS_MAX && runtimes.used.len() <= 2 * JOBS_MAX);
+        assert!(runtimes.queues.len() <= JOBS_MAX);
+        let busy = &runtimes.jobs["busy"];
+        assert_eq!((busy.by_age.len(), busy.by_length.len()), (RUNS_MAX, RUNS_MAX));
+        assert_eq!(of(&runtimes, Some("busy"), "q"), (5, 5));
+        assert!(!runtimes.jobs.contains_key("first"));
+    }
+}

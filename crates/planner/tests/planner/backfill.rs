@@ -1,0 +1,201 @@
+//! Who may overtake the head of a queue, and what that may cost it.
+
+use kompass_core::wait::WaitCode;
+use kompass_planner::{Backfill, Config};
+
+use crate::job::Job;
+use crate::world::World;
+
+const SECOND: i64 = 1_000;
+
+fn easy(delay_s: i64) -> Config {
+    Config {
+        backfill: Backfill::Easy,
+        backfill_delay_ms: delay_s * SECOND,
+        unknown_run_ms: 1_000 * SECOND,
+        ..Config::default()
+    }
+}
+
+/// A job that is expected to run so long; one CPU a pod.
+fn job(name: &str, executors: u64, seconds: u64) -> Job {
+    Job::new(name, executors).runs(seconds, seconds)
+}
+
+/// A cluster of one node with a gang on it that has just started, and a head that waits for it to end.
+fn behind_a_head(config: Config, cpus: u64, running: Job, head: Job) -> (World, String, String) {
+    let mut world = World::with(config, &[("n1", cpus, 64)]);
+    let running = world.submit(running);
+    world.settle();
+    world.spark();
+    world.settle();
+    assert!(world.node_of(&running).is_some());
+    let head = world.submit(head);
+    world.settle();
+    assert!(world.node_of(&head).is_none());
+    (world, running, head)
+}
+
+fn starts(world: &mut World, job: Job) -> bool {
+    let uid = world.submit(job);
+    world.settle();
+    world.node_of(&uid).is_some()
+}
+
+#[test]
+fn a_short_gang_passes_a_head_that_waits_and_a_long_one_does_not() {
+    let (mut world, running, head) = behind_a_head(easy(1_000), 8, job("running", 3, 100), job("head", 7, 10));
+    assert!(!starts(&mut world, job("long", 1, 101)));
+    assert_eq!(
+        world.gang("long").waiting.unwrap().code,
+        WaitCode::BehindOthers,
+        "it has room, and its turn has not come"
+    );
+    assert!(starts(&mut world, job("short", 1, 100)));
+    assert!(!starts(&mut world, job("wide", 2, 1)), "only two CPUs are left");
+    world.end("short");
+    world.end(&running);
+    world.settle();
+    assert!(
+        world.node_of(&head).is_some(),
+        "the head starts when it was expected to"
+    );
+    assert!(world.node_of("long").is_none());
+}
+
+#[test]
+fn nobody_passes_where_it_is_off() {
+    let config = Config {
+        backfill: Backfill::Off,
+        ..easy(1_000)
+    };
+    let (mut world, ..) = behind_a_head(config, 8, job("running", 3, 100), job("head", 7, 10));
+    assert!(!starts(&mut world, job("short", 1, 1)));
+}
+
+#[test]
+fn room_that_the_head_does_not_need_is_for_everybody() {
+    // When the running gang ends, twelve CPUs are free, and the head needs ten.
+    let (mut world, ..) = behind_a_head(easy(1_000), 12, job("running", 3, 100), job("head", 9, 10));
+    assert!(starts(&mut world, job("long", 1, 100_000)));
+    assert!(
+        !starts(&mut world, job("longer", 0, 100_000)),
+        "now it needs all that is left"
+    );
+}
+
+#[test]
+fn the_ninth_decile_counts_not_the_median() {
+    let (mut world, ..) = behind_a_head(easy(1_000), 8, job("running", 3, 100), job("head", 7, 10));
+    assert!(!starts(&mut world, Job::new("unsteady", 1).runs(10, 101)));
+    assert!(starts(&mut world, Job::new("steady", 1).runs(10, 99)));
+}
+
+#[test]
+fn those_that_overtook_cost_the_head_no_more_than_the_bound_in_the_worst_case() {
+    // Four CPUs are free after 100 s, four more after 500 s, and the head needs eight of twelve.
+    let scene = |delay_s| {
+        let mut world = World::with(easy(delay_s), &[("n1", 12, 64)]);
+        for running in [job("first", 3, 100), job("second", 3, 500)] {
+            world.submit(running);
+            world.settle();
+            world.spark();
+            world.settle();
+        }
+        let head = world.submit(job("head", 7, 10));
+        world.settle();
+        assert!(world.node_of(&head).is_none());
+        world
+    };
+    // Without it the head starts after 100 s; with it, if it runs four times as long as expected, after 200 s.
+    assert!(!starts(&mut scene(99), job("short", 0, 50)));
+    assert!(starts(&mut scene(100), job("short", 0, 50)));
+    // With this one at the latest when the second gang has ended, however long it runs itself.
+    let longer = || Job::new("longer", 0).runs(1, 100);
+    assert!(!starts(&mut scene(299), longer()));
+    assert!(starts(&mut scene(300), longer()));
+    let endless = || Job::new("endless", 0).runs(1, 100_000);
+    assert!(
+        !starts(&mut scene(1_000), endless()),
+        "it is not expected to end before the head starts"
+    );
+}
+
+#[test]
+fn once_the_head_waits_only_for_those_that_overtook_it_nobody_else_does() {
+    let (mut world, running, head) = behind_a_head(easy(1_000), 8, job("running", 3, 100), job("head", 5, 10));
+    // Two CPUs are to spare when the running gang has ended.
+    assert!(starts(&mut world, job("short", 2, 50)));
+    world.end(&running);
+    world.settle();
+    assert!(world.node_of(&head).is_none(), "five CPUs are free, and it needs six");
+    assert!(!starts(&mut world, job("tiny", 0, 1)));
+    world.end("short");
+    world.settle();
+    assert!(world.node_of(&head).is_some());
+    assert!(world.node_of("tiny").is_some());
+}
+
+#[test]
+fn the_shortest_goes_first() {
+    let mut world = World::with(easy(1_000), &[("n1", 8, 64)]);
+    world.submit(job("running", 5, 100));
+    world.settle();
+    world.spark();
+    world.settle();
+    world.submit(job("head", 7, 10));
+    world.submit(job("hour", 1, 90));
+    world.submit(job("minute", 1, 60));
+    world.settle();
+    assert!(world.node_of("minute").is_some() && world.node_of("hour").is_none());
+}
+
+#[test]
+fn without_estimates_earlier_runs_of_the_same_job_tell() {
+    let mut world = World::with(easy(1_000), &[("n1", 8, 64)]);
+    for name in ["quick", "slow"] {
+        world.submit(Job::new(name, 1).key(name));
+        world.settle();
+        world.tick(if name == "quick" { 50 } else { 5_000 } * SECOND);
+        world.end(name);
+        world.settle();
+    }
+    world.submit(job("running", 3, 100));
+    world.settle();
+    world.spark();
+    world.settle();
+    world.submit(job("head", 7, 10));
+    world.settle();
+    assert!(!starts(&mut world, Job::new("slow-again", 1).key("slow")));
+    assert!(
+        !starts(&mut world, Job::new("never-seen", 1).key("new")),
+        "taken for the last ones of its queue"
+    );
+    assert!(starts(&mut world, Job::new("quick-again", 1).key("quick")));
+}
+
+#[test]
+fn a_gang_that_outruns_what_was_expected_moves_the_reservation() {
+    let (mut world, ..) = behind_a_head(easy(1_000), 8, job("running", 3, 100), job("head", 7, 10));
+    world.tick(150 * SECOND);
+    world.settle();
+    // It is expected to end after 200 s now.
+    assert!(!starts(&mut world, job("long", 0, 51)));
+    assert!(starts(&mut world, job("short", 0, 50)));
+}
+
+#[test]
+fn a_head_is_overtaken_only_so_often() {
+    let config = Config {
+        backfills_max: 3,
+        ..easy(1_000)
+    };
+    let (mut world, ..) = behind_a_head(config, 8, job("running", 3, 100), job("head", 7, 10));
+    for number in 0..3 {
+        let name = format!("short-{number}");
+        assert!(starts(&mut world, job(&name, 0, 1)));
+        world.end(&name);
+        world.settle();
+    }
+    assert!(!starts(&mut world, job("one-more", 0, 1)));
+}
