@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::{local, queue, run, why};
+use crate::{local, queue, run, simulate, why};
 
 /// Exit code for a wait that came to its end before the job did.
 pub(crate) const TIMED_OUT: u8 = 3;
@@ -40,6 +40,8 @@ enum Command {
     Queue(queue::Args),
     /// Say why a job waits, and until when.
     Why(why::Args),
+    /// Replay a trace of jobs on a cluster that you describe, and compare policies.
+    Simulate(simulate::Args),
 }
 
 impl Cli {
@@ -62,6 +64,7 @@ impl Cli {
                 Command::Run(args) => args.run().await,
                 Command::Queue(args) => args.run().await,
                 Command::Why(args) => args.run().await,
+                Command::Simulate(args) => tokio::task::block_in_place(|| args.run()),
             }
         });
         // A reader of standard input or a log that still blocks must not hold the command.

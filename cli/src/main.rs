@@ -1,4 +1,4 @@
-//! `kompass`: a local cluster, running a job, the queue, and why a job waits.
+//! `kompass`: a local cluster, running a job, the queue, why a job waits, and simulations.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command for people")]
 
 mod args;
@@ -9,6 +9,7 @@ mod page;
 mod programs;
 mod queue;
 mod run;
+mod simulate;
 mod table;
 mod why;
 

@@ -1,0 +1,315 @@
+//! `kompass simulate`: what would have become of a trace's gangs on some cluster, under one policy or several.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use kompass_local_cluster::progress::Progress;
+use kompass_planner::Backfill;
+use kompass_simulation::engine::Queues;
+use kompass_simulation::{Estimates, Gang, Report, Settings, trace};
+use serde::Serialize;
+
+use crate::table;
+
+/// Options of `kompass simulate`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  kompass simulate --trace jobs.csv --nodes 80 --node-cpu-milli 8000 --node-memory-mib 65536
+  kompass simulate --trace jobs.csv --nodes 80 --node-cpu-milli 8000 --node-memory-mib 65536 --policy fifo --policy easy --json out.json
+
+The trace is a CSV file with a gang a line, sorted by time of submission, and this header:
+  submit_time_s,run_time_s,profile,queue,driver_cpu_milli,driver_memory_mib,executors,executor_cpu_milli,executor_memory_mib
+
+The same trace and options always give the same result. It is the planner of the scheduler extender that decides.")]
+pub(crate) struct Args {
+    /// The gang trace, a CSV file.
+    #[arg(long, value_name = "FILE")]
+    trace: PathBuf,
+    /// Nodes of the cluster.
+    #[arg(long)]
+    nodes: usize,
+    /// CPU of each node, thousandths.
+    #[arg(long, value_name = "MILLI")]
+    node_cpu_milli: u64,
+    /// Memory of each node, MiB.
+    #[arg(long, value_name = "MIB")]
+    node_memory_mib: u64,
+    /// Who may overtake the head of a queue; several are compared side by side.
+    #[arg(long, value_enum, default_values_t = [Policy::Fifo, Policy::Easy])]
+    policy: Vec<Policy>,
+    /// Where run times are expected from.
+    #[arg(long, value_enum, default_value_t = Source::Learned)]
+    run_times: Source,
+    /// What all that overtake the head of a queue may cost it, seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 3_600)]
+    overtake_delay_s: u32,
+    /// Which gangs share a queue.
+    #[arg(long, value_enum, default_value_t = Sharing::One)]
+    queues: Sharing,
+    /// Write the results to this file as JSON: one object for one policy, a list for several.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Policy {
+    /// Nobody.
+    Fifo,
+    /// Gangs that don't delay it, by expected run times (EASY backfill).
+    Easy,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Source {
+    /// From gangs that ended before.
+    Learned,
+    /// From the trace itself: what a perfect predictor would give.
+    Perfect,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Sharing {
+    /// All are in one queue.
+    One,
+    /// As the trace says.
+    Trace,
+}
+
+/// One simulation as it is written.
+#[derive(Debug, Serialize)]
+struct Simulated {
+    policy: Policy,
+    run_times: Source,
+    queues: Sharing,
+    nodes: usize,
+    node_cpu_milli: u64,
+    node_memory_mib: u64,
+    overtake_delay_bound_s: u32,
+    #[serde(flatten)]
+    report: Report,
+}
+
+impl Args {
+    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        anyhow::ensure!(self.nodes > 0, "a cluster without nodes: give --nodes a number above 0");
+        let gangs = read(&self.trace)?;
+        let progress = Progress::auto();
+        let mut results = Vec::new();
+        for &policy in &self.policy {
+            let name = name(policy);
+            let step = progress.step(format!("Simulating {} gangs, policy {name}", gangs.len()), None);
+            let report = kompass_simulation::simulate(&gangs, &self.settings(policy), |ended| {
+                step.count(ended as u64, gangs.len() as u64, "gangs");
+            });
+            step.done();
+            results.push(Simulated {
+                policy,
+                run_times: self.run_times,
+                queues: self.queues,
+                nodes: self.nodes,
+                node_cpu_milli: self.node_cpu_milli,
+                node_memory_mib: self.node_memory_mib,
+                overtake_delay_bound_s: self.overtake_delay_s,
+                report,
+            });
+        }
+        print!("{}", render(&results));
+        if let Some(path) = &self.json {
+            write(path, &results)?;
+        }
+        let violations: u64 = results.iter().map(|result| result.report.violations).sum();
+        anyhow::ensure!(
+            violations == 0,
+            "{violations} violations of what must always hold: this is a bug in KOMPASS, please report it with the trace"
+        );
+        Ok(ExitCode::SUCCESS)
+    }
+
+    fn settings(&self, policy: Policy) -> Settings {
+        Settings {
+            nodes: self.nodes,
+            node_cpu_milli: self.node_cpu_milli,
+            node_memory_mib: self.node_memory_mib,
+            backfill: match policy {
+                Policy::Fifo => Backfill::Off,
+                Policy::Easy => Backfill::Easy,
+            },
+            backfill_delay_ms: i64::from(self.overtake_delay_s) * 1_000,
+            estimates: match self.run_times {
+                Source::Learned => Estimates::Learned,
+                Source::Perfect => Estimates::Perfect,
+            },
+            queues: match self.queues {
+                Sharing::One => Queues::One,
+                Sharing::Trace => Queues::OfTrace,
+            },
+        }
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<Gang>> {
+    let file = File::open(path).with_context(|| format!("failed to open the trace {}", path.display()))?;
+    trace::read(BufReader::new(file)).with_context(|| format!("failed to use {}", path.display()))
+}
+
+fn write(path: &Path, results: &[Simulated]) -> anyhow::Result<()> {
+    let text = match results {
+        [one] => serde_json::to_string_pretty(one)?,
+        several => serde_json::to_string_pretty(several)?,
+    };
+    std::fs::write(path, text + "\n").with_context(|| format!("failed to write {}", path.display()))
+}
+
+/// A column a policy, so that they stand side by side.
+fn render(results: &[Simulated]) -> String {
+    let columns: Vec<_> = results.iter().map(|result| figures(&result.report)).collect();
+    let names: Vec<String> = results.iter().map(|result| name(result.policy)).collect();
+    let header: Vec<&str> = std::iter::once("policy")
+        .chain(names.iter().map(String::as_str))
+        .collect();
+    let first = columns.first().into_iter().flatten();
+    let rows: Vec<Vec<String>> = first
+        .enumerate()
+        .map(|(row, (label, _))| {
+            let cells = columns.iter().map(|column| column[row].1.clone());
+            std::iter::once((*label).to_owned()).chain(cells).collect()
+        })
+        .collect();
+    table::render(&header, &rows)
+}
+
+fn figures(report: &Report) -> [(&'static str, String); 13] {
+    let span = |seconds: f64| table::span(Duration::from_secs_f64(seconds.max(0.0)));
+    let percent = |share: f64| format!("{:.1} %", share * 100.0);
+    [
+        ("gangs", report.gangs.to_string()),
+        ("too large for the cluster", report.too_large.to_string()),
+        ("wait, mean", span(report.wait_mean_s)),
+        ("wait, p50", span(report.wait_p50_s)),
+        ("wait, p95", span(report.wait_p95_s)),
+        ("wait, p99", span(report.wait_p99_s)),
+        ("wait, longest", span(report.wait_max_s)),
+        ("bounded slowdown, mean", format!("{:.1}", report.bounded_slowdown_mean)),
+        ("utilisation", percent(report.utilisation)),
+        ("fragmentation", percent(report.fragmentation)),
+        ("node-hours in use", format!("{:.0}", report.node_hours)),
+        ("overtakes", report.overtakes.to_string()),
+        ("longest delay by overtaking", span(report.max_overtake_delay_s)),
+    ]
+}
+
+fn name(policy: Policy) -> String {
+    clap::ValueEnum::to_possible_value(&policy).map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    const HEADER: &str = "submit_time_s,run_time_s,profile,queue,driver_cpu_milli,driver_memory_mib,executors,\
+                          executor_cpu_milli,executor_memory_mib\n";
+
+    fn simulate(trace: &str, more: &[&str]) -> (anyhow::Result<ExitCode>, serde_json::Value) {
+        let folder = tempfile::tempdir().unwrap();
+        let (input, output) = (folder.path().join("trace.csv"), folder.path().join("out.json"));
+        std::fs::write(&input, trace).unwrap();
+        let paths = [
+            "simulate",
+            "--trace",
+            input.to_str().unwrap(),
+            "--json",
+            output.to_str().unwrap(),
+        ];
+        let cluster = ["--nodes", "1", "--node-cpu-milli", "4000", "--node-memory-mib", "8192"];
+        let command = [&paths[..], &cluster[..], more].concat();
+        let result = Cli::try_parse_from(command).unwrap().args.run();
+        let written = std::fs::read_to_string(output).unwrap_or_default();
+        (result, serde_json::from_str(&written).unwrap_or_default())
+    }
+
+    #[test]
+    fn policies_stand_side_by_side() {
+        let trace = format!(
+            "{HEADER}0,100,a,q,1000,1024,2,1000,1024\n10,50,b,q,1000,1024,3,1000,1024\n20,5,c,q,1000,1024,0,1,1\n"
+        );
+        let (result, written) = simulate(&trace, &["--run-times", "perfect"]);
+        result.unwrap();
+        assert_eq!(
+            (written[0]["policy"].as_str(), written[1]["policy"].as_str()),
+            (Some("fifo"), Some("easy"))
+        );
+        assert_eq!(
+            (written[0]["wait_max_s"].as_f64(), written[1]["wait_max_s"].as_f64()),
+            (Some(130.0), Some(90.0))
+        );
+        assert_eq!(written[1]["violations"], 0);
+        let (_, one) = simulate(&trace, &["--policy", "easy"]);
+        assert_eq!(one["policy"], "easy", "one policy is one object");
+    }
+
+    #[test]
+    fn a_trace_that_is_none_is_refused_with_its_place() {
+        let (result, _) = simulate(&format!("{HEADER}5,-1,a,q,1,1,0,1,1\n"), &[]);
+        let text = format!("{:#}", result.unwrap_err());
+        assert!(
+            text.contains("trace.csv") && text.contains("line 2: run_time_s"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_table_has_a_column_for_each_policy() {
+        let trace = trace::read(format!("{HEADER}0,3700,a,q,1,1,0,1,1\n").as_bytes()).unwrap();
+        let arguments = [
+            "simulate",
+            "--trace",
+            "x",
+            "--nodes",
+            "2",
+            "--node-cpu-milli",
+            "1",
+            "--node-memory-mib",
+            "1",
+        ];
+        let args = Cli::try_parse_from(arguments).unwrap().args;
+        let simulated = |policy| Simulated {
+            policy,
+            run_times: args.run_times,
+            queues: args.queues,
+            nodes: 2,
+            node_cpu_milli: 1,
+            node_memory_mib: 1,
+            overtake_delay_bound_s: 0,
+            report: kompass_simulation::simulate(&trace, &args.settings(policy), |_| {}),
+        };
+        let text = render(&[simulated(Policy::Fifo), simulated(Policy::Easy)]);
+        let lines: Vec<Vec<&str>> = text
+            .lines()
+            .map(|line| {
+                line.split("  ")
+                    .map(str::trim)
+                    .filter(|cell| !cell.is_empty())
+                    .collect()
+            })
+            .collect();
+        assert_eq!(lines[0], ["policy", "fifo", "easy"]);
+        assert_eq!(lines[1], ["gangs", "1", "1"]);
+        assert!(lines.contains(&vec!["utilisation", "50.0 %", "50.0 %"]), "{text}");
+    }
+}
