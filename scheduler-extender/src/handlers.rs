@@ -154,7 +154,7 @@ async fn preempt(State(app): State<Arc<App>>, body: Body) -> Response {
 }
 
 async fn gangs(State(app): State<Arc<App>>) -> Response {
-    let gangs = app.planner(|planner, _| planner.gangs());
+    let gangs = app.planner(|planner, now_ms| planner.gangs_with_starts(now_ms));
     let leads = app.claim.borrow().is_held();
     json_response(
         StatusCode::OK,
@@ -163,7 +163,7 @@ async fn gangs(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn gang(State(app): State<Arc<App>>, Path((namespace, driver)): Path<(String, String)>) -> Response {
-    let gangs = app.planner(|planner, _| planner.gangs());
+    let gangs = app.planner(|planner, now_ms| planner.gangs_with_starts(now_ms));
     let mut gangs = gangs.into_iter();
     if let Some(gang) = gangs.find(|gang| gang.namespace == namespace && gang.name == driver) {
         return json_response(StatusCode::OK, &json!({ "gang": gang }));

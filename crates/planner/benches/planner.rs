@@ -15,7 +15,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use kompass_core::names::{GANG_GATE, SCHEDULER};
 use kompass_core::profile::{self, JobProfile, Shape, Source};
 use kompass_core::{Constraints, Node, Outcome, Phase, Pod, Resources, Role};
-use kompass_planner::{Action, Config, Decision, FilterAnswer, Planner};
+use kompass_planner::{Action, Backfill, Config, Decision, FilterAnswer, Planner};
 
 const NODES: usize = 5_000;
 const GANGS: usize = 1_000;
@@ -32,11 +32,16 @@ struct Bench {
 impl Bench {
     /// Nodes of 16 CPUs, gangs of 1 + 20 CPUs that run, and `foreign` CPUs taken on each node.
     fn new(gangs: usize, foreign: u64) -> Self {
+        Self::with(gangs, foreign, Backfill::Off)
+    }
+
+    fn with(gangs: usize, foreign: u64, backfill: Backfill) -> Self {
         let names: Vec<String> = (0..NODES)
             .map(|n| format!("ip-10-0-{}-{}.ec2.internal", n / 250, n % 250))
             .collect();
         let mut planner = Planner::new(Config {
             markers: false,
+            backfill,
             ..Config::default()
         });
         for (number, name) in names.iter().enumerate() {
@@ -298,7 +303,39 @@ fn print_percentiles() {
     filter("Filter of an executor beyond the slots, 5,000 names", &names, false);
 
     waiting();
+    for count in [100, 1_000, 10_000] {
+        for backfill in [Backfill::Off, Backfill::Easy] {
+            many_waiting(count, backfill);
+        }
+    }
     restart();
+}
+
+/// So many gangs of ten different sizes wait behind a head; a pod goes somewhere, and everything is looked at again.
+fn many_waiting(count: usize, backfill: Backfill) {
+    let mut bench = Bench::with(GANGS, 15, backfill);
+    for number in 0..count as u64 {
+        let driver = bench.driver(EXECUTORS.saturating_sub(number % 10));
+        bench.planner.apply_pod(&driver, bench.now_ms);
+    }
+    while bench.decide().again {}
+    let names = bench.names.clone();
+    let mut times = Vec::new();
+    for round in 0..1_000 {
+        let pod = bench.pod(Resources::from_mib(100, 100), Some(&names[round % NODES]));
+        bench.planner.apply_pod(&pod, bench.now_ms);
+        while bench.decide().again {}
+        bench.planner.delete_pod(&pod.uid, bench.now_ms);
+        times.push(timed(|| bench.decide()).1);
+    }
+    percentiles(
+        &format!("decide with {count} waiting, backfill {backfill:?}, after a pod has gone"),
+        &times,
+    );
+    let times: Vec<Duration> = (0..200)
+        .map(|_| timed(|| bench.planner.expected_starts(bench.now_ms).len()).1)
+        .collect();
+    percentiles(&format!("expected starts with {count} waiting"), &times);
 }
 
 fn waiting() {

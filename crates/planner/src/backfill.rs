@@ -234,7 +234,7 @@ impl Planner {
     }
 
     /// All room that a gang holds: its driver's, its free slots', its executors'.
-    fn each_share(&self, id: GangId, mut share: impl FnMut(NodeId, &Resources, u64)) {
+    pub(crate) fn each_share(&self, id: GangId, mut share: impl FnMut(NodeId, &Resources, u64)) {
         let gang = &self.gangs[id];
         let driver = &self.pods.all[gang.driver];
         if let Some(node) = self
@@ -255,7 +255,7 @@ impl Planner {
     }
 
     /// All room that a placement takes.
-    fn each_part(&self, gang: &Gang, placement: &Placement, mut part: impl FnMut(NodeId, &Resources, u64)) {
+    pub(crate) fn each_part(&self, gang: &Gang, placement: &Placement, mut part: impl FnMut(NodeId, &Resources, u64)) {
         if let Some(node) = placement.driver {
             part(node, &self.pods.all[gang.driver].requests, 1);
         }
@@ -268,6 +268,6 @@ impl Planner {
 }
 
 /// Since when a gang runs; now, where it is about to.
-fn started_ms(gang: &Gang, now_ms: i64) -> i64 {
+pub(crate) fn started_ms(gang: &Gang, now_ms: i64) -> i64 {
     gang.times.started_ms.or(gang.times.bound_ms).unwrap_or(now_ms)
 }

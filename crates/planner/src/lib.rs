@@ -22,6 +22,7 @@ mod executor;
 mod extras;
 pub mod filter;
 pub mod finished;
+mod forecast;
 mod gang;
 mod invariants;
 mod markers;
@@ -43,6 +44,7 @@ pub use action::{Action, Decision, Demand, Failure, Member, Order, OrderId, PodR
 pub use answer::{BindOrder, BindRefusal, BindResult, FilterAnswer};
 pub use config::{Backfill, Config};
 pub use finished::FinishedGang;
+pub use forecast::ExpectedStart;
 pub use gang::minimum;
 pub use planner::Planner;
 pub use quota::{Limits, Quota};

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use kompass_core::Resources;
 
 use crate::nodes::{NodeId, Nodes, Room};
-use crate::pack::{Ask, capacity};
+use crate::pack::{Ask, Placement, View, capacity, pack};
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -27,10 +27,15 @@ pub(crate) struct Outlook<'a> {
 impl<'a> Outlook<'a> {
     /// What the gang of `ask` sees now.
     pub(crate) fn now(nodes: &'a Nodes, ask: Ask<'a>) -> Self {
+        Self::of(nodes, ask, nodes.free().to_vec())
+    }
+
+    /// What it sees where this room is free, by node index.
+    pub(crate) fn of(nodes: &'a Nodes, ask: Ask<'a>, rooms: Vec<Room>) -> Self {
         let mut outlook = Self {
             nodes,
             ask,
-            rooms: nodes.free().to_vec(),
+            rooms,
             takes: vec![(0, None); nodes.free().len()],
             total: 0,
             losses: BTreeMap::new(),
@@ -60,6 +65,20 @@ impl<'a> Outlook<'a> {
             room.pods = room.pods.saturating_sub(count);
             self.count(node.index());
         }
+    }
+
+    /// The room, by node index.
+    pub(crate) fn into_rooms(self) -> Vec<Room> {
+        self.rooms
+    }
+
+    /// Where the gang would go.
+    pub(crate) fn place(&self) -> Option<Placement> {
+        let ask = Ask {
+            room: View::Then(&self.rooms),
+            ..self.ask
+        };
+        pack(self.nodes, &ask)
     }
 
     /// Whether the gang would fit.

@@ -45,6 +45,8 @@ pub(crate) enum View<'a> {
     Now(Option<&'a [bool]>),
     /// What would be free without any of KOMPASS's pods.
     Empty,
+    /// What is free at another time, by node index.
+    Then(&'a [Room]),
 }
 
 /// Where a gang goes.
@@ -127,6 +129,7 @@ fn spots(nodes: &Nodes, ask: &Ask<'_>) -> Vec<Spot> {
     let (rooms, without) = match ask.room {
         View::Now(without) => (nodes.free(), without),
         View::Empty => (nodes.empty(), None),
+        View::Then(rooms) => (rooms, None),
     };
     let mut spots = Vec::new();
     for (index, room) in rooms.iter().enumerate() {

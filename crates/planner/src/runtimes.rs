@@ -140,17 +140,23 @@ impl Known<'_> {
     }
 
     /// When a gang is expected to end that has run since `started_ms`: the third quartile of the runs that were longer than
-    /// what it has run already. Where there are none, what is expected is doubled until it has not been outrun: without that
-    /// a gang that runs longer than ever would be expected to end now, for ever.
+    /// what it has run already.
     pub(crate) fn end_ms(self, started_ms: i64, now_ms: i64) -> i64 {
+        self.ends_by_ms(LATE, started_ms, now_ms)
+    }
+
+    /// The end that it does not exceed in so many percent of the cases (50 or more). Where no run was longer than what it
+    /// has run already, what is expected is doubled until it has not been outrun: without that a gang that runs longer
+    /// than ever would be expected to end now, for ever.
+    pub(crate) fn ends_by_ms(self, percent: usize, started_ms: i64, now_ms: i64) -> i64 {
         let ran_ms = now_ms.saturating_sub(started_ms).max(0);
         if let Self::Runs(runs) = self {
             let longer = &runs[runs.partition_point(|&run_ms| run_ms <= ran_ms)..];
             if !longer.is_empty() {
-                return started_ms.saturating_add(quantile(longer, LATE));
+                return started_ms.saturating_add(quantile(longer, percent));
             }
         }
-        let mut total_ms = self.p50_ms();
+        let mut total_ms = if percent < 90 { self.p50_ms() } else { self.p90_ms() };
         while total_ms <= ran_ms {
             total_ms = total_ms.saturating_mul(2);
         }

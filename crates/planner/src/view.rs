@@ -112,6 +112,17 @@ impl Planner {
             .collect()
     }
 
+    /// The same with expected starts, which take a moment to find out.
+    pub fn gangs_with_starts(&self, now_ms: i64) -> Vec<GangView> {
+        let (mut gangs, starts) = (self.gangs(), self.expected_starts(now_ms));
+        for gang in &mut gangs {
+            if let (Some(reason), Some(start)) = (&mut gang.waiting, starts.get(gang.uid.as_str())) {
+                (reason.start_p50, reason.start_p90) = (Some(start.p50_ms), Some(start.p90_ms));
+            }
+        }
+        gangs
+    }
+
     /// The gang of a driver, by the pod's namespace and name.
     pub fn gang(&self, namespace: &str, driver: &str) -> Option<GangView> {
         let named = |gang: &Gang| *gang.namespace == *namespace && *self.pods.all[gang.driver].name == *driver;

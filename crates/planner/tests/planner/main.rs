@@ -5,6 +5,8 @@ mod backfill;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod forecast;
+#[cfg(test)]
 mod job;
 #[cfg(test)]
 mod properties;
