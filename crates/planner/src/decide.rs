@@ -67,15 +67,15 @@ impl Planner {
         self.expire(&mut turn);
         self.check_open(&mut turn);
         self.repair(now_ms);
-        if now_ms >= earliest_ms {
+        self.holds_back = now_ms < earliest_ms;
+        if self.holds_back {
+            turn.wake_at(earliest_ms);
+        } else {
             self.place_missing(&mut turn);
             self.place_unplanned(&mut turn);
             self.start_gangs(&mut turn);
             self.claim();
             self.open_executors(&mut turn);
-        } else {
-            turn.wake_at(earliest_ms);
-            self.hold_back();
         }
         self.write_plans(&mut turn);
         self.ask_for_nodes(&mut turn);

@@ -65,7 +65,10 @@ impl Planner {
         let key = gang.key(id);
         match (gang.stage == Stage::Waiting, stage == Stage::Waiting) {
             (true, false) => self.queues.remove(&gang.queue, key),
-            (false, true) => self.queues.insert(&gang.queue, key),
+            (false, true) => {
+                self.queues.insert(&gang.queue, key);
+                gang.waiting.unjudge();
+            }
             _ => {}
         }
         gang.stage = stage;
@@ -157,6 +160,7 @@ impl Planner {
             gang.queue = queue(pod).into();
             if waits {
                 self.queues.insert(&gang.queue, gang.key(id));
+                gang.waiting.unjudge();
             }
         }
         gang.gated = pod.has_gate(GANG_GATE);

@@ -148,6 +148,13 @@ pub(crate) struct Waiting {
     pub(crate) refusals: u32,
 }
 
+impl Waiting {
+    /// It has another place in a queue: only a head has a claim on room, and whether it is one is still to be seen.
+    pub(crate) fn unjudge(&mut self) {
+        (self.code, self.verdict, self.lacking_ms) = (None, None, None);
+    }
+}
+
 /// The last vain attempt to find room.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Verdict {

@@ -29,6 +29,8 @@ pub struct Planner {
     pub(crate) synced: bool,
     /// Leading, and no new driver plan before this time.
     pub(crate) lead: Option<i64>,
+    /// It leads, and does not plan yet.
+    pub(crate) holds_back: bool,
     /// When the scheduler last asked anything.
     pub(crate) scheduler_ms: Option<i64>,
     pub(crate) arrivals: u64,
@@ -80,6 +82,7 @@ impl Planner {
             runtimes: Runtimes::default(),
             synced: false,
             lead: None,
+            holds_back: false,
             scheduler_ms: None,
             arrivals: 0,
             last_order: 0,
@@ -213,6 +216,7 @@ impl Planner {
     /// The lease is lost: no more orders; Filter only answers what is planned already.
     pub fn step_down(&mut self) {
         self.lead = None;
+        self.holds_back = false;
     }
 
     /// Whether `take_over` was called after the last `step_down`.

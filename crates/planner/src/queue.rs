@@ -17,6 +17,7 @@
 //! Executors beyond a gang's minimum don't go to nodes that such a waiting gang could use.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use kompass_core::Resources;
@@ -46,6 +47,8 @@ struct Waiting {
     order: BTreeSet<OrderKey>,
     /// Those whose profile is known, by what they need.
     needs: FxHashMap<Arc<Need>, Alike>,
+    /// Those that something other than their place was said of when the queue was last looked at.
+    judged: Vec<OrderKey>,
 }
 
 /// Gangs of equal needs.
@@ -130,6 +133,37 @@ impl Queues {
         waiting.flat_map(|waiting| &waiting.order).map(|key| key.gang)
     }
 
+    /// The gang after this one in the queue, the first one for `None`.
+    fn after(&self, queue: &str, key: Option<OrderKey>) -> Option<OrderKey> {
+        let order = &self.waiting.get(queue)?.order;
+        let start = key.map_or(Bound::Unbounded, Bound::Excluded);
+        order.range((start, Bound::Unbounded)).next().copied()
+    }
+
+    /// Whether the gang waits in the queue.
+    fn holds(&self, queue: &str, key: &OrderKey) -> bool {
+        self.waiting
+            .get(queue)
+            .is_some_and(|waiting| waiting.order.contains(key))
+    }
+
+    fn take_judged(&mut self, queue: &str) -> Vec<OrderKey> {
+        let waiting = self.waiting.get_mut(queue);
+        waiting
+            .map(|waiting| std::mem::take(&mut waiting.judged))
+            .unwrap_or_default()
+    }
+
+    /// Notes who was judged, as far as they wait there.
+    fn put_judged(&mut self, queue: &str, mut judged: Vec<OrderKey>) {
+        if let Some(waiting) = self.waiting.get_mut(queue) {
+            judged.sort_unstable();
+            judged.dedup();
+            judged.retain(|key| waiting.order.contains(key));
+            waiting.judged = judged;
+        }
+    }
+
     /// The queues with gangs waiting, the one whose turn it is first.
     pub(crate) fn by_turn(&self) -> Vec<Arc<str>> {
         let mut names: Vec<_> = self
@@ -164,6 +198,14 @@ enum Head {
     Blocked,
     /// The budget of this call is used up.
     Unknown,
+}
+
+/// Ungated drivers of a queue that have no plan.
+#[derive(Debug, Clone, Copy, Default)]
+struct Lost {
+    count: usize,
+    /// One of them has a claim on room before all that wait.
+    first: bool,
 }
 
 /// After this many refusals in a row a gang no longer holds up its queue.
@@ -203,22 +245,64 @@ impl Planner {
     /// Opens the gates of gangs whose turn has come and that fit.
     pub(crate) fn start_gangs(&mut self, turn: &mut Turn) {
         let mut blocked: BTreeSet<Arc<str>> = BTreeSet::new();
+        let lost = self.lost_by_queue();
         loop {
             let overdue = self.overdue();
             let next = self.queues.by_turn().into_iter().find(|queue| !blocked.contains(queue));
             let Some(queue) = next else { break };
-            match self.start_head(&queue, overdue, turn) {
+            let mut judged = Vec::new();
+            let before = self.queues.take_judged(&queue);
+            let lost = lost.get(&queue).copied().unwrap_or_default();
+            let (held_up, head) = self.start_head(&queue, lost, overdue, &mut judged, turn);
+            match head {
                 Head::Started(id) => {
+                    judged.extend(before);
                     self.queues.started(&queue);
                     self.count_overtake(id, &queue);
                 }
-                Head::Blocked => _ = blocked.insert(queue),
+                Head::Blocked => {
+                    self.forget_judged(&queue, before, &mut judged, held_up);
+                    blocked.insert(queue.clone());
+                }
                 Head::Unknown => {
+                    judged.extend(before);
                     turn.again = true;
-                    break;
                 }
             }
+            self.queues.put_judged(&queue, judged);
+            if turn.again && matches!(head, Head::Unknown) {
+                break;
+            }
         }
+    }
+
+    /// What was said of gangs that were not come to this time is no longer true: others are before them.
+    fn forget_judged(&mut self, queue: &str, before: Vec<OrderKey>, judged: &mut Vec<OrderKey>, held_up: bool) {
+        let now: BTreeSet<OrderKey> = judged.iter().copied().collect();
+        for key in before.into_iter().filter(|key| !now.contains(key)) {
+            if !self.queues.holds(queue, &key) {
+                continue;
+            }
+            let waiting = &mut self.gangs[key.gang].waiting;
+            waiting.code = None;
+            if held_up {
+                judged.push(key);
+            } else {
+                // Only a head has a claim.
+                (waiting.verdict, waiting.lacking_ms) = (None, None);
+            }
+        }
+    }
+
+    /// Ungated drivers without a plan, by queue.
+    fn lost_by_queue(&self) -> BTreeMap<Arc<str>, Lost> {
+        let mut lost: BTreeMap<Arc<str>, Lost> = BTreeMap::new();
+        for (_, gang) in self.gangs.iter().filter(|(_, gang)| gang.is_unplanned()) {
+            let here = lost.entry(gang.queue.clone()).or_default();
+            here.count += 1;
+            here.first |= !gang.is_stuck() && gang.waiting.verdict.is_some_and(Verdict::is_now);
+        }
+        lost
     }
 
     /// The gang that was overtaken so often that nothing may start before it.
@@ -235,24 +319,24 @@ impl Planner {
             .map(|key| key.gang)
     }
 
-    fn start_head(&mut self, queue: &Arc<str>, overdue: Option<GangId>, turn: &mut Turn) -> Head {
-        let unplanned = |gang: &Gang| gang.is_unplanned() && gang.queue == *queue;
-        let lost: Vec<_> = self
-            .gangs
-            .iter()
-            .filter(|(_, gang)| unplanned(gang))
-            .map(|(_, gang)| gang)
-            .collect();
-        let closed = lost.len() >= self.config.unplanned_max;
-        let behind = lost
-            .iter()
-            .any(|gang| !gang.is_stuck() && gang.waiting.verdict.is_some_and(Verdict::is_now));
+    /// What becomes of a queue's head, and whether the queue is held up by others. Who was judged is added to `judged`.
+    fn start_head(
+        &mut self,
+        queue: &Arc<str>,
+        lost: Lost,
+        overdue: Option<GangId>,
+        judged: &mut Vec<OrderKey>,
+        turn: &mut Turn,
+    ) -> (bool, Head) {
+        let closed = lost.count >= self.config.unplanned_max;
         let here = |id: GangId| self.gangs[id].stage == Stage::Waiting && self.gangs[id].queue == *queue;
-        let held_up = behind || overdue.is_some_and(|overdue| !here(overdue));
-        let ids: Vec<GangId> = self.queues.order(queue).collect();
-        let mut ids = ids.into_iter();
+        let held_up = lost.first || overdue.is_some_and(|overdue| !here(overdue));
         let mut head = None;
-        for id in ids.by_ref() {
+        let mut before = None;
+        while let Some(key) = self.queues.after(queue, before) {
+            let id = key.gang;
+            before = Some(key);
+            judged.push(key);
             if let Some(code) = self.exempt(id, turn) {
                 let waiting = &mut self.gangs[id].waiting;
                 (waiting.code, waiting.verdict, waiting.lacking_ms) = (Some(code), None, None);
@@ -272,12 +356,12 @@ impl Planner {
             }
             if !self.is_vain(id, turn) {
                 if !turn.may_pack() {
-                    return Head::Unknown;
+                    return (held_up, Head::Unknown);
                 }
                 match self.look(id, None) {
                     Ok(placement) => {
                         self.start(id, &placement, turn);
-                        return Head::Started(id);
+                        return (held_up, Head::Started(id));
                     }
                     Err(lack) => self.condemn(id, lack, turn),
                 }
@@ -296,23 +380,9 @@ impl Planner {
         if let Some(head) = head
             && let Some(started) = self.backfill(queue, head, turn)
         {
-            return Head::Started(started);
+            return (held_up, Head::Started(started));
         }
-        for id in ids {
-            let gang = &self.gangs[id];
-            let code = match (&gang.shape, gang.foreign_gate) {
-                (_, true) => WaitCode::ForeignGate,
-                (None, _) => WaitCode::NoProfile,
-                _ => WaitCode::BehindOthers,
-            };
-            let waiting = &mut self.gangs[id].waiting;
-            waiting.code = Some(code);
-            if !held_up {
-                // Only a head has a claim.
-                (waiting.verdict, waiting.lacking_ms) = (None, None);
-            }
-        }
-        Head::Blocked
+        (held_up, Head::Blocked)
     }
 
     /// Why a gang neither starts now nor holds up others.

@@ -11,6 +11,14 @@ use crate::planner::Planner;
 impl Planner {
     /// Tells the drivers whose kind of reason has changed.
     pub(crate) fn explain(&mut self, turn: &mut Turn) {
+        // Hardly ever anybody's: places are only counted then.
+        let untold = |id: GangId| {
+            self.wait_code(id)
+                .is_some_and(|code| self.gangs[id].waiting.told != Some(code))
+        };
+        if !self.gangs.iter().any(|(id, gang)| !gang.is_bound() && untold(id)) {
+            return;
+        }
         for (id, position) in self.positions() {
             let Some(code) = self.wait_code(id) else { continue };
             if self.gangs[id].waiting.told == Some(code) {
@@ -24,15 +32,6 @@ impl Planner {
             let driver = self.pods.reference(self.gangs[id].driver);
             let reason = self.reason(id, code, position);
             self.order(turn, Action::Explain { driver, reason }, None);
-        }
-    }
-
-    /// The planner has just taken over and does not decide yet.
-    pub(crate) fn hold_back(&mut self) {
-        for id in self.gangs.ids() {
-            if self.gangs[id].stage == Stage::Waiting {
-                self.gangs[id].waiting.code = Some(WaitCode::TakingOver);
-            }
         }
     }
 
@@ -72,10 +71,13 @@ impl Planner {
         if gang.stage != Stage::Waiting {
             return None;
         }
-        let first = if gang.shape.is_none() {
-            WaitCode::NoProfile
-        } else {
-            WaitCode::BehindOthers
+        if self.holds_back {
+            return Some(WaitCode::TakingOver);
+        }
+        let first = match (&gang.shape, gang.foreign_gate) {
+            (_, true) => WaitCode::ForeignGate,
+            (None, _) => WaitCode::NoProfile,
+            _ => WaitCode::BehindOthers,
         };
         match gang.waiting.code.unwrap_or(first) {
             WaitCode::NoRoom if self.asks(id) => Some(WaitCode::NodesRequested),
