@@ -311,9 +311,10 @@ fn print_percentiles() {
     restart();
 }
 
-/// So many gangs of ten different sizes wait behind a head; a pod goes somewhere, and everything is looked at again.
+/// The cluster is full of gangs, and so many more of ten different sizes wait; a pod goes somewhere, and everything is
+/// looked at again.
 fn many_waiting(count: usize, backfill: Backfill) {
-    let mut bench = Bench::with(GANGS, 15, backfill);
+    let mut bench = Bench::with(GANGS, 12, backfill);
     for number in 0..count as u64 {
         let driver = bench.driver(EXECUTORS.saturating_sub(number % 10));
         bench.planner.apply_pod(&driver, bench.now_ms);

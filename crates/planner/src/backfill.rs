@@ -19,7 +19,7 @@ use crate::decide::Turn;
 use crate::gang::{Gang, GangId, Stage};
 use crate::nodes::NodeId;
 use crate::outlook::Outlook;
-use crate::pack::Placement;
+use crate::pack::{Placement, pack};
 use crate::planner::Planner;
 use crate::runtimes::Known;
 
@@ -127,7 +127,9 @@ impl Planner {
                 capacity,
                 delays,
             };
-            let Ok(placement) = self.look(id, None) else {
+            // Only whether there is room now matters here, not what is lacking.
+            let placement = pack(&self.nodes, &self.ask(id, None)).filter(|found| !self.is_too_long(found));
+            let Some(placement) = placement else {
                 vain.push((need.clone(), failed(None)));
                 continue;
             };

@@ -38,6 +38,7 @@ mod reason;
 mod repair;
 mod runtimes;
 mod slots;
+mod start;
 pub mod view;
 
 pub use action::{Action, Decision, Demand, Failure, Member, Order, OrderId, PodRef};

@@ -1,36 +1,13 @@
-//! The queues and the rule by which gangs start.
-//!
-//! **Within a queue** gangs start strictly by priority, then age, then arrival. Nobody overtakes the head but in these
-//! cases, in which waiting behind it would help nobody:
-//! - it would not fit even if all of KOMPASS's pods were gone (then nodes are asked for; once there, it is the head
-//!   again with all its rights);
-//! - its namespace's resource quota has no room, another gate than KOMPASS's is closed, or its profile is not written;
-//! - the API server has refused to open its gate three times in a row;
-//! - by the rule of the module `backfill`, where that is switched on.
-//!
-//! **Between queues** the one that started least recently is next. A head that waits for room does not hold up other
-//! queues until `overtakes_max` gangs have passed it (the same holds for a running gang that lost slots and for an
-//! ungated driver that lost its plan); from then on nothing starts before it. So, counting from the moment at which a
-//! gang is the head and would fit without KOMPASS's pods, at most `overtakes_max` gangs of other queues start before
-//! it, and after these it starts at the latest when all gangs that run have ended, whatever is submitted behind it.
-//!
-//! Executors beyond a gang's minimum don't go to nodes that such a waiting gang could use.
+//! The queues: who waits, in which order, and who needs the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use kompass_core::Resources;
-use kompass_core::wait::WaitCode;
 use rustc_hash::FxHashMap;
 
-use crate::action::Action;
 use crate::backfill::{Need, Vain};
-use crate::decide::Turn;
-use crate::gang::{Gang, GangId, Lack, OrderKey, Stage, Verdict};
-use crate::pack::{Ask, DriverAsk, Placement, View, pack};
-use crate::planner::{Planner, Target};
-use crate::quota::Usage;
+use crate::gang::{GangId, OrderKey};
 
 /// All queues that have gangs waiting.
 #[derive(Debug, Default)]
@@ -134,20 +111,20 @@ impl Queues {
     }
 
     /// The gang after this one in the queue, the first one for `None`.
-    fn after(&self, queue: &str, key: Option<OrderKey>) -> Option<OrderKey> {
+    pub(crate) fn after(&self, queue: &str, key: Option<OrderKey>) -> Option<OrderKey> {
         let order = &self.waiting.get(queue)?.order;
         let start = key.map_or(Bound::Unbounded, Bound::Excluded);
         order.range((start, Bound::Unbounded)).next().copied()
     }
 
     /// Whether the gang waits in the queue.
-    fn holds(&self, queue: &str, key: &OrderKey) -> bool {
+    pub(crate) fn holds(&self, queue: &str, key: &OrderKey) -> bool {
         self.waiting
             .get(queue)
             .is_some_and(|waiting| waiting.order.contains(key))
     }
 
-    fn take_judged(&mut self, queue: &str) -> Vec<OrderKey> {
+    pub(crate) fn take_judged(&mut self, queue: &str) -> Vec<OrderKey> {
         let waiting = self.waiting.get_mut(queue);
         waiting
             .map(|waiting| std::mem::take(&mut waiting.judged))
@@ -155,7 +132,7 @@ impl Queues {
     }
 
     /// Notes who was judged, as far as they wait there.
-    fn put_judged(&mut self, queue: &str, mut judged: Vec<OrderKey>) {
+    pub(crate) fn put_judged(&mut self, queue: &str, mut judged: Vec<OrderKey>) {
         if let Some(waiting) = self.waiting.get_mut(queue) {
             judged.sort_unstable();
             judged.dedup();
@@ -179,7 +156,7 @@ impl Queues {
         self.waiting.keys()
     }
 
-    fn started(&mut self, queue: &Arc<str>) {
+    pub(crate) fn started(&mut self, queue: &Arc<str>) {
         self.starts += 1;
         self.turns.insert(queue.clone(), self.starts);
         // Queues without gangs are forgotten, but not at once: their turn would come too soon again.
@@ -189,383 +166,3 @@ impl Queues {
         }
     }
 }
-
-/// What became of a queue's head.
-enum Head {
-    /// Started.
-    Started(GangId),
-    /// Nobody of this queue can start now.
-    Blocked,
-    /// The budget of this call is used up.
-    Unknown,
-}
-
-/// Ungated drivers of a queue that have no plan.
-#[derive(Debug, Clone, Copy, Default)]
-struct Lost {
-    count: usize,
-    /// One of them has a claim on room before all that wait.
-    first: bool,
-}
-
-/// After this many refusals in a row a gang no longer holds up its queue.
-const REFUSALS_MAX: u32 = 3;
-
-impl Planner {
-    /// Ungated drivers that lost their plan, the oldest first: they can't be gated again.
-    pub(crate) fn place_unplanned(&mut self, turn: &mut Turn) {
-        let waits = |id: &GangId| {
-            let gang = &self.gangs[*id];
-            gang.is_unplanned() && !gang.is_stuck() && !self.is_doomed(*id)
-        };
-        let mut ids: Vec<GangId> = self.gangs.ids().into_iter().filter(waits).collect();
-        ids.sort_by_key(|&id| self.gangs[id].key(id));
-        for id in ids {
-            if self.is_vain(id, turn) || !turn.may_pack() {
-                continue;
-            }
-            match self.look(id, None) {
-                Ok(placement) => self.hold(id, &placement, turn.now_ms),
-                Err(lack) => match &mut self.gangs[id] {
-                    // Only the node that the scheduler could not use would do: it has to ask for it itself.
-                    Gang {
-                        avoid: avoid @ Some(_),
-                        stage: Stage::Open(open),
-                        ..
-                    } => {
-                        *avoid = None;
-                        open.stuck = true;
-                    }
-                    _ => self.condemn(id, lack, turn),
-                },
-            }
-        }
-    }
-
-    /// Opens the gates of gangs whose turn has come and that fit.
-    pub(crate) fn start_gangs(&mut self, turn: &mut Turn) {
-        let mut blocked: BTreeSet<Arc<str>> = BTreeSet::new();
-        let lost = self.lost_by_queue();
-        loop {
-            let overdue = self.overdue();
-            let next = self.queues.by_turn().into_iter().find(|queue| !blocked.contains(queue));
-            let Some(queue) = next else { break };
-            let mut judged = Vec::new();
-            let before = self.queues.take_judged(&queue);
-            let lost = lost.get(&queue).copied().unwrap_or_default();
-            let (held_up, head) = self.start_head(&queue, lost, overdue, &mut judged, turn);
-            match head {
-                Head::Started(id) => {
-                    judged.extend(before);
-                    self.queues.started(&queue);
-                    self.count_overtake(id, &queue);
-                }
-                Head::Blocked => {
-                    self.forget_judged(&queue, before, &mut judged, held_up);
-                    blocked.insert(queue.clone());
-                }
-                Head::Unknown => {
-                    judged.extend(before);
-                    turn.again = true;
-                }
-            }
-            self.queues.put_judged(&queue, judged);
-            if turn.again && matches!(head, Head::Unknown) {
-                break;
-            }
-        }
-    }
-
-    /// What was said of gangs that were not come to this time is no longer true: others are before them.
-    fn forget_judged(&mut self, queue: &str, before: Vec<OrderKey>, judged: &mut Vec<OrderKey>, held_up: bool) {
-        let now: BTreeSet<OrderKey> = judged.iter().copied().collect();
-        for key in before.into_iter().filter(|key| !now.contains(key)) {
-            if !self.queues.holds(queue, &key) {
-                continue;
-            }
-            let waiting = &mut self.gangs[key.gang].waiting;
-            waiting.code = None;
-            if held_up {
-                judged.push(key);
-            } else {
-                // Only a head has a claim.
-                (waiting.verdict, waiting.lacking_ms) = (None, None);
-            }
-        }
-    }
-
-    /// Ungated drivers without a plan, by queue.
-    fn lost_by_queue(&self) -> BTreeMap<Arc<str>, Lost> {
-        let mut lost: BTreeMap<Arc<str>, Lost> = BTreeMap::new();
-        for (_, gang) in self.gangs.iter().filter(|(_, gang)| gang.is_unplanned()) {
-            let here = lost.entry(gang.queue.clone()).or_default();
-            here.count += 1;
-            here.first |= !gang.is_stuck() && gang.waiting.verdict.is_some_and(Verdict::is_now);
-        }
-        lost
-    }
-
-    /// The gang that was overtaken so often that nothing may start before it.
-    fn overdue(&self) -> Option<GangId> {
-        self.gangs
-            .iter()
-            .filter(|(_, gang)| {
-                gang.waiting.overtaken >= self.config.overtakes_max
-                    && gang.waiting.verdict.is_some_and(|verdict| verdict.lack == Lack::Now)
-                    && !gang.is_stuck()
-            })
-            .map(|(id, gang)| gang.key(id))
-            .min()
-            .map(|key| key.gang)
-    }
-
-    /// What becomes of a queue's head, and whether the queue is held up by others. Who was judged is added to `judged`.
-    fn start_head(
-        &mut self,
-        queue: &Arc<str>,
-        lost: Lost,
-        overdue: Option<GangId>,
-        judged: &mut Vec<OrderKey>,
-        turn: &mut Turn,
-    ) -> (bool, Head) {
-        let closed = lost.count >= self.config.unplanned_max;
-        let here = |id: GangId| self.gangs[id].stage == Stage::Waiting && self.gangs[id].queue == *queue;
-        let held_up = lost.first || overdue.is_some_and(|overdue| !here(overdue));
-        let mut head = None;
-        let mut before = None;
-        while let Some(key) = self.queues.after(queue, before) {
-            let id = key.gang;
-            before = Some(key);
-            judged.push(key);
-            if let Some(code) = self.exempt(id, turn) {
-                let waiting = &mut self.gangs[id].waiting;
-                (waiting.code, waiting.verdict, waiting.lacking_ms) = (Some(code), None, None);
-                continue;
-            }
-            if closed {
-                self.gangs[id].waiting.code = Some(WaitCode::QueueLimit);
-                continue;
-            }
-            if held_up {
-                self.gangs[id].waiting.code = Some(WaitCode::BehindOthers);
-                break;
-            }
-            if self.rests(id, turn) {
-                self.gangs[id].waiting.code = Some(WaitCode::Replanning);
-                break;
-            }
-            if !self.is_vain(id, turn) {
-                if !turn.may_pack() {
-                    return (held_up, Head::Unknown);
-                }
-                match self.look(id, None) {
-                    Ok(placement) => {
-                        self.start(id, &placement, turn);
-                        return (held_up, Head::Started(id));
-                    }
-                    Err(lack) => self.condemn(id, lack, turn),
-                }
-            }
-            let waiting = &mut self.gangs[id].waiting;
-            match waiting.verdict.map(|verdict| verdict.lack) {
-                Some(Lack::Ever) => waiting.code = Some(WaitCode::TooLarge),
-                Some(Lack::Match) => waiting.code = Some(WaitCode::NoMatchingNode),
-                Some(Lack::Now) | None => {
-                    waiting.code = Some(WaitCode::NoRoom);
-                    head = Some(id);
-                    break;
-                }
-            }
-        }
-        if let Some(head) = head
-            && let Some(started) = self.backfill(queue, head, turn)
-        {
-            return (held_up, Head::Started(started));
-        }
-        (held_up, Head::Blocked)
-    }
-
-    /// Why a gang neither starts now nor holds up others.
-    pub(crate) fn exempt(&self, id: GangId, turn: &mut Turn) -> Option<WaitCode> {
-        let gang = &self.gangs[id];
-        if gang.foreign_gate {
-            return Some(WaitCode::ForeignGate);
-        }
-        if gang.shape.is_none() {
-            let until_ms = gang.created_ms.saturating_add(self.config.profile_hold_ms);
-            if turn.now_ms < until_ms {
-                turn.wake_at(until_ms);
-                return Some(WaitCode::NoProfile);
-            }
-        }
-        if self.is_doomed(id) {
-            return Some(WaitCode::BehindOthers);
-        }
-        if gang.waiting.refusals >= REFUSALS_MAX && self.rests(id, turn) {
-            return Some(WaitCode::Replanning);
-        }
-        self.short_quota(id, turn).is_some().then_some(WaitCode::ResourceQuota)
-    }
-
-    /// The driver is being deleted.
-    pub(crate) fn is_doomed(&self, id: GangId) -> bool {
-        self.pods.all[self.gangs[id].driver].deleting
-    }
-
-    /// Whether a write has failed lately and the object has not changed since.
-    pub(crate) fn rests(&self, id: GangId, turn: &mut Turn) -> bool {
-        let gang = &self.gangs[id];
-        let Some((until_ms, version)) = &gang.waiting.rest else {
-            return false;
-        };
-        *version == self.pods.all[gang.driver].version && !turn.is_due(*until_ms, 0)
-    }
-
-    /// The quota of the gang's namespace that can't take its executors.
-    fn short_quota(&self, id: GangId, turn: &mut Turn) -> Option<&str> {
-        let gang = &self.gangs[id];
-        let shape = gang.shape.as_ref().filter(|shape| shape.minimum > 0)?;
-        if !self.quotas.any(&gang.namespace) {
-            return None;
-        }
-        let coming = turn
-            .coming
-            .entry(gang.namespace.clone())
-            .or_insert_with(|| self.coming(&gang.namespace));
-        let mut more = coming.clone();
-        more.add(&shape.executor, shape.minimum);
-        self.quotas.short_of(&gang.namespace, &more)
-    }
-
-    /// What gangs of the namespace that were let in have still to create.
-    fn coming(&self, namespace: &str) -> Usage {
-        let mut coming = Usage::default();
-        for (_, gang) in self.gangs.iter().filter(|(_, gang)| *gang.namespace == *namespace) {
-            if let (Some(shape), true) = (&gang.shape, gang.stage != Stage::Waiting) {
-                let alive = gang
-                    .executors
-                    .iter()
-                    .filter(|&&executor| !self.pods.all[executor].terminal)
-                    .count();
-                coming.add(&shape.executor, shape.minimum.saturating_sub(alive as u64));
-            }
-        }
-        coming
-    }
-
-    /// Looks for room for a whole gang without a bound driver; `among` limits the driver's nodes. The gang must not
-    /// hold a plan.
-    pub(crate) fn look(&self, id: GangId, among: Option<&[bool]>) -> Result<Placement, Lack> {
-        let gang = &self.gangs[id];
-        let ask = self.ask(id, among);
-        if let Some(placement) = pack(&self.nodes, &ask) {
-            return if self.is_too_long(&placement) {
-                Err(Lack::Ever)
-            } else {
-                Ok(placement)
-            };
-        }
-        let ask = Ask {
-            room: View::Empty,
-            driver: ask.driver.map(|driver| DriverAsk { among: None, ..driver }),
-            ..ask
-        };
-        if pack(&self.nodes, &ask).is_some() {
-            return Err(Lack::Now);
-        }
-        let any = |class| self.nodes.allowed(class).contains(&true);
-        let shape = gang.shape.as_ref().filter(|shape| shape.minimum > 0);
-        let matched = any(gang.driver_class) && shape.is_none_or(|shape| any(shape.class));
-        Err(if matched { Lack::Ever } else { Lack::Match })
-    }
-
-    /// What a gang without a bound driver asks of the packing; `among` limits the driver's nodes.
-    pub(crate) fn ask<'a>(&'a self, id: GangId, among: Option<&'a [bool]>) -> Ask<'a> {
-        static NOTHING: Resources = Resources::new(0, 0);
-        let gang = &self.gangs[id];
-        let driver = &self.pods.all[gang.driver];
-        Ask {
-            driver: Some(DriverAsk {
-                requests: &driver.requests,
-                ports: &driver.ports,
-                class: gang.driver_class,
-                among,
-                avoid: gang.avoid,
-            }),
-            executor: gang.shape.as_ref().map_or(&NOTHING, |shape| &shape.executor),
-            class: gang.shape.as_ref().map(|shape| shape.class),
-            count: gang.minimum(),
-            partial: false,
-            near: None,
-            room: View::Now(None),
-        }
-    }
-
-    /// Whether looking for room again would give the same answer as the last time.
-    pub(crate) fn is_vain(&self, id: GangId, turn: &mut Turn) -> bool {
-        let Some(verdict) = self.gangs[id].waiting.verdict else {
-            return false;
-        };
-        if verdict.grown == self.nodes.grown && verdict.capacity == self.nodes.capacity {
-            return true;
-        }
-        // Many gangs that can't fit must not each be packed on every event.
-        let again_ms = verdict.at_ms.saturating_add(HOPELESS_MS);
-        let hopeless = verdict.lack != Lack::Now && turn.now_ms >= verdict.at_ms && turn.now_ms < again_ms;
-        if hopeless {
-            turn.wake_at(again_ms);
-        }
-        hopeless
-    }
-
-    /// Keeps the answer that there is no room.
-    pub(crate) fn condemn(&mut self, id: GangId, lack: Lack, turn: &mut Turn) {
-        let (grown, capacity) = (self.nodes.grown, self.nodes.capacity);
-        let waiting = &mut self.gangs[id].waiting;
-        waiting.verdict = Some(Verdict {
-            grown,
-            capacity,
-            at_ms: turn.now_ms,
-            lack,
-        });
-        waiting.lacking_ms.get_or_insert(turn.now_ms);
-    }
-
-    pub(crate) fn start(&mut self, id: GangId, placement: &Placement, turn: &mut Turn) {
-        self.hold(id, placement, turn.now_ms);
-        let Some(plan) = self.render(id) else { return };
-        let driver = self.gangs[id].driver;
-        let resource_version = self.pods.all[driver].version.to_string();
-        let order = self.order(
-            turn,
-            Action::OpenGate {
-                driver: self.pods.reference(driver),
-                resource_version,
-                plan,
-            },
-            Some(Target::Gate(self.gangs.uid(id).clone())),
-        );
-        self.set_stage(
-            id,
-            Stage::Opening {
-                order,
-                since_ms: turn.now_ms,
-            },
-        );
-        turn.coming.remove(&self.gangs[id].namespace);
-    }
-
-    /// One more gang has started before those that wait for room: heads of other queues and gangs that lost room.
-    fn count_overtake(&mut self, started: GangId, queue: &Arc<str>) {
-        for id in self.gangs.ids() {
-            let gang = &mut self.gangs[id];
-            let other = gang.stage != Stage::Waiting || gang.queue != *queue;
-            if id != started && other && gang.waiting.verdict.is_some_and(Verdict::is_now) {
-                gang.waiting.overtaken += 1;
-            }
-        }
-    }
-}
-
-/// How long a gang that does not fit at all is not looked at again.
-const HOPELESS_MS: i64 = 250;
