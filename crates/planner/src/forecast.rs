@@ -93,7 +93,8 @@ impl Planner {
                 let Some(Reverse((end_ms, share))) = ends.pop() else {
                     return starts;
                 };
-                at_ms = at_ms.max(end_ms);
+                // Later than the one before: what is put in ends after the present time.
+                at_ms = end_ms;
                 self.give_share(&shares[share], &mut outlook);
             }
             let Some(placement) = outlook.place() else {

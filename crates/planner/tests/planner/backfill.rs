@@ -137,17 +137,20 @@ fn once_the_head_waits_only_for_those_that_overtook_it_nobody_else_does() {
 }
 
 #[test]
-fn the_shortest_goes_first() {
-    let mut world = World::with(easy(1_000), &[("n1", 8, 64)]);
-    world.submit(job("running", 5, 100));
-    world.settle();
-    world.spark();
-    world.settle();
-    world.submit(job("head", 7, 10));
-    world.submit(job("hour", 1, 90));
-    world.submit(job("minute", 1, 60));
-    world.settle();
-    assert!(world.node_of("minute").is_some() && world.node_of("hour").is_none());
+fn the_shortest_goes_first_whatever_its_size() {
+    for sizes in [(1, 1), (1, 0)] {
+        let mut world = World::with(easy(1_000), &[("n1", 8, 64)]);
+        world.submit(job("running", 5, 100));
+        world.settle();
+        world.spark();
+        world.settle();
+        world.submit(job("head", 7, 10));
+        world.submit(job("long", sizes.0, 90));
+        world.submit(job("short", sizes.1, 60));
+        world.settle();
+        assert!(world.node_of("short").is_some(), "{sizes:?}");
+        assert!(world.node_of("long").is_none(), "{sizes:?}: no room is left for both");
+    }
 }
 
 #[test]

@@ -179,6 +179,27 @@ fn strict_order_within_a_queue_and_none_between_queues() {
 }
 
 #[test]
+fn who_is_no_longer_the_head_is_told_so_and_has_no_claim() {
+    let mut world = World::new(&[("n1", 6, 64)]);
+    let running = world.submit(Job::new("running", 3));
+    world.settle();
+    let first = world.submit(Job::new("first", 3));
+    world.settle();
+    assert_eq!(code(&world, &first), Some(WaitCode::NoRoom));
+    let urgent = world.submit(Job::new("urgent", 4).priority(5));
+    world.settle();
+    assert_eq!(code(&world, &urgent), Some(WaitCode::NoRoom));
+    assert_eq!(code(&world, &first), Some(WaitCode::BehindOthers));
+    assert_eq!(world.gang(&first).waiting.unwrap().position, 2);
+    world.end(&urgent);
+    world.settle();
+    assert_eq!(code(&world, &first), Some(WaitCode::NoRoom), "it is the head again");
+    world.end(&running);
+    world.settle();
+    assert!(world.node_of(&first).is_some());
+}
+
+#[test]
 fn a_head_is_overtaken_by_other_queues_only_so_often() {
     let config = Config {
         overtakes_max: 3,
