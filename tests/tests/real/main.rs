@@ -3,6 +3,7 @@
 
 #![cfg(test)]
 
+mod backfill;
 mod bad_input;
 mod churn;
 mod deadlock;
