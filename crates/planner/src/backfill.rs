@@ -19,7 +19,7 @@ use crate::decide::Turn;
 use crate::gang::{Gang, GangId, Stage};
 use crate::nodes::NodeId;
 use crate::outlook::Outlook;
-use crate::pack::{Placement, pack};
+use crate::pack::Placement;
 use crate::planner::Planner;
 use crate::runtimes::Known;
 
@@ -119,16 +119,21 @@ impl Planner {
             if self.exempt(id, turn).is_some() || self.rests(id, turn) {
                 continue;
             }
-            if !turn.may_pack() {
-                return None;
-            }
             let failed = |delays| Vain {
                 grown,
                 capacity,
                 delays,
             };
+            let ask = self.ask(id, None);
+            if self.is_short(&ask) {
+                vain.push((need.clone(), failed(None)));
+                continue;
+            }
+            if !turn.may_pack() {
+                return None;
+            }
             // Only whether there is room now matters here, not what is lacking.
-            let placement = pack(&self.nodes, &self.ask(id, None)).filter(|found| !self.is_too_long(found));
+            let placement = self.room_now(&ask);
             let Some(placement) = placement else {
                 vain.push((need.clone(), failed(None)));
                 continue;

@@ -64,6 +64,8 @@ pub(crate) struct Nodes {
     unused: Vec<NodeId>,
     zones: FxHashMap<String, u32>,
     classes: Classes,
+    /// How many nodes have how much free CPU.
+    spread: Spread,
     /// Grows whenever room may have become free.
     pub(crate) grown: u64,
     /// Changes whenever the room without KOMPASS's pods has.
@@ -101,6 +103,7 @@ impl Nodes {
         let id = self.unused.pop().unwrap_or_else(|| {
             self.entries.push(Entry::default());
             self.free.push(Room::default());
+            self.spread.add();
             self.empty.push(Room::default());
             NodeId::at(self.entries.len() - 1)
         });
@@ -308,8 +311,15 @@ impl Nodes {
         self.worse.push(id);
     }
 
+    /// An upper bound of how many such pods all nodes together could take now, by CPU alone and whatever rules they have.
+    /// It costs the same however many nodes there are.
+    pub(crate) fn takes_at_most(&self, requests: &Resources) -> u64 {
+        self.spread.takes_at_most(requests.cpu_milli)
+    }
+
     fn refresh(&mut self, id: NodeId) {
         let entry = &self.entries[id.index()];
+        let before = self.free[id.index()].resources.cpu_milli;
         let (free, empty) = (&mut self.free[id.index()], &mut self.empty[id.index()]);
         if let Some(node) = entry.open() {
             free.set(node, &entry.load);
@@ -317,6 +327,7 @@ impl Nodes {
         } else {
             (*free, *empty) = (Room::default(), Room::default());
         }
+        self.spread.change(before, free.resources.cpu_milli);
     }
 
     /// An entry that nothing speaks of any more is used again.
@@ -341,5 +352,118 @@ impl Room {
         self.resources.clone_from(&node.allocatable);
         self.resources.subtract(&load.resources);
         self.pods = node.max_pods.saturating_sub(load.pods);
+    }
+}
+
+/// Thousandths of a CPU in one step of the spread.
+const STEP_MILLI: u64 = 250;
+/// Steps; the last one is for all nodes with more.
+const STEPS: usize = 256;
+
+/// Nodes by free CPU, in steps.
+#[derive(Debug)]
+struct Spread {
+    nodes: Box<[u32; STEPS]>,
+    /// Free CPU of the nodes in the last step together, thousandths.
+    beyond_milli: u64,
+}
+
+impl Default for Spread {
+    fn default() -> Self {
+        Self {
+            nodes: Box::new([0; STEPS]),
+            beyond_milli: 0,
+        }
+    }
+}
+
+impl Spread {
+    /// A node without free CPU comes.
+    fn add(&mut self) {
+        self.nodes[0] += 1;
+    }
+
+    fn change(&mut self, before_milli: u64, now_milli: u64) {
+        let (before, now) = (Self::step(before_milli), Self::step(now_milli));
+        self.nodes[before] -= 1;
+        self.nodes[now] += 1;
+        if before == STEPS - 1 {
+            self.beyond_milli = self.beyond_milli.saturating_sub(before_milli);
+        }
+        if now == STEPS - 1 {
+            self.beyond_milli = self.beyond_milli.saturating_add(now_milli);
+        }
+    }
+
+    /// As if every node had all of the CPU that its step ends with.
+    fn takes_at_most(&self, cpu_milli: u64) -> u64 {
+        if cpu_milli == 0 {
+            return u64::MAX;
+        }
+        let steps = self.nodes[..STEPS - 1].iter().zip(1_u64..);
+        let within: u64 = steps
+            .map(|(&nodes, end)| u64::from(nodes) * ((end * STEP_MILLI - 1) / cpu_milli))
+            .sum();
+        within.saturating_add(self.beyond_milli / cpu_milli)
+    }
+
+    fn step(cpu_milli: u64) -> usize {
+        usize::try_from(cpu_milli / STEP_MILLI).map_or(STEPS - 1, |step| step.min(STEPS - 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str, cpu_milli: u64) -> Node {
+        Node {
+            name: name.into(),
+            allocatable: Resources::from_mib(cpu_milli, 1_024),
+            max_pods: 10,
+            ready: true,
+            ..Node::default()
+        }
+    }
+
+    #[test]
+    fn the_bound_is_never_below_what_fits_and_follows_every_change() {
+        let mut nodes = Nodes::default();
+        let mut sizes = vec![];
+        for (number, cpu_milli) in [0, 249, 250, 1_000, 1_001, 7_999, 63_749, 63_750, 200_000]
+            .into_iter()
+            .enumerate()
+        {
+            nodes.apply(node(&format!("n{number}"), cpu_milli));
+            sizes.push(cpu_milli);
+        }
+        let fits = |sizes: &[u64], cpu_milli: u64| sizes.iter().map(|free| free / cpu_milli).sum::<u64>();
+        let check = |nodes: &Nodes, sizes: &[u64]| {
+            for cpu_milli in [1, 100, 249, 250, 999, 1_000, 4_000, 64_000, 300_000] {
+                let most = nodes.takes_at_most(&Resources::new(cpu_milli, 1));
+                assert!(most >= fits(sizes, cpu_milli), "{cpu_milli}: {most}");
+            }
+            assert_eq!(nodes.takes_at_most(&Resources::new(0, 1)), u64::MAX);
+        };
+        check(&nodes, &sizes);
+        // Half a step above is told apart: none of these has room for 300 CPUs, and one has for 100.
+        assert_eq!(nodes.takes_at_most(&Resources::new(300_000, 1)), 0);
+        assert_eq!(nodes.takes_at_most(&Resources::new(150_000, 1)), 1);
+
+        let big = nodes.find("n8").unwrap();
+        let requests = Resources::new(199_000, 1);
+        let charge = Charge {
+            requests: &requests,
+            ports: &[],
+            owner: Owner::Ours,
+        };
+        nodes.charge(big, charge, 1);
+        sizes[8] = 1_000;
+        check(&nodes, &sizes);
+        assert_eq!(nodes.takes_at_most(&Resources::new(150_000, 1)), 0);
+        nodes.discharge(big, charge, 1);
+        nodes.remove("n8");
+        assert_eq!(nodes.takes_at_most(&Resources::new(150_000, 1)), 0);
+        assert_eq!(nodes.spread.beyond_milli, 63_750);
     }
 }

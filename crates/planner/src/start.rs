@@ -297,12 +297,10 @@ impl Planner {
     pub(crate) fn look(&self, id: GangId, among: Option<&[bool]>) -> Result<Placement, Lack> {
         let gang = &self.gangs[id];
         let ask = self.ask(id, among);
-        if let Some(placement) = pack(&self.nodes, &ask) {
-            return if self.is_too_long(&placement) {
-                Err(Lack::Ever)
-            } else {
-                Ok(placement)
-            };
+        match self.pack_now(&ask) {
+            Some(placement) if self.is_too_long(&placement) => return Err(Lack::Ever),
+            Some(placement) => return Ok(placement),
+            None => {}
         }
         let ask = Ask {
             room: View::Empty,
@@ -316,6 +314,20 @@ impl Planner {
         let shape = gang.shape.as_ref().filter(|shape| shape.minimum > 0);
         let matched = any(gang.driver_class) && shape.is_none_or(|shape| any(shape.class));
         Err(if matched { Lack::Ever } else { Lack::Match })
+    }
+
+    /// Room for a gang now, in a plan that can be written.
+    pub(crate) fn room_now(&self, ask: &Ask<'_>) -> Option<Placement> {
+        self.pack_now(ask).filter(|placement| !self.is_too_long(placement))
+    }
+
+    fn pack_now(&self, ask: &Ask<'_>) -> Option<Placement> {
+        (!self.is_short(ask)).then(|| pack(&self.nodes, ask)).flatten()
+    }
+
+    /// Whether there certainly is no room now; cheap.
+    pub(crate) fn is_short(&self, ask: &Ask<'_>) -> bool {
+        ask.count > 0 && self.nodes.takes_at_most(ask.executor) < ask.count
     }
 
     /// What a gang without a bound driver asks of the packing; `among` limits the driver's nodes.
