@@ -117,6 +117,17 @@ impl Queues {
         order.range((start, Bound::Unbounded)).next().copied()
     }
 
+    /// The place of a gang in its queue, from 1. The last one's, which is that of whoever has just come, is told at once.
+    pub(crate) fn place(&self, queue: &str, key: OrderKey) -> u64 {
+        let Some(waiting) = self.waiting.get(queue) else {
+            return 1;
+        };
+        if waiting.order.last() == Some(&key) {
+            return waiting.order.len() as u64;
+        }
+        1 + waiting.order.range(..key).count() as u64
+    }
+
     /// Whether the gang waits in the queue.
     pub(crate) fn holds(&self, queue: &str, key: &OrderKey) -> bool {
         self.waiting

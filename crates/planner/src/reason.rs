@@ -8,22 +8,28 @@ use crate::decide::Turn;
 use crate::gang::{Gang, GangId, Lack, Stage};
 use crate::planner::Planner;
 
+/// Places of so many gangs are counted one by one.
+const FEW: usize = 16;
+
 impl Planner {
     /// Tells the drivers whose kind of reason has changed.
     pub(crate) fn explain(&mut self, turn: &mut Turn) {
-        // Hardly ever anybody's: places are only counted then.
-        let untold = |id: GangId| {
+        let is_untold = |id: GangId| {
             self.wait_code(id)
                 .is_some_and(|code| self.gangs[id].waiting.told != Some(code))
         };
-        if !self.gangs.iter().any(|(id, gang)| !gang.is_bound() && untold(id)) {
-            return;
-        }
-        for (id, position) in self.positions() {
+        let waiting = self.gangs.iter().filter(|(_, gang)| !gang.is_bound());
+        let mut untold: Vec<GangId> = waiting.map(|(id, _)| id).filter(|&id| is_untold(id)).collect();
+        let positions: Vec<(GangId, u64)> = if untold.len() <= FEW {
+            untold.sort_by_key(|&id| (&self.gangs[id].queue, self.gangs[id].key(id)));
+            untold.into_iter().map(|id| (id, self.position(id))).collect()
+        } else {
+            // One walk for all of them.
+            let all = self.positions().into_iter();
+            all.filter(|&(id, _)| is_untold(id)).collect()
+        };
+        for (id, position) in positions {
             let Some(code) = self.wait_code(id) else { continue };
-            if self.gangs[id].waiting.told == Some(code) {
-                continue;
-            }
             if turn.orders.len() >= self.config.orders_per_decide {
                 turn.again = true;
                 return;
@@ -33,6 +39,20 @@ impl Planner {
             let reason = self.reason(id, code, position);
             self.order(turn, Action::Explain { driver, reason }, None);
         }
+    }
+
+    /// The place of a gang that waits in its queue, from 1: ungated drivers without a plan first.
+    pub(crate) fn position(&self, id: GangId) -> u64 {
+        let gang = &self.gangs[id];
+        let key = gang.key(id);
+        let lost = self
+            .gangs
+            .iter()
+            .filter(|(_, other)| other.is_unplanned() && other.queue == gang.queue);
+        if gang.is_unplanned() {
+            return 1 + lost.filter(|(other_id, other)| other.key(*other_id) < key).count() as u64;
+        }
+        lost.count() as u64 + self.queues.place(&gang.queue, key)
     }
 
     /// Gangs that wait and their place in their queue, from 1: ungated drivers first.

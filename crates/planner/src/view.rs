@@ -128,10 +128,8 @@ impl Planner {
         let named = |gang: &Gang| *gang.namespace == *namespace && *self.pods.all[gang.driver].name == *driver;
         let (id, gang) = self.gangs.iter().find(|(_, gang)| named(gang))?;
         let waits = gang.stage == Stage::Waiting || gang.is_unplanned();
-        let position = waits
-            .then(|| self.positions().into_iter().find(|(other, _)| *other == id))
-            .flatten();
-        Some(self.gang_view(id, position.map(|(_, position)| position)))
+        let position = waits.then(|| self.position(id));
+        Some(self.gang_view(id, position))
     }
 
     /// UIDs of the drivers whose gangs ask for nodes.

@@ -299,6 +299,8 @@ fn check(world: &World) {
         if gang.state == GangState::Reserved {
             assert_eq!(gang.slots_free, minimum, "{gang:?}");
         }
+        // One gang alone is shown as among all, its place too.
+        assert_eq!(world.planner.gang(&gang.namespace, &gang.name), Some(gang));
     }
 }
 
