@@ -259,7 +259,13 @@ impl<K: Watched> Api<K> {
         match timeout(SILENCE, self.client.request::<K>(request)).await {
             Err(_elapsed) => Err(Error::Silence(SILENCE)),
             Ok(Err(kube::Error::Api(status))) if status.code == 404 => Ok(None),
-            Ok(answer) => Ok(Some(answer?)),
+            Ok(answer) => {
+                let mut object = answer?;
+                // Not that of the answer, which may be newer: a watch that went on from it would miss what others did
+                // in between.
+                object.meta_mut().resource_version = metadata.resource_version;
+                Ok(Some(object))
+            }
         }
     }
 

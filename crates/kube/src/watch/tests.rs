@@ -176,3 +176,24 @@ async fn a_text_that_is_not_utf8_costs_one_more_request_and_no_pod() {
     assert_eq!(words, ["a", "odd", "*", "-odd", "b"]);
     assert_eq!(asked[1], "/api/v1/namespaces/ns/pods/odd");
 }
+
+#[tokio::test]
+async fn an_answer_that_is_newer_than_its_event_does_not_move_the_watch() {
+    let odd = annotated("odd", "6", &[("note", b"\xff\xfe")]);
+    let newer = json!({ "metadata": { "name": "odd", "namespace": "ns", "uid": "odd", "resourceVersion": "9" } });
+    let (words, asked) = told(
+        vec![
+            bytes(list("5", &[])),
+            bytes(frame("MODIFIED", &odd)),
+            fake::ok(&newer),
+            bytes(frame("ADDED", &pod("b", "7"))),
+        ],
+        3,
+    )
+    .await;
+    assert_eq!(words, ["*", "odd", "b"]);
+    assert!(
+        asked[3].contains("watch=true") && asked[3].ends_with("resourceVersion=6"),
+        "{asked:?}"
+    );
+}
