@@ -24,6 +24,7 @@ pub struct Planner {
     pub(crate) gangs: Arena<Gang>,
     pub(crate) queues: Queues,
     pub(crate) quotas: Quotas,
+    pub(crate) policy: crate::policy::Policy,
     /// How long gangs have run of late.
     pub(crate) runtimes: Runtimes,
     pub(crate) synced: bool,
@@ -79,6 +80,7 @@ impl Planner {
             gangs: Arena::default(),
             queues: Queues::default(),
             quotas: Quotas::default(),
+            policy: crate::policy::Policy::default(),
             runtimes: Runtimes::default(),
             synced: false,
             lead: None,
