@@ -108,6 +108,12 @@ impl<T: fmt::Debug> fmt::Debug for Arena<T> {
     }
 }
 
+impl<T> Id<T> {
+    pub(crate) fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
 impl<T> Copy for Id<T> {}
 
 impl<T> Clone for Id<T> {

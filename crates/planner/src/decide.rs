@@ -67,7 +67,7 @@ impl Planner {
         self.expire(&mut turn);
         self.check_open(&mut turn);
         self.repair(now_ms);
-        self.holds_back = now_ms < earliest_ms;
+        self.hold_back(now_ms < earliest_ms);
         if self.holds_back {
             turn.wake_at(earliest_ms);
         } else {
@@ -93,6 +93,13 @@ impl Planner {
         Decision {
             orders: turn.orders,
             again: self.changed,
+        }
+    }
+
+    /// Whether it leads and does not plan yet: every gang that waits has that for its reason.
+    fn hold_back(&mut self, holds_back: bool) {
+        if std::mem::replace(&mut self.holds_back, holds_back) != holds_back {
+            self.gangs.touch_all();
         }
     }
 
@@ -235,7 +242,8 @@ impl Planner {
 
     /// Gates whose opening is not seen, and ungated drivers that are not bound.
     fn check_open(&mut self, turn: &mut Turn) {
-        for id in self.gangs.ids() {
+        self.attend();
+        for id in self.attention.opening.iter().copied().collect::<Vec<_>>() {
             let driver = self.gangs[id].driver;
             match self.gangs[id].stage {
                 Stage::Opening { order, since_ms } if turn.is_due(since_ms, self.config.plan_check_ms) => {
@@ -315,11 +323,9 @@ impl Planner {
 
     /// Writes plans that have changed since they were written.
     fn write_plans(&mut self, turn: &mut Turn) {
-        for id in self.gangs.ids() {
+        self.attend();
+        for id in self.attention.unwritten.iter().copied().collect::<Vec<_>>() {
             let gang = &self.gangs[id];
-            if !matches!(gang.stage, Stage::Open(_) | Stage::Bound) || !self.is_unwritten(id) {
-                continue;
-            }
             if gang.writing.is_some_and(|(_, _, at_ms)| !turn.is_due(at_ms, WRITE_MS)) {
                 continue;
             }

@@ -1,5 +1,7 @@
 //! Demand: lacks of room made visible to autoscalers, each gang's whole lack at once, bounded in number and size.
 
+use std::collections::BTreeSet;
+
 use kompass_core::Role;
 
 use crate::action::{Action, Demand, Member};
@@ -11,9 +13,10 @@ use crate::pods::Kind;
 impl Planner {
     /// Asks for nodes where gangs lack room, and ends what is no longer needed.
     pub(crate) fn ask_for_nodes(&mut self, turn: &mut Turn) {
+        self.attend();
         let lacking = self.lacking();
-        for id in self.gangs.ids() {
-            if self.gangs[id].demand.active.is_some() && !lacking.contains(&id) {
+        for id in self.attention.asking.iter().copied().collect::<Vec<_>>() {
+            if !lacking.contains(&id) {
                 self.end_demand(id, None);
             }
         }
@@ -37,24 +40,22 @@ impl Planner {
     /// Gangs that lack room, in the order in which they are asked for: running ones, ungated ones, heads of queues (and
     /// what can't fit at all), and last running ones that want more than their minimum.
     fn lacking(&self) -> Vec<GangId> {
-        let sorted = |wanted: &dyn Fn(&Gang) -> bool| {
-            let mut keys: Vec<_> = self
-                .gangs
-                .iter()
-                .filter(|(_, gang)| wanted(gang))
-                .map(|(id, gang)| gang.key(id))
-                .collect();
+        let sorted = |among: &BTreeSet<GangId>, wanted: &dyn Fn(&Gang) -> bool| {
+            let wanted = among.iter().filter(|&&id| wanted(&self.gangs[id]));
+            let mut keys: Vec<_> = wanted.map(|&id| self.gangs[id].key(id)).collect();
             keys.sort_unstable();
             keys.into_iter().map(|key| key.gang)
         };
         let lacks = |gang: &Gang| gang.waiting.verdict.is_some() && !gang.is_stuck();
-        let mut ids: Vec<GangId> = sorted(&|gang| gang.is_bound() && lacks(gang)).collect();
-        ids.extend(sorted(&|gang| gang.is_unplanned() && lacks(gang)));
+        let lacking = &self.attention.lacking;
+        let mut ids: Vec<GangId> = sorted(lacking, &|gang| gang.is_bound() && lacks(gang)).collect();
+        ids.extend(sorted(lacking, &|gang| gang.is_unplanned() && lacks(gang)));
         for queue in self.queues.names() {
-            let waiting = self.queues.order(queue).filter(|&id| lacks(&self.gangs[id]));
+            let waiting = self.queues.judged(queue).filter(|&id| lacks(&self.gangs[id]));
             ids.extend(waiting.take(self.config.demands_per_queue));
         }
-        ids.extend(sorted(&|gang| gang.is_bound() && !lacks(gang) && gang.extras.is_some()));
+        let wanting = &self.attention.wanting;
+        ids.extend(sorted(wanting, &|gang| gang.is_bound() && !lacks(gang)));
         ids
     }
 

@@ -8,7 +8,7 @@ use kompass_core::{Constraints, Resources};
 use crate::action::{Action, Failure};
 use crate::classes::ClassId;
 use crate::decide::Turn;
-use crate::gang::{GangId, OrderKey, Stage, Verdict};
+use crate::gang::{GangId, OrderKey, Stage};
 use crate::nodes::NodeId;
 use crate::pack::{Ask, View, pack};
 use crate::planner::{Planner, Target};
@@ -35,8 +35,10 @@ impl Planner {
     pub(crate) fn claim(&mut self) {
         let mut classes: Vec<ClassId> = Vec::new();
         if !self.gated.is_empty() {
-            for (_, gang) in self.gangs.iter() {
-                if gang.waiting.verdict.is_some_and(Verdict::is_now) && !gang.is_stuck() {
+            self.attend();
+            for &id in &self.attention.claiming {
+                let gang = &self.gangs[id];
+                if !gang.is_stuck() {
                     classes.extend(gang.shape.as_ref().map(|shape| shape.class));
                     classes.extend((!gang.is_bound()).then_some(gang.driver_class));
                 }
@@ -59,8 +61,9 @@ impl Planner {
                 gangs.entry(self.gangs[gang].key(gang)).or_default().push(id);
             }
         }
-        for id in self.gangs.ids() {
-            if self.gangs[id].extras.is_some() && !gangs.contains_key(&self.gangs[id].key(id)) {
+        self.attend();
+        for id in self.attention.wanting.iter().copied().collect::<Vec<_>>() {
+            if !gangs.contains_key(&self.gangs[id].key(id)) {
                 self.gangs[id].extras = None;
             }
         }

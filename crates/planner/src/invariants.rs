@@ -48,8 +48,42 @@ impl Planner {
                 return Err(format!("node {}: {known:?} is more than it has", self.nodes.name(node)));
             }
         }
+        self.check_attention()?;
         self.check_gangs()?;
         self.check_pods()
+    }
+
+    /// Whoever needs attention has it, or was touched since.
+    fn check_attention(&self) -> Result<(), String> {
+        let touched = self.gangs.touched();
+        let sets = &self.attention;
+        for (id, gang) in self.gangs.iter().filter(|(id, _)| !touched.contains(id)) {
+            let code = self.wait_code(id);
+            let open = matches!(gang.stage, Stage::Open(_) | Stage::Bound);
+            let opening = matches!(gang.stage, Stage::Open(_) | Stage::Opening { .. });
+            for (what, set, is) in [
+                ("opening", &sets.opening, opening),
+                ("unwritten", &sets.unwritten, open && self.is_unwritten(id)),
+                ("lacking", &sets.lacking, gang.waiting.verdict.is_some()),
+                (
+                    "untold",
+                    &sets.untold,
+                    !gang.is_bound() && code.is_some() && code != gang.waiting.told,
+                ),
+            ] {
+                ensure(set.contains(&id) == is, || {
+                    format!("gang {}: {what} is {is}, and it is noted otherwise", self.gangs.uid(id))
+                })?;
+            }
+            let short = gang.is_bound() && self.unplaced(id) > 0 && !self.nodes.any_worse();
+            ensure(!short || sets.short.contains(&id), || {
+                format!("gang {}: lacks slots unnoticed", self.gangs.uid(id))
+            })?;
+        }
+        let gone = |id: &&crate::gang::GangId| self.gangs.get(**id).is_none() && !touched.contains(id);
+        ensure(sets.opening.iter().chain(&sets.claiming).find(gone).is_none(), || {
+            "a gang that is gone has attention".to_owned()
+        })
     }
 
     fn check_gangs(&self) -> Result<(), String> {

@@ -11,6 +11,7 @@
 pub mod action;
 pub mod answer;
 mod arena;
+mod attention;
 mod backfill;
 mod bind;
 mod classes;
@@ -24,6 +25,7 @@ pub mod filter;
 pub mod finished;
 mod forecast;
 mod gang;
+mod gangs;
 mod invariants;
 mod markers;
 mod nodes;

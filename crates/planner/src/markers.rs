@@ -14,6 +14,7 @@ use crate::pods::{Kind, PodId};
 impl Planner {
     /// Places markers where they lack, and removes those that are no longer needed.
     pub(crate) fn keep_nodes(&mut self, turn: &mut Turn) {
+        self.attend();
         let wanted = if self.config.markers {
             self.bare_nodes(turn)
         } else {
@@ -30,7 +31,7 @@ impl Planner {
                 _ => self.remove_marker(id, turn),
             }
         }
-        for id in self.gangs.ids() {
+        for id in self.attention.marking.iter().copied().collect::<Vec<_>>() {
             self.gangs[id]
                 .markers
                 .retain(|node, _| wanted.get(node) == Some(&id) && !seen.contains(node));
@@ -72,11 +73,9 @@ impl Planner {
     /// Nodes where a gang has room reserved and no pod of KOMPASS's is bound, each with one such gang.
     fn bare_nodes(&self, turn: &mut Turn) -> BTreeMap<NodeId, GangId> {
         let mut bare = BTreeMap::new();
-        for (id, gang) in self.gangs.iter() {
+        for &id in &self.attention.reserving {
+            let gang = &self.gangs[id];
             let Some(held) = gang.held else { continue };
-            if gang.slots.free() == 0 && gang.is_bound() {
-                continue;
-            }
             if !turn.is_due(held.planned_ms, self.config.marker_after_ms) {
                 continue;
             }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use kompass_core::{Node, Pod};
 use rustc_hash::FxHashMap;
 
-use crate::arena::Arena;
-use crate::gang::Gang;
+use crate::attention::Attention;
+use crate::gangs::Gangs;
 use crate::nodes::{Charge, NodeId, Nodes};
 use crate::pods::{self, Kind, Place, PodId, Pods, Seat};
 use crate::queue::Queues;
@@ -21,7 +21,8 @@ pub struct Planner {
     pub(crate) config: Config,
     pub(crate) nodes: Nodes,
     pub(crate) pods: Pods,
-    pub(crate) gangs: Arena<Gang>,
+    pub(crate) gangs: Gangs,
+    pub(crate) attention: Attention,
     pub(crate) queues: Queues,
     pub(crate) quotas: Quotas,
     pub(crate) policy: crate::policy::Policy,
@@ -77,7 +78,8 @@ impl Planner {
             config,
             nodes: Nodes::default(),
             pods: Pods::default(),
-            gangs: Arena::default(),
+            gangs: Gangs::default(),
+            attention: Attention::default(),
             queues: Queues::default(),
             quotas: Quotas::default(),
             policy: crate::policy::Policy::default(),
@@ -219,6 +221,7 @@ impl Planner {
     pub fn step_down(&mut self) {
         self.lead = None;
         self.holds_back = false;
+        self.gangs.touch_all();
     }
 
     /// Whether `take_over` was called after the last `step_down`.

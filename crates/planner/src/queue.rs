@@ -135,6 +135,16 @@ impl Queues {
             .is_some_and(|waiting| waiting.order.contains(key))
     }
 
+    /// Those that something other than their place was said of, in the queue's order.
+    pub(crate) fn judged(&self, queue: &str) -> impl Iterator<Item = GangId> + '_ {
+        let waiting = self.waiting.get(queue).into_iter();
+        let waits = |waiting: &'_ Waiting, key: &OrderKey| waiting.order.contains(key);
+        waiting.flat_map(move |waiting| {
+            let judged = waiting.judged.iter().filter(move |key| waits(waiting, key));
+            judged.map(|key| key.gang)
+        })
+    }
+
     pub(crate) fn take_judged(&mut self, queue: &str) -> Vec<OrderKey> {
         let waiting = self.waiting.get_mut(queue);
         waiting

@@ -14,19 +14,15 @@ const FEW: usize = 16;
 impl Planner {
     /// Tells the drivers whose kind of reason has changed.
     pub(crate) fn explain(&mut self, turn: &mut Turn) {
-        let is_untold = |id: GangId| {
-            self.wait_code(id)
-                .is_some_and(|code| self.gangs[id].waiting.told != Some(code))
-        };
-        let waiting = self.gangs.iter().filter(|(_, gang)| !gang.is_bound());
-        let mut untold: Vec<GangId> = waiting.map(|(id, _)| id).filter(|&id| is_untold(id)).collect();
+        self.attend();
+        let mut untold: Vec<GangId> = self.attention.untold.iter().copied().collect();
         let positions: Vec<(GangId, u64)> = if untold.len() <= FEW {
             untold.sort_by_key(|&id| (&self.gangs[id].queue, self.gangs[id].key(id)));
             untold.into_iter().map(|id| (id, self.position(id))).collect()
         } else {
             // One walk for all of them.
             let all = self.positions().into_iter();
-            all.filter(|&(id, _)| is_untold(id)).collect()
+            all.filter(|(id, _)| self.attention.untold.contains(id)).collect()
         };
         for (id, position) in positions {
             let Some(code) = self.wait_code(id) else { continue };
@@ -45,10 +41,7 @@ impl Planner {
     pub(crate) fn position(&self, id: GangId) -> u64 {
         let gang = &self.gangs[id];
         let key = gang.key(id);
-        let lost = self
-            .gangs
-            .iter()
-            .filter(|(_, other)| other.is_unplanned() && other.queue == gang.queue);
+        let lost = self.unplanned().filter(|(_, other)| other.queue == gang.queue);
         if gang.is_unplanned() {
             return 1 + lost.filter(|(other_id, other)| other.key(*other_id) < key).count() as u64;
         }
@@ -58,9 +51,7 @@ impl Planner {
     /// Gangs that wait and their place in their queue, from 1: ungated drivers first.
     pub(crate) fn positions(&self) -> Vec<(GangId, u64)> {
         let mut unplanned: Vec<_> = self
-            .gangs
-            .iter()
-            .filter(|(_, gang)| gang.is_unplanned())
+            .unplanned()
             .map(|(id, gang)| (gang.queue.clone(), gang.key(id)))
             .collect();
         unplanned.sort_unstable();

@@ -19,6 +19,7 @@ impl Planner {
             } else {
                 if !self.nodes.usable(node) {
                     self.give_up_drivers(node, now_ms);
+                    self.touch_holders(node);
                 }
                 if self.nodes.over(node) {
                     self.shed(node, now_ms);
@@ -32,9 +33,18 @@ impl Planner {
         self.give_up_drivers(node, now_ms);
         for id in self.gangs.ids() {
             let free = self.gangs[id].slots.free_on(node);
-            self.gangs[id].slots.lose(&mut self.nodes, node, free);
             if free > 0 {
+                self.gangs[id].slots.lose(&mut self.nodes, node, free);
                 self.lost_slots(id, now_ms);
+            }
+        }
+    }
+
+    /// Free slots there lack a node for now.
+    fn touch_holders(&mut self, node: NodeId) {
+        for id in self.gangs.ids() {
+            if self.gangs[id].slots.free_on(node) > 0 {
+                self.gangs.touch(id);
             }
         }
     }
@@ -117,8 +127,9 @@ impl Planner {
 
     /// Running gangs that lack slots have the first claim on room, the oldest first.
     pub(crate) fn place_missing(&mut self, turn: &mut Turn) {
-        let lacks = |id: &GangId| self.gangs[*id].is_bound() && !self.is_doomed(*id) && self.unplaced(*id) > 0;
-        let mut ids: Vec<GangId> = self.gangs.ids().into_iter().filter(lacks).collect();
+        self.attend();
+        let lacks = |id: &GangId| !self.is_doomed(*id) && self.unplaced(*id) > 0;
+        let mut ids: Vec<GangId> = self.attention.short.iter().copied().filter(lacks).collect();
         ids.sort_by_key(|&id| self.gangs[id].key(id));
         for id in ids {
             if self.is_vain(id, turn) || !turn.may_pack() {

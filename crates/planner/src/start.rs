@@ -53,11 +53,9 @@ const REFUSALS_MAX: u32 = 3;
 impl Planner {
     /// Ungated drivers that lost their plan, the oldest first: they can't be gated again.
     pub(crate) fn place_unplanned(&mut self, turn: &mut Turn) {
-        let waits = |id: &GangId| {
-            let gang = &self.gangs[*id];
-            gang.is_unplanned() && !gang.is_stuck() && !self.is_doomed(*id)
-        };
-        let mut ids: Vec<GangId> = self.gangs.ids().into_iter().filter(waits).collect();
+        self.attend();
+        let waits = |(id, gang): &(GangId, &Gang)| !gang.is_stuck() && !self.is_doomed(*id);
+        let mut ids: Vec<GangId> = self.unplanned().filter(waits).map(|(id, _)| id).collect();
         ids.sort_by_key(|&id| self.gangs[id].key(id));
         for id in ids {
             if self.is_vain(id, turn) || !turn.may_pack() {
@@ -86,6 +84,7 @@ impl Planner {
         let mut blocked: BTreeSet<Arc<str>> = BTreeSet::new();
         let lost = self.lost_by_queue();
         loop {
+            self.attend();
             let overdue = self.overdue();
             let next = self.queues.by_turn().into_iter().find(|queue| !blocked.contains(queue));
             let Some(queue) = next else { break };
@@ -133,10 +132,19 @@ impl Planner {
         }
     }
 
+    /// Ungated drivers without a plan.
+    pub(crate) fn unplanned(&self) -> impl Iterator<Item = (GangId, &Gang)> {
+        let opening = &self.attention.opening;
+        let touched = self.gangs.touched().iter().filter(|id| !opening.contains(id));
+        let ids = opening.iter().chain(touched);
+        ids.filter_map(|&id| Some((id, self.gangs.get(id)?)))
+            .filter(|(_, gang)| gang.is_unplanned())
+    }
+
     /// Ungated drivers without a plan, by queue.
     fn lost_by_queue(&self) -> BTreeMap<Arc<str>, Lost> {
         let mut lost: BTreeMap<Arc<str>, Lost> = BTreeMap::new();
-        for (_, gang) in self.gangs.iter().filter(|(_, gang)| gang.is_unplanned()) {
+        for (_, gang) in self.unplanned() {
             let here = lost.entry(gang.queue.clone()).or_default();
             here.count += 1;
             here.first |= !gang.is_stuck() && gang.waiting.verdict.is_some_and(Verdict::is_now);
@@ -146,13 +154,9 @@ impl Planner {
 
     /// The gang that was overtaken so often that nothing may start before it.
     fn overdue(&self) -> Option<GangId> {
-        self.gangs
-            .iter()
-            .filter(|(_, gang)| {
-                gang.waiting.overtaken >= self.config.overtakes_max
-                    && gang.waiting.verdict.is_some_and(|verdict| verdict.lack == Lack::Now)
-                    && !gang.is_stuck()
-            })
+        let claiming = self.attention.claiming.iter().map(|&id| (id, &self.gangs[id]));
+        claiming
+            .filter(|(_, gang)| gang.waiting.overtaken >= self.config.overtakes_max && !gang.is_stuck())
             .map(|(id, gang)| gang.key(id))
             .min()
             .map(|key| key.gang)
@@ -408,10 +412,11 @@ impl Planner {
 
     /// One more gang has started before those that wait for room: heads of other queues and gangs that lost room.
     fn count_overtake(&mut self, started: GangId, queue: &Arc<str>) {
-        for id in self.gangs.ids() {
+        self.attend();
+        for id in self.attention.claiming.iter().copied().collect::<Vec<_>>() {
             let gang = &mut self.gangs[id];
             let other = gang.stage != Stage::Waiting || gang.queue != *queue;
-            if id != started && other && gang.waiting.verdict.is_some_and(Verdict::is_now) {
+            if id != started && other {
                 gang.waiting.overtaken += 1;
             }
         }
