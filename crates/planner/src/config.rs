@@ -18,6 +18,8 @@ pub struct Config {
     /// How many gangs may start before a gang of another queue, or a running gang that lost slots, that was passed over
     /// for lack of room: the bound on starvation between queues.
     pub overtakes_max: u64,
+    /// Which nodes a gang gets, of those that have room for it.
+    pub packing: Packing,
     /// Whether gangs may overtake the head of their queue while it waits for room.
     pub backfill: Backfill,
     /// What all that overtake a head may cost it in the worst case, as far as the gangs that ran before it end when they
@@ -58,6 +60,83 @@ pub struct Config {
     pub orders_per_decide: usize,
 }
 
+/// Which nodes a gang gets, of those that have room for it. Whether it has room does not depend on it, but with
+/// [`Packing::SingleZone`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Packing {
+    /// As few nodes as possible, those in use first, in one zone if there is room in one: traffic between zones costs
+    /// money, and nodes without pods can be given back.
+    #[default]
+    SingleZonePreferred,
+    /// The same, and never more than one zone: a gang waits until there is room in one.
+    SingleZone,
+    /// As few nodes as possible, those in use first: the ones that take the most, and the one that just takes the rest.
+    MinFragmentation,
+    /// The fullest nodes first, each as full as it gets.
+    Tight,
+    /// Spread out evenly, over the emptiest nodes.
+    Balanced,
+}
+
+/// In which order nodes are taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    FewNodes,
+    Tight,
+    Balanced,
+}
+
+/// What a policy says about zones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Zones {
+    Any,
+    OnePreferred,
+    One,
+}
+
+impl Packing {
+    /// Every policy.
+    pub const ALL: [Self; 5] = [
+        Self::SingleZonePreferred,
+        Self::SingleZone,
+        Self::MinFragmentation,
+        Self::Tight,
+        Self::Balanced,
+    ];
+
+    /// Its name on command lines and in tables.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::SingleZonePreferred => "single-zone-preferred",
+            Self::SingleZone => "single-zone",
+            Self::MinFragmentation => "min-fragmentation",
+            Self::Tight => "tight",
+            Self::Balanced => "balanced",
+        }
+    }
+
+    pub(crate) fn order(self) -> Order {
+        match self {
+            Self::SingleZonePreferred | Self::SingleZone | Self::MinFragmentation => Order::FewNodes,
+            Self::Tight => Order::Tight,
+            Self::Balanced => Order::Balanced,
+        }
+    }
+
+    pub(crate) fn zones(self) -> Zones {
+        match self {
+            Self::SingleZonePreferred => Zones::OnePreferred,
+            Self::SingleZone => Zones::One,
+            Self::MinFragmentation | Self::Tight | Self::Balanced => Zones::Any,
+        }
+    }
+
+    /// Nodes in use are filled before others are touched.
+    pub(crate) fn fills_used(self) -> bool {
+        self != Self::Balanced
+    }
+}
+
 /// Who may overtake the head of a queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Backfill {
@@ -77,6 +156,7 @@ impl Default for Config {
             profile_hold_ms: 180_000,
             retry_ms: 1_000,
             overtakes_max: 16,
+            packing: Packing::default(),
             backfill: Backfill::Off,
             backfill_delay_ms: 3_600_000,
             backfill_overrun: 4,

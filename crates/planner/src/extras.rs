@@ -195,6 +195,8 @@ impl Planner {
                 partial: true,
                 near: Some(&near),
                 room: View::Now(Some(claimed)),
+                zone: self.zone_of(gang),
+                packing: self.config.packing,
             };
             let found = pack(&self.nodes, &ask)
                 .map(|placement| placement.executors)

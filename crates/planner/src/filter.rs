@@ -191,10 +191,12 @@ impl Planner {
         let zone = gang
             .and_then(|gang| self.gangs[gang].held)
             .map(|held| self.nodes.zone(held.node));
+        let only = gang.and_then(|gang| self.zone_of(gang));
         let pod = &self.pods.all[id];
         let best = nodes
             .iter()
             .filter_map(|name| self.nodes.find(name.as_ref()))
+            .filter(|&node| only.is_none_or(|zone| zone == self.nodes.zone(node)))
             .filter(|&node| self.nodes.usable(node) && self.nodes.fits(node, &pod.requests, &pod.ports))
             .min_by_key(|&node| {
                 let room = &self.nodes.free()[node.index()].resources;

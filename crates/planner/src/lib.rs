@@ -46,7 +46,7 @@ pub mod view;
 
 pub use action::{Action, Decision, Demand, Failure, Member, Order, OrderId, PodRef};
 pub use answer::{BindOrder, BindRefusal, BindResult, FilterAnswer};
-pub use config::{Backfill, Config};
+pub use config::{Backfill, Config, Packing};
 pub use finished::FinishedGang;
 pub use forecast::ExpectedStart;
 pub use gang::minimum;

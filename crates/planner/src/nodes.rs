@@ -6,10 +6,18 @@
 
 use std::sync::Arc;
 
+use kompass_core::cluster::Taint;
 use kompass_core::{Constraints, Node, Resources};
 use rustc_hash::FxHashMap;
 
 use crate::classes::{ClassId, Classes};
+
+mod alike;
+mod spread;
+
+use self::alike::Alike;
+pub(crate) use self::alike::{Batch, LEAST_CPU_MILLI, Lie};
+use self::spread::Spread;
 
 /// Label with a node's zone; nodes without it are one zone.
 const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
@@ -63,7 +71,13 @@ pub(crate) struct Nodes {
     empty: Vec<Room>,
     unused: Vec<NodeId>,
     zones: FxHashMap<String, u32>,
+    taints: FxHashMap<Vec<Taint>, u32>,
     classes: Classes,
+    /// Nodes of equal free room, and of equal room without KOMPASS's pods.
+    alike_now: Alike,
+    alike_empty: Alike,
+    /// Every node, by index.
+    every: Vec<NodeId>,
     /// How many nodes have how much free CPU.
     spread: Spread,
     /// Grows whenever room may have become free.
@@ -80,6 +94,7 @@ struct Entry {
     node: Option<Node>,
     usable: bool,
     zone: u32,
+    taints: u32,
     load: Room,
     foreign: Room,
     ports: Vec<u16>,
@@ -105,6 +120,7 @@ impl Nodes {
             self.free.push(Room::default());
             self.spread.add();
             self.empty.push(Room::default());
+            self.every.push(NodeId::at(self.entries.len() - 1));
             NodeId::at(self.entries.len() - 1)
         });
         self.entries[id.index()] = entry;
@@ -131,6 +147,12 @@ impl Nodes {
         if entry.node.as_ref() == Some(&node) {
             return false;
         }
+        let taints = self.taints.len();
+        let taints = *self
+            .taints
+            .entry(node.taints.clone())
+            .or_insert_with(|| u32::try_from(taints).unwrap_or(u32::MAX));
+        entry.taints = taints;
         entry.usable = node.ready && !node.cordoned && !node.deleting;
         entry.zone = zone;
         entry.node = Some(node);
@@ -269,6 +291,27 @@ impl Nodes {
         &self.empty
     }
 
+    /// Nodes that are alike as far as their free room goes, without those that have next to none.
+    pub(crate) fn alike_now(&self) -> impl Iterator<Item = &Batch> {
+        self.alike_now.batches()
+    }
+
+    /// The same if all of KOMPASS's pods were gone.
+    pub(crate) fn alike_empty(&self) -> impl Iterator<Item = &Batch> {
+        self.alike_empty.batches()
+    }
+
+    /// Whether the class asks for nothing that nodes of equal taints could differ in.
+    pub(crate) fn is_plain(&self, id: ClassId) -> bool {
+        let rules = self.classes.rules(id);
+        rules.node_selector.is_empty() && rules.required_terms.is_none()
+    }
+
+    /// One node as a slice.
+    pub(crate) fn alone(&self, id: NodeId) -> &[NodeId] {
+        &self.every[id.index()..=id.index()]
+    }
+
     /// Everything charged to the node.
     pub(crate) fn load(&self, id: NodeId) -> &Room {
         &self.entries[id.index()].load
@@ -328,6 +371,13 @@ impl Nodes {
             (*free, *empty) = (Room::default(), Room::default());
         }
         self.spread.change(before, free.resources.cpu_milli);
+        let lie = Lie {
+            zone: entry.zone,
+            taints: entry.taints,
+            in_use: entry.ours > 0,
+        };
+        self.alike_now.change(id, lie, free);
+        self.alike_empty.change(id, Lie { in_use: false, ..lie }, empty);
     }
 
     /// An entry that nothing speaks of any more is used again.
@@ -355,115 +405,5 @@ impl Room {
     }
 }
 
-/// Thousandths of a CPU in one step of the spread.
-const STEP_MILLI: u64 = 250;
-/// Steps; the last one is for all nodes with more.
-const STEPS: usize = 256;
-
-/// Nodes by free CPU, in steps.
-#[derive(Debug)]
-struct Spread {
-    nodes: Box<[u32; STEPS]>,
-    /// Free CPU of the nodes in the last step together, thousandths.
-    beyond_milli: u64,
-}
-
-impl Default for Spread {
-    fn default() -> Self {
-        Self {
-            nodes: Box::new([0; STEPS]),
-            beyond_milli: 0,
-        }
-    }
-}
-
-impl Spread {
-    /// A node without free CPU comes.
-    fn add(&mut self) {
-        self.nodes[0] += 1;
-    }
-
-    fn change(&mut self, before_milli: u64, now_milli: u64) {
-        let (before, now) = (Self::step(before_milli), Self::step(now_milli));
-        self.nodes[before] -= 1;
-        self.nodes[now] += 1;
-        if before == STEPS - 1 {
-            self.beyond_milli = self.beyond_milli.saturating_sub(before_milli);
-        }
-        if now == STEPS - 1 {
-            self.beyond_milli = self.beyond_milli.saturating_add(now_milli);
-        }
-    }
-
-    /// As if every node had all of the CPU that its step ends with.
-    fn takes_at_most(&self, cpu_milli: u64) -> u64 {
-        if cpu_milli == 0 {
-            return u64::MAX;
-        }
-        let steps = self.nodes[..STEPS - 1].iter().zip(1_u64..);
-        let within: u64 = steps
-            .map(|(&nodes, end)| u64::from(nodes) * ((end * STEP_MILLI - 1) / cpu_milli))
-            .sum();
-        within.saturating_add(self.beyond_milli / cpu_milli)
-    }
-
-    fn step(cpu_milli: u64) -> usize {
-        usize::try_from(cpu_milli / STEP_MILLI).map_or(STEPS - 1, |step| step.min(STEPS - 1))
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn node(name: &str, cpu_milli: u64) -> Node {
-        Node {
-            name: name.into(),
-            allocatable: Resources::from_mib(cpu_milli, 1_024),
-            max_pods: 10,
-            ready: true,
-            ..Node::default()
-        }
-    }
-
-    #[test]
-    fn the_bound_is_never_below_what_fits_and_follows_every_change() {
-        let mut nodes = Nodes::default();
-        let mut sizes = vec![];
-        for (number, cpu_milli) in [0, 249, 250, 1_000, 1_001, 7_999, 63_749, 63_750, 200_000]
-            .into_iter()
-            .enumerate()
-        {
-            nodes.apply(node(&format!("n{number}"), cpu_milli));
-            sizes.push(cpu_milli);
-        }
-        let fits = |sizes: &[u64], cpu_milli: u64| sizes.iter().map(|free| free / cpu_milli).sum::<u64>();
-        let check = |nodes: &Nodes, sizes: &[u64]| {
-            for cpu_milli in [1, 100, 249, 250, 999, 1_000, 4_000, 64_000, 300_000] {
-                let most = nodes.takes_at_most(&Resources::new(cpu_milli, 1));
-                assert!(most >= fits(sizes, cpu_milli), "{cpu_milli}: {most}");
-            }
-            assert_eq!(nodes.takes_at_most(&Resources::new(0, 1)), u64::MAX);
-        };
-        check(&nodes, &sizes);
-        // Half a step above is told apart: none of these has room for 300 CPUs, and one has for 100.
-        assert_eq!(nodes.takes_at_most(&Resources::new(300_000, 1)), 0);
-        assert_eq!(nodes.takes_at_most(&Resources::new(150_000, 1)), 1);
-
-        let big = nodes.find("n8").unwrap();
-        let requests = Resources::new(199_000, 1);
-        let charge = Charge {
-            requests: &requests,
-            ports: &[],
-            owner: Owner::Ours,
-        };
-        nodes.charge(big, charge, 1);
-        sizes[8] = 1_000;
-        check(&nodes, &sizes);
-        assert_eq!(nodes.takes_at_most(&Resources::new(150_000, 1)), 0);
-        nodes.discharge(big, charge, 1);
-        nodes.remove("n8");
-        assert_eq!(nodes.takes_at_most(&Resources::new(150_000, 1)), 0);
-        assert_eq!(nodes.spread.beyond_milli, 63_750);
-    }
-}
+mod tests;

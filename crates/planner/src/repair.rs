@@ -3,6 +3,7 @@
 
 use std::cmp::Reverse;
 
+use crate::config::Zones;
 use crate::decide::Turn;
 use crate::gang::{GangId, Lack};
 use crate::nodes::NodeId;
@@ -146,6 +147,8 @@ impl Planner {
                 partial: true,
                 near: Some(&near),
                 room: View::Now(None),
+                zone: self.zone_of(id),
+                packing: self.config.packing,
             };
             if let Some(placement) = pack(&self.nodes, &ask) {
                 for (node, count) in placement.executors {
@@ -173,6 +176,14 @@ impl Planner {
                 self.condemn(id, lack, turn);
             }
         }
+    }
+
+    /// The zone that all of the gang has to be in, where the policy keeps gangs in one.
+    pub(crate) fn zone_of(&self, id: GangId) -> Option<u32> {
+        let held = self.gangs[id]
+            .held
+            .filter(|_| self.config.packing.zones() == Zones::One);
+        held.map(|held| self.nodes.zone(held.node))
     }
 
     /// Slots without a node, and free ones on nodes that no pod can go to now.

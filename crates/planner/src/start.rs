@@ -353,6 +353,8 @@ impl Planner {
             partial: false,
             near: None,
             room: View::Now(None),
+            zone: None,
+            packing: self.config.packing,
         }
     }
 

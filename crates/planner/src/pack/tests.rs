@@ -45,6 +45,8 @@ fn place_gang(cpus: &[(u64, u64)], driver: u64, executor: u64, count: u64) -> Op
         partial: false,
         near: None,
         room: View::Now(None),
+        zone: None,
+        packing: Packing::default(),
     };
     let placement = pack(&nodes, &ask)?;
     let executors = placement
@@ -127,6 +129,8 @@ fn what_fits_in_part_is_placed_in_part_only_when_asked() {
         partial: true,
         near: None,
         room: View::Now(None),
+        zone: None,
+        packing: Packing::default(),
     };
     let placed = |ask: &Ask<'_>| pack(&nodes, ask).map(|found| found.executors.iter().map(|(_, count)| count).sum());
     assert_eq!(placed(&ask), Some(2_u64));

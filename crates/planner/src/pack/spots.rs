@@ -1,0 +1,162 @@
+//! What each node, or each kind of nodes, takes of a gang.
+
+use kompass_core::Resources;
+
+use super::{Ask, View};
+use crate::nodes::{Batch, LEAST_CPU_MILLI, NodeId, Nodes, Room};
+
+/// Nodes that take equal parts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Spot<'a> {
+    /// At least one.
+    pub(super) nodes: &'a [NodeId],
+    pub(super) zone: u32,
+    /// 0: the gang is there; 1: others of KOMPASS's are; 2: nobody is.
+    pub(super) tier: u8,
+    /// Executors that each of them takes, at most the count.
+    pub(super) takes: u64,
+    /// The same with the driver on it; `None` where the driver can't go.
+    pub(super) beside: Option<u64>,
+    /// Orders equal spots: the one with less free room first.
+    pub(super) slack: (u64, u64),
+}
+
+impl Spot<'_> {
+    /// Executors that its nodes take together.
+    pub(super) fn all(&self) -> u64 {
+        self.takes.saturating_mul(self.nodes.len() as u64)
+    }
+}
+
+/// All that can take a part.
+pub(super) fn spots<'a>(nodes: &'a Nodes, ask: &Ask<'_>) -> Vec<Spot<'a>> {
+    let spots = match ask.room {
+        View::Now(None) if is_plain(nodes, ask) => of_batches(nodes, ask, nodes.alike_now()),
+        View::Empty if is_plain(nodes, ask) => of_batches(nodes, ask, nodes.alike_empty()),
+        View::Now(without) => of_nodes(nodes, ask, nodes.free(), without),
+        View::Empty => of_nodes(nodes, ask, nodes.empty(), None),
+        View::Then(rooms) => of_nodes(nodes, ask, rooms, None),
+    };
+    debug_assert!(spots.iter().all(|spot| !spot.nodes.is_empty()));
+    spots
+}
+
+/// Whether nodes that are alike are the same to this gang.
+fn is_plain(nodes: &Nodes, ask: &Ask<'_>) -> bool {
+    let large = |requests: &Resources| requests.cpu_milli >= LEAST_CPU_MILLI;
+    let class = |class| nodes.is_plain(class);
+    ask.near.is_none()
+        && ask
+            .class
+            .is_none_or(|it| class(it) && (ask.count == 0 || large(ask.executor)))
+        && ask.driver.is_none_or(|driver| {
+            let anywhere = driver.among.is_none() && driver.avoid.is_none() && driver.ports.is_empty();
+            anywhere && class(driver.class) && large(driver.requests)
+        })
+}
+
+fn of_batches<'a>(nodes: &Nodes, ask: &Ask<'_>, batches: impl Iterator<Item = &'a Batch>) -> Vec<Spot<'a>> {
+    let mut spots = Vec::new();
+    let driver = ask.driver.map(|driver| driver.requests.cpu_milli);
+    let executor = ask.class.filter(|_| ask.count > 0).map(|_| ask.executor.cpu_milli);
+    let least_cpu_milli = driver.into_iter().chain(executor).min().unwrap_or(0);
+    for batch in batches {
+        let lie = batch.lie;
+        if batch.room.resources.cpu_milli < least_cpu_milli || ask.zone.is_some_and(|zone| zone != lie.zone) {
+            continue;
+        }
+        // Any of them speaks for all.
+        let (takes, beside) = capacity(nodes, ask, batch.nodes[0], &batch.room);
+        if takes > 0 || beside.is_some() {
+            spots.push(Spot {
+                nodes: &batch.nodes,
+                zone: lie.zone,
+                tier: 2 - u8::from(lie.in_use),
+                takes,
+                beside,
+                slack: (batch.room.resources.cpu_milli, batch.room.resources.memory_bytes),
+            });
+        }
+    }
+    spots
+}
+
+fn of_nodes<'a>(nodes: &'a Nodes, ask: &Ask<'_>, rooms: &[Room], without: Option<&[bool]>) -> Vec<Spot<'a>> {
+    let mut spots = Vec::new();
+    for (index, room) in rooms.iter().enumerate() {
+        let node = NodeId::at(index);
+        let outside = ask.zone.is_some_and(|zone| zone != nodes.zone(node));
+        if outside || without.is_some_and(|without| without[index]) {
+            continue;
+        }
+        let (takes, beside) = capacity(nodes, ask, node, room);
+        if takes > 0 || beside.is_some() {
+            let near = ask.near.is_some_and(|near| near[index]);
+            spots.push(Spot {
+                nodes: nodes.alone(node),
+                zone: nodes.zone(node),
+                tier: if near { 0 } else { 2 - u8::from(nodes.in_use(node)) },
+                takes,
+                beside,
+                slack: (room.resources.cpu_milli, room.resources.memory_bytes),
+            });
+        }
+    }
+    spots
+}
+
+/// What a node with this room takes: executors, at most the count, and the same with the driver on it; `None` where the
+/// driver can't go.
+pub(crate) fn capacity(nodes: &Nodes, ask: &Ask<'_>, node: NodeId, room: &Room) -> (u64, Option<u64>) {
+    let index = node.index();
+    if room.pods == 0 {
+        return (0, None);
+    }
+    let now = matches!(ask.room, View::Now(_));
+    let takes = match ask.class {
+        Some(class) if ask.count > 0 && nodes.allowed(class)[index] => times(ask.executor, room, None).min(ask.count),
+        _ => 0,
+    };
+    let beside = ask.driver.filter(|driver| {
+        nodes.allowed(driver.class)[index]
+            && driver.among.is_none_or(|among| among[index])
+            && driver.avoid != Some(node)
+            && driver.requests.fits(&room.resources)
+            && (!now || nodes.ports_free(node, driver.ports))
+    });
+    let beside = beside.map(|driver| match takes {
+        0 => 0,
+        _ => times(ask.executor, room, Some(driver.requests)).min(ask.count),
+    });
+    (takes, beside)
+}
+
+/// How many of `want` fit in `room` after `first`.
+#[inline]
+fn times(want: &Resources, room: &Room, first: Option<&Resources>) -> u64 {
+    let share = |have: u64, taken: u64, want: u64| {
+        let have = have.saturating_sub(taken);
+        if have < want {
+            0
+        } else {
+            have.checked_div(want).unwrap_or(u64::MAX)
+        }
+    };
+    let taken = |of: fn(&Resources) -> u64| first.map_or(0, of);
+    let cpu = share(room.resources.cpu_milli, taken(|first| first.cpu_milli), want.cpu_milli);
+    if cpu == 0 {
+        return 0;
+    }
+    let memory = share(
+        room.resources.memory_bytes,
+        taken(|first| first.memory_bytes),
+        want.memory_bytes,
+    );
+    let pods = room.pods - u64::from(first.is_some());
+    want.extended
+        .iter()
+        .fold(cpu.min(memory).min(pods), |least, (name, &units)| {
+            let taken = first.map_or(0, |first| first.units(name));
+            least.min(share(room.resources.units(name), taken, units))
+        })
+}
