@@ -51,6 +51,8 @@ impl Planner {
             let untold = is(&waits);
             let reserving = is(&|gang| gang.held.is_some() && (gang.slots.free() > 0 || !gang.is_bound()));
             let marking = is(&|gang| !gang.markers.is_empty());
+            let held = gang.and_then(|gang| Some((gang.queue.clone(), self.holds(id)?)));
+            self.shares.count(id, held);
             let sets = &mut self.attention;
             for (set, member) in [
                 (&mut sets.opening, opening),

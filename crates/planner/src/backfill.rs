@@ -22,6 +22,7 @@ use crate::outlook::Outlook;
 use crate::pack::Placement;
 use crate::planner::Planner;
 use crate::runtimes::Known;
+use crate::start::Limited;
 
 /// What a gang needs, by which gangs are equal to the packing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -116,7 +117,7 @@ impl Planner {
         let mut reservation = None;
         for (need, run_ms, key) in candidates {
             let id = key.gang;
-            if self.exempt(id, turn).is_some() || self.rests(id, turn) {
+            if self.exempt(id, turn).is_some() || self.rests(id, turn) || self.limits(id) != Limited::Not {
                 continue;
             }
             let failed = |delays| Vain {

@@ -64,7 +64,7 @@ impl Planner {
         let gang = &self.gangs[id];
         let executors = match (gang.is_bound(), gang.waiting.verdict) {
             (true, Some(_)) => self.unplaced(id),
-            (true, None) => gang.extras.as_ref().map_or(0, |tried| tried.left),
+            (true, None) => gang.extras.as_ref().map_or(0, |tried| tried.lacking),
             (false, _) => gang.minimum(),
         };
         let driver = &self.pods.all[gang.driver];

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kompass_core::names::{DEFAULT_QUEUE, GANG_GATE};
+use kompass_core::names::GANG_GATE;
 use kompass_core::{Outcome, Phase, Pod};
 use rustc_hash::FxHashMap;
 
@@ -106,7 +106,8 @@ impl Planner {
         let gang = Gang {
             driver: id,
             namespace: self.pods.all[id].namespace.clone(),
-            queue: queue(pod).into(),
+            queue: self.policy.queue(&pod.namespace, pod.queue.as_deref()),
+            queue_label: None,
             priority: pod.priority,
             created_ms: pod.created_ms,
             arrival: self.arrivals,
@@ -147,22 +148,38 @@ impl Planner {
         gang
     }
 
+    /// Puts a gang into the queue where it belongs now.
+    pub(crate) fn enqueue(&mut self, id: GangId) {
+        self.unlist(id);
+        self.arrange(id, self.gangs[id].priority);
+        self.list(id);
+    }
+
+    /// Queue and priority of a gang that is not listed.
+    fn arrange(&mut self, id: GangId, priority: i32) {
+        let gang = &mut self.gangs[id];
+        let queue = self.policy.queue(&gang.namespace, gang.queue_label.as_deref());
+        if gang.priority == priority && gang.queue == queue {
+            return;
+        }
+        let waits = gang.stage == Stage::Waiting;
+        if waits {
+            self.queues.remove(&gang.queue, gang.key(id));
+        }
+        (gang.priority, gang.queue) = (priority, queue);
+        if waits {
+            self.queues.insert(&gang.queue, gang.key(id));
+            gang.waiting.unjudge();
+        }
+    }
+
     /// Takes over what the pod says about its gang.
     fn describe(&mut self, id: GangId, pod: &Pod, now_ms: i64) {
         self.unlist(id);
         let gang = &mut self.gangs[id];
-        if gang.priority != pod.priority || *gang.queue != *queue(pod) {
-            let waits = gang.stage == Stage::Waiting;
-            if waits {
-                self.queues.remove(&gang.queue, gang.key(id));
-            }
-            gang.priority = pod.priority;
-            gang.queue = queue(pod).into();
-            if waits {
-                self.queues.insert(&gang.queue, gang.key(id));
-                gang.waiting.unjudge();
-            }
-        }
+        gang.queue_label = pod.queue.as_deref().map(Into::into);
+        self.arrange(id, pod.priority);
+        let gang = &mut self.gangs[id];
         gang.gated = pod.has_gate(GANG_GATE);
         gang.foreign_gate = pod.gates.iter().any(|gate| gate != GANG_GATE);
         gang.times.started_ms = gang.times.started_ms.or(pod.started_ms);
@@ -318,13 +335,6 @@ impl Planner {
             whole: times.whole,
         }
     }
-}
-
-fn queue(pod: &Pod) -> &str {
-    pod.queue
-        .as_deref()
-        .filter(|queue| !queue.is_empty())
-        .unwrap_or(DEFAULT_QUEUE)
 }
 
 /// How and when the gang has ended, by its driver pod.

@@ -154,6 +154,9 @@ impl Planner {
         self.vacate(id, now_ms);
         let gang = self.pods.all[id].gang().filter(|_| seat == Seat::Slot);
         let slot = gang.is_some_and(|gang| self.gangs[gang].slots.take(&mut self.nodes, node));
+        if let Some(gang) = self.pods.all[id].gang() {
+            self.gangs.touch(gang);
+        }
         let seat = if slot { Seat::Slot } else { Seat::Extra };
         let until_ms = now_ms.saturating_add(self.config.assume_ms);
         self.pods.all[id].put(

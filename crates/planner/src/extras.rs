@@ -26,8 +26,8 @@ pub(crate) struct Tried {
     claims: Claims,
     /// Since when none of them has found room.
     pub(crate) since_ms: i64,
-    /// How many found none.
-    pub(crate) left: u64,
+    /// How many found none, though the limit of the queue lets them through.
+    pub(crate) lacking: u64,
 }
 
 impl Planner {
@@ -96,7 +96,7 @@ impl Planner {
             }
             let claimed: &Vec<bool> = claimed.get_or_insert_with(|| self.claimed());
             let gated = executors.len();
-            let left = self.open_on_room(executors, key.gang, claimed, turn);
+            let (left, lacking) = self.open_on_room(executors, key.gang, claimed, turn);
             let since_ms = self.gangs[key.gang]
                 .extras
                 .as_ref()
@@ -107,7 +107,7 @@ impl Planner {
                 gated: left,
                 claims: self.claims.clone(),
                 since_ms: since_ms.unwrap_or(turn.now_ms),
-                left: left as u64,
+                lacking: lacking as u64,
             });
         }
     }
@@ -169,8 +169,14 @@ impl Planner {
         !self.nodes.over(node) && pod.requests.fits(&room)
     }
 
-    /// Opens as many gates as there is room for; returns how many executors are left over.
-    fn open_on_room(&mut self, executors: Vec<PodId>, gang: GangId, claimed: &[bool], turn: &mut Turn) -> usize {
+    /// Opens as many gates as there is room for; returns how many executors are left over, and how many for lack of room.
+    fn open_on_room(
+        &mut self,
+        executors: Vec<PodId>,
+        gang: GangId,
+        claimed: &[bool],
+        turn: &mut Turn,
+    ) -> (usize, usize) {
         let mut groups: Vec<(Resources, Constraints, Vec<PodId>)> = Vec::new();
         for id in executors {
             let pod = &self.pods.all[id];
@@ -183,8 +189,13 @@ impl Planner {
                 None => groups.push((pod.requests.clone(), executor.constraints.clone(), vec![id])),
             }
         }
-        let mut left = 0;
-        for (requests, rules, ids) in groups {
+        let (mut left, mut lacking) = (0, 0);
+        for (requests, rules, mut ids) in groups {
+            self.attend();
+            let may = self.within_limit(&self.gangs[gang].queue, &requests, ids.len() as u64);
+            left += ids
+                .split_off(usize::try_from(may).unwrap_or(usize::MAX).min(ids.len()))
+                .len();
             let class = self.nodes.acquire_class(&rules);
             let near = self.nodes_of(gang);
             let ask = Ask {
@@ -208,9 +219,9 @@ impl Planner {
                     self.open_executor(id, node, Seat::Extra, turn);
                 }
             }
-            left += ids.len();
+            lacking += ids.len();
         }
-        left
+        (left + lacking, lacking)
     }
 
     fn open_executor(&mut self, id: PodId, node: NodeId, seat: Seat, turn: &mut Turn) {

@@ -187,6 +187,10 @@ impl Planner {
         }
         // Its own assumed room counts as free for another choice.
         self.vacate(id, now_ms);
+        self.attend();
+        if gang.is_some_and(|gang| self.within_limit(&self.gangs[gang].queue, &self.pods.all[id].requests, 1) == 0) {
+            return FilterAnswer::Unresolvable(waits);
+        }
         let near = gang.map(|gang| self.nodes_of(gang));
         let zone = gang
             .and_then(|gang| self.gangs[gang].held)

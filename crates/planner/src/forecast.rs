@@ -64,10 +64,9 @@ impl Planner {
             gang.shape.is_some() && !gang.foreign_gate && !hopeless && !self.is_doomed(*id)
         };
         let queues: Vec<Vec<GangId>> = self
-            .queues
-            .by_turn()
+            .queues_by_turn()
             .iter()
-            .map(|queue| self.queues.order(queue).filter(waits).take(limit).collect())
+            .map(|(_, queue)| self.queues.order(queue).filter(waits).take(limit).collect())
             .collect();
         let rounds = (0..limit).flat_map(|round| queues.iter().filter_map(move |queue| queue.get(round)));
         rounds.copied().take(limit).collect()

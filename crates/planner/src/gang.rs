@@ -26,6 +26,8 @@ pub(crate) struct Gang {
     pub(crate) driver: PodId,
     pub(crate) namespace: Arc<str>,
     pub(crate) queue: Arc<str>,
+    /// What its driver says about its queue.
+    pub(crate) queue_label: Option<Box<str>>,
     pub(crate) priority: i32,
     pub(crate) created_ms: i64,
     /// Order of arrival here: creation times have whole seconds only.

@@ -75,6 +75,14 @@ impl Planner {
                     format!("gang {}: {what} is {is}, and it is noted otherwise", self.gangs.uid(id))
                 })?;
             }
+            let counted = self.shares.counted(id);
+            let held = self.holds(id).map(|held| (gang.queue.clone(), held));
+            ensure(counted == held.as_ref(), || {
+                format!(
+                    "gang {}: {counted:?} is counted for its queue, and {held:?} is held",
+                    self.gangs.uid(id)
+                )
+            })?;
             let short = gang.is_bound() && self.unplaced(id) > 0 && !self.nodes.any_worse();
             ensure(!short || sets.short.contains(&id), || {
                 format!("gang {}: lacks slots unnoticed", self.gangs.uid(id))

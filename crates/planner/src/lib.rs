@@ -40,6 +40,7 @@ pub mod quota;
 mod reason;
 mod repair;
 mod runtimes;
+mod share;
 mod slots;
 mod start;
 pub mod view;

@@ -76,6 +76,8 @@ pub(crate) struct Nodes {
     /// Nodes of equal free room, and of equal room without KOMPASS's pods.
     alike_now: Alike,
     alike_empty: Alike,
+    /// What all nodes have together.
+    total: Resources,
     /// Every node, by index.
     every: Vec<NodeId>,
     /// How many nodes have how much free CPU.
@@ -153,6 +155,10 @@ impl Nodes {
             .entry(node.taints.clone())
             .or_insert_with(|| u32::try_from(taints).unwrap_or(u32::MAX));
         entry.taints = taints;
+        if let Some(before) = &entry.node {
+            self.total.subtract(&before.allocatable);
+        }
+        self.total.add(&node.allocatable);
         entry.usable = node.ready && !node.cordoned && !node.deleting;
         entry.zone = zone;
         entry.node = Some(node);
@@ -164,7 +170,11 @@ impl Nodes {
     pub(crate) fn remove(&mut self, name: &str) -> bool {
         let Some(id) = self.find(name) else { return false };
         let entry = &mut self.entries[id.index()];
-        let was = entry.node.take().is_some();
+        let was = entry.node.take();
+        if let Some(node) = &was {
+            self.total.subtract(&node.allocatable);
+        }
+        let was = was.is_some();
         entry.usable = false;
         self.changed(id);
         self.recycle(id);
@@ -339,6 +349,11 @@ impl Nodes {
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = NodeId> + use<> {
         (0..self.entries.len()).map(NodeId::at)
+    }
+
+    /// What all nodes have together, whoever may use it.
+    pub(crate) fn total(&self) -> &Resources {
+        &self.total
     }
 
     /// Nodes that exist.

@@ -26,6 +26,7 @@ pub struct Planner {
     pub(crate) queues: Queues,
     pub(crate) quotas: Quotas,
     pub(crate) policy: crate::policy::Policy,
+    pub(crate) shares: crate::share::Shares,
     /// How long gangs have run of late.
     pub(crate) runtimes: Runtimes,
     pub(crate) synced: bool,
@@ -83,6 +84,7 @@ impl Planner {
             queues: Queues::default(),
             quotas: Quotas::default(),
             policy: crate::policy::Policy::default(),
+            shares: crate::share::Shares::default(),
             runtimes: Runtimes::default(),
             synced: false,
             lead: None,

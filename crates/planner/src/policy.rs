@@ -1,6 +1,14 @@
 //! What the administrator has set for queues: who belongs where, and what each may have.
+//!
+//! A gang's queue is what its driver's label says, else what its namespace's label says, else the queue that names the
+//! namespace, else [`DEFAULT_QUEUE`]. A driver's label can't get past limits: a queue that names namespaces takes nobody
+//! else, and as soon as the table has any queue, no others come to be by labels of drivers.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use kompass_core::names::DEFAULT_QUEUE;
+use rustc_hash::FxHashMap;
 
 use crate::planner::Planner;
 use crate::quota::Limits;
@@ -36,16 +44,83 @@ impl Default for QueueRules {
     }
 }
 
+/// The table, and what namespaces say.
+#[derive(Debug, Default)]
+pub(crate) struct Policy {
+    table: QueueTable,
+    fallback: QueueRules,
+    /// Labels of namespaces that have one.
+    labels: FxHashMap<Box<str>, Arc<str>>,
+    /// The queue that names a namespace.
+    by_namespace: FxHashMap<Box<str>, Arc<str>>,
+}
+
+impl Policy {
+    fn new(table: QueueTable, labels: FxHashMap<Box<str>, Arc<str>>) -> Self {
+        let named = table.queues.iter().flat_map(|(name, rules)| {
+            let name: Arc<str> = name.as_str().into();
+            let pair = move |namespace: &String| (namespace.as_str().into(), name.clone());
+            rules.namespaces.iter().map(pair)
+        });
+        Self {
+            by_namespace: named.collect(),
+            table,
+            fallback: QueueRules::default(),
+            labels,
+        }
+    }
+
+    /// Rules of a queue.
+    pub(crate) fn rules(&self, queue: &str) -> &QueueRules {
+        self.table.queues.get(queue).unwrap_or(&self.fallback)
+    }
+
+    /// The queue of a driver in the namespace with this label.
+    pub(crate) fn queue(&self, namespace: &str, label: Option<&str>) -> Arc<str> {
+        let of_namespace = self.labels.get(namespace);
+        let open = |queue: &str| {
+            let known = self.table.queues.is_empty() || self.table.queues.contains_key(queue);
+            let rules = self.rules(queue);
+            known && rules.namespaces.is_empty()
+                || rules.namespaces.contains(namespace)
+                || of_namespace.is_some_and(|label| **label == *queue)
+        };
+        match label.filter(|label| !label.is_empty() && open(label)) {
+            Some(label) => label.into(),
+            None => of_namespace
+                .or_else(|| self.by_namespace.get(namespace))
+                .cloned()
+                .unwrap_or_else(|| DEFAULT_QUEUE.into()),
+        }
+    }
+}
+
 impl Planner {
-    /// The rules of queues from now on.
+    /// The rules of queues from now on: gangs that wait change their queues where the rules say so.
     pub fn set_queues(&mut self, table: QueueTable) {
-        self.changed |= self.policy.table != table;
-        self.policy.table = table;
+        if self.policy.table != table {
+            let labels = std::mem::take(&mut self.policy.labels);
+            self.policy = Policy::new(table, labels);
+            self.requeue(|_| true);
+        }
+    }
+
+    /// The rules of queues.
+    pub fn queue_table(&self) -> &QueueTable {
+        &self.policy.table
     }
 
     /// A namespace was listed, added or changed; `queue`: what its label says.
     pub fn apply_namespace(&mut self, name: &str, queue: Option<&str>) {
-        let _ = (name, queue);
+        let queue = queue.filter(|queue| !queue.is_empty());
+        if self.policy.labels.get(name).map(|known| &**known) == queue {
+            return;
+        }
+        match queue {
+            Some(queue) => _ = self.policy.labels.insert(name.into(), queue.into()),
+            None => _ = self.policy.labels.remove(name),
+        }
+        self.requeue(|namespace| namespace == name);
     }
 
     /// A namespace is gone.
@@ -55,12 +130,65 @@ impl Planner {
 
     /// The namespaces were listed anew: those for which `listed` is false are gone.
     pub fn retain_namespaces(&mut self, listed: impl Fn(&str) -> bool) {
-        let _ = listed;
+        let labels = self.policy.labels.keys();
+        for name in labels.filter(|name| !listed(name)).cloned().collect::<Vec<_>>() {
+            self.delete_namespace(&name);
+        }
+    }
+
+    /// Looks again where gangs of these namespaces belong.
+    fn requeue(&mut self, of: impl Fn(&str) -> bool) {
+        self.changed = true;
+        for id in self.gangs.ids() {
+            if of(&self.gangs[id].namespace) {
+                // A limit may have kept its executors back.
+                self.gangs[id].extras = None;
+                self.enqueue(id);
+            }
+        }
     }
 }
 
-/// See the module.
-#[derive(Debug, Default)]
-pub(crate) struct Policy {
-    pub(crate) table: QueueTable,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_table_queues_come_to_be_by_labels() {
+        let policy = Policy::default();
+        assert_eq!(&*policy.queue("a", Some("mine")), "mine");
+        assert_eq!(&*policy.queue("a", None), "default");
+    }
+
+    #[test]
+    fn a_gang_belongs_where_its_label_then_its_namespace_then_the_table_say() {
+        let rules = |namespaces: &[&str]| QueueRules {
+            namespaces: namespaces.iter().map(ToString::to_string).collect(),
+            ..QueueRules::default()
+        };
+        let table = QueueTable {
+            queues: [("etl".to_owned(), rules(&["a"])), ("open".to_owned(), rules(&[]))].into(),
+        };
+        let labels = [("b".into(), "etl".into()), ("c".into(), "open".into())]
+            .into_iter()
+            .collect();
+        let policy = Policy::new(table, labels);
+        for (namespace, label, queue) in [
+            ("a", None, "etl"),
+            ("a", Some("open"), "open"),
+            ("a", Some("unknown"), "etl"),
+            ("d", Some("unknown"), "default"),
+            ("a", Some(""), "etl"),
+            ("b", None, "etl"),
+            ("b", Some("etl"), "etl"),
+            ("c", None, "open"),
+            // Not one of those that the queue names.
+            ("c", Some("etl"), "open"),
+            ("d", Some("etl"), "default"),
+            ("d", Some("open"), "open"),
+            ("d", None, "default"),
+        ] {
+            assert_eq!(&*policy.queue(namespace, label), queue, "{namespace} {label:?}");
+        }
+    }
 }

@@ -162,15 +162,10 @@ impl Queues {
         }
     }
 
-    /// The queues with gangs waiting, the one whose turn it is first.
-    pub(crate) fn by_turn(&self) -> Vec<Arc<str>> {
-        let mut names: Vec<_> = self
-            .waiting
-            .iter()
-            .filter_map(|(name, waiting)| Some((self.turns.get(name).copied(), *waiting.order.first()?, name.clone())))
-            .collect();
-        names.sort_unstable();
-        names.into_iter().map(|(_, _, name)| name).collect()
+    /// The queues with gangs waiting, with their first gang and when (as a count of starts) they started last.
+    pub(crate) fn turns(&self) -> impl Iterator<Item = (&Arc<str>, OrderKey, Option<u64>)> {
+        let queues = self.waiting.iter();
+        queues.filter_map(|(name, waiting)| Some((name, *waiting.order.first()?, self.turns.get(name).copied())))
     }
 
     pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {

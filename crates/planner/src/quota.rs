@@ -53,6 +53,33 @@ impl Usage {
         self.requests.add_times(requests, count);
         self.pods = self.pods.saturating_add(count);
     }
+
+    pub(crate) fn subtract(&mut self, other: &Self) {
+        self.requests.subtract(&other.requests);
+        self.pods = self.pods.saturating_sub(other.pods);
+    }
+}
+
+impl Limits {
+    /// The resource of which `used` and `more` together are too much, by name.
+    pub(crate) fn exceeded_by(&self, used: &Usage, more: &Usage) -> Option<String> {
+        let over = |limit: Option<u64>, used: u64, more: u64| {
+            limit.is_some_and(|limit| more > 0 && used.saturating_add(more) > limit)
+        };
+        let (used_of, more_of) = (&used.requests, &more.requests);
+        if over(self.cpu_milli, used_of.cpu_milli, more_of.cpu_milli) {
+            return Some("cpu".to_owned());
+        }
+        if over(self.memory_bytes, used_of.memory_bytes, more_of.memory_bytes) {
+            return Some("memory".to_owned());
+        }
+        if over(self.pods, used.pods, more.pods) {
+            return Some("pods".to_owned());
+        }
+        let mut extended = self.extended.iter();
+        let name = extended.find(|(name, limit)| over(Some(**limit), used_of.units(name), more_of.units(name)));
+        name.map(|(name, _)| name.clone())
+    }
 }
 
 impl Quotas {

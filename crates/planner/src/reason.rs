@@ -1,12 +1,14 @@
 //! Why gangs wait, in words.
 
 use kompass_core::WaitReason;
+use kompass_core::resources::MIB;
 use kompass_core::wait::WaitCode;
 
 use crate::action::Action;
 use crate::decide::Turn;
 use crate::gang::{Gang, GangId, Lack, Stage};
 use crate::planner::Planner;
+use crate::quota::Usage;
 
 /// Places of so many gangs are counted one by one.
 const FEW: usize = 16;
@@ -108,6 +110,44 @@ impl Planner {
         }
     }
 
+    /// Which limit of its queue a gang meets.
+    fn limit_text(&self, gang: &Gang, needs: &str) -> String {
+        let queue = &gang.queue;
+        let limit = &self.policy.rules(queue).limit;
+        let mut more = Usage::default();
+        more.add(&self.pods.all[gang.driver].requests, 1);
+        if let Some(shape) = &gang.shape {
+            more.add(&shape.executor, shape.minimum);
+        }
+        let amount = |name: &str, usage: &Usage| match name {
+            "cpu" => format!("{}m", usage.requests.cpu_milli),
+            "memory" => format!("{} MiB", usage.requests.memory_bytes.div_ceil(MIB)),
+            "pods" => usage.pods.to_string(),
+            name => usage.requests.units(name).to_string(),
+        };
+        let most = |name: &str| match name {
+            "cpu" => limit.cpu_milli.map(|milli| format!("{milli}m")),
+            "memory" => limit.memory_bytes.map(|bytes| format!("{} MiB", bytes / MIB)),
+            "pods" => limit.pods.map(|pods| pods.to_string()),
+            name => limit.extended.get(name).map(u64::to_string),
+        };
+        if let Some(name) = self.over_limit_alone(queue, &more) {
+            let most = most(&name).unwrap_or_default();
+            return format!("it needs {needs}: more {name} than the queue {queue} may have at all ({most})");
+        }
+        if let Some(name) = self.over_limit(queue, &more) {
+            let (used, need) = (
+                self.shares.used(queue).map(|used| amount(&name, used)),
+                amount(&name, &more),
+            );
+            let (used, most) = (used.unwrap_or_default(), most(&name).unwrap_or_default());
+            return format!(
+                "the queue {queue} has {used} {name} of the {most} that it may have, and this needs {need}"
+            );
+        }
+        format!("too many started drivers of the queue {queue} have lost their room and go first")
+    }
+
     fn text(&self, gang: &Gang, code: WaitCode, position: u64, asks: bool) -> String {
         let driver = &self.pods.all[gang.driver].requests;
         let needs = match &gang.shape {
@@ -140,12 +180,7 @@ impl Planner {
                 gang.namespace,
                 gang.minimum()
             ),
-            WaitCode::QueueLimit => {
-                format!(
-                    "too many started drivers of the queue {} have lost their room and go first",
-                    gang.queue
-                )
-            }
+            WaitCode::QueueLimit => self.limit_text(gang, &needs),
             WaitCode::ForeignGate => "another scheduling gate than KOMPASS's is closed".to_owned(),
             WaitCode::Replanning => "its room was lost and is being looked for anew".to_owned(),
             WaitCode::TakingOver => "the planner has just taken over and still catches up".to_owned(),

@@ -8,8 +8,11 @@
 //! - the API server has refused to open its gate three times in a row;
 //! - by the rule of the module `backfill`, where that is switched on.
 //!
-//! **Between queues** the one that started least recently is next. A head that waits for room does not hold up other
-//! queues until `overtakes_max` gangs have passed it (the same holds for a running gang that lost slots and for an
+//! Nor does a gang start that would bring its queue above its limit; it holds up its own queue, and no other.
+//!
+//! **Between queues** those within their guarantee are next, then the one with the smallest dominant share by weight (see
+//! the module `share`), of equal ones the one that started least recently. While the head of a queue within its guarantee
+//! waits for room, no queue starts that is not. Any other head that waits for room does not hold up other queues until `overtakes_max` gangs have passed it (the same holds for a running gang that lost slots and for an
 //! ungated driver that lost its plan); from then on nothing starts before it. So, counting from the moment at which a
 //! gang is the head and would fit without KOMPASS's pods, at most `overtakes_max` gangs of other queues start before
 //! it, and after these it starts at the latest when all gangs that run have ended, whatever is submitted behind it.
@@ -27,7 +30,7 @@ use crate::decide::Turn;
 use crate::gang::{Gang, GangId, Lack, OrderKey, Stage, Verdict};
 use crate::pack::{Ask, DriverAsk, Placement, View, pack};
 use crate::planner::{Planner, Target};
-use crate::quota::Usage;
+use crate::quota::{Limits, Usage};
 
 /// What became of a queue's head.
 enum Head {
@@ -37,6 +40,16 @@ enum Head {
     Blocked,
     /// The budget of this call is used up.
     Unknown,
+}
+
+/// What the limit of a queue means for a gang.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Limited {
+    Not,
+    /// Until others of the queue have ended.
+    Now,
+    /// It alone would be above it.
+    Always,
 }
 
 /// Ungated drivers of a queue that have no plan.
@@ -83,15 +96,21 @@ impl Planner {
     pub(crate) fn start_gangs(&mut self, turn: &mut Turn) {
         let mut blocked: BTreeSet<Arc<str>> = BTreeSet::new();
         let lost = self.lost_by_queue();
+        // The head of a queue within its guarantee waits for room.
+        let mut reclaims = false;
         loop {
             self.attend();
             let overdue = self.overdue();
-            let next = self.queues.by_turn().into_iter().find(|queue| !blocked.contains(queue));
-            let Some(queue) = next else { break };
+            let next = self
+                .queues_by_turn()
+                .into_iter()
+                .find(|(_, queue)| !blocked.contains(queue));
+            let Some((guaranteed, queue)) = next else { break };
+            let reclaimed = reclaims && !guaranteed;
             let mut judged = Vec::new();
             let before = self.queues.take_judged(&queue);
             let lost = lost.get(&queue).copied().unwrap_or_default();
-            let (held_up, head) = self.start_head(&queue, lost, overdue, &mut judged, turn);
+            let (held_up, head) = self.start_head(&queue, lost, overdue, reclaimed, &mut judged, turn);
             match head {
                 Head::Started(id) => {
                     judged.extend(before);
@@ -99,6 +118,8 @@ impl Planner {
                     self.count_overtake(id, &queue);
                 }
                 Head::Blocked => {
+                    let claims = |key: &OrderKey| self.gangs[key.gang].waiting.verdict.is_some_and(Verdict::is_now);
+                    reclaims |= guaranteed && !held_up && judged.iter().any(claims);
                     self.forget_judged(&queue, before, &mut judged, held_up);
                     blocked.insert(queue.clone());
                 }
@@ -168,12 +189,14 @@ impl Planner {
         queue: &Arc<str>,
         lost: Lost,
         overdue: Option<GangId>,
+        reclaimed: bool,
         judged: &mut Vec<OrderKey>,
         turn: &mut Turn,
     ) -> (bool, Head) {
         let closed = lost.count >= self.config.unplanned_max;
         let here = |id: GangId| self.gangs[id].stage == Stage::Waiting && self.gangs[id].queue == *queue;
-        let held_up = lost.first || overdue.is_some_and(|overdue| !here(overdue));
+        let mine = overdue.is_some_and(here);
+        let held_up = lost.first || (overdue.is_some() && !mine) || (reclaimed && !mine);
         let mut head = None;
         let mut before = None;
         while let Some(key) = self.queues.after(queue, before) {
@@ -188,6 +211,20 @@ impl Planner {
             if closed {
                 self.gangs[id].waiting.code = Some(WaitCode::QueueLimit);
                 continue;
+            }
+            match self.limits(id) {
+                Limited::Not => {}
+                // Waiting would help nobody.
+                Limited::Always => {
+                    let waiting = &mut self.gangs[id].waiting;
+                    (waiting.code, waiting.verdict, waiting.lacking_ms) = (Some(WaitCode::QueueLimit), None, None);
+                    continue;
+                }
+                Limited::Now => {
+                    let waiting = &mut self.gangs[id].waiting;
+                    (waiting.code, waiting.verdict, waiting.lacking_ms) = (Some(WaitCode::QueueLimit), None, None);
+                    break;
+                }
             }
             if held_up {
                 self.gangs[id].waiting.code = Some(WaitCode::BehindOthers);
@@ -226,6 +263,22 @@ impl Planner {
             return (held_up, Head::Started(started));
         }
         (held_up, Head::Blocked)
+    }
+
+    /// Whether the limit of its queue lets the gang start.
+    pub(crate) fn limits(&self, id: GangId) -> Limited {
+        let queue = &self.gangs[id].queue;
+        if self.policy.rules(queue).limit == Limits::default() {
+            return Limited::Not;
+        }
+        let needs = self.needs(id);
+        if self.over_limit(queue, &needs).is_none() {
+            Limited::Not
+        } else if self.over_limit_alone(queue, &needs).is_some() {
+            Limited::Always
+        } else {
+            Limited::Now
+        }
     }
 
     /// Why a gang neither starts now nor holds up others.

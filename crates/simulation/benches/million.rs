@@ -1,5 +1,12 @@
 //! A million gangs on 10,000 nodes: how long the simulation takes. `cargo bench -p kompass-simulation --bench million`;
-//! arguments: gangs, nodes, load in percent.
+//! arguments: gangs, nodes, load in percent, and the policies (fifo, easy) if not all.
+
+#![allow(
+    clippy::print_stdout,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the figures are the result; numbers of executors are small"
+)]
 
 use std::time::Instant;
 
@@ -17,8 +24,14 @@ fn main() {
     let gangs = numbers.next().unwrap_or(1_000_000);
     let nodes = numbers.next().unwrap_or(10_000);
     let load_percent = numbers.next().unwrap_or(85);
+    let only: Vec<String> = std::env::args()
+        .filter(|argument| argument == "fifo" || argument == "easy")
+        .collect();
     let trace = trace(gangs, nodes, load_percent);
     for (name, backfill) in [("fifo", Backfill::Off), ("easy", Backfill::Easy)] {
+        if !only.is_empty() && !only.iter().any(|known| known == name) {
+            continue;
+        }
         let settings = Settings {
             nodes,
             node_cpu_milli: NODE_CPU_MILLI,

@@ -56,7 +56,8 @@ impl Settings {
     }
 }
 
-/// All invariants of the planner are checked after so many events (they look at everything).
+/// All invariants of the planner are checked after so many events, and after more in a large cluster: they look at
+/// everything.
 const CHECK_EVERY: u64 = 4_096;
 
 /// Simulates the trace from its first gang to its last end. `progress` is told how many gangs have ended, now and then.

@@ -11,6 +11,8 @@ mod job;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod queues;
+#[cfg(test)]
 mod scenarios;
 #[cfg(test)]
 mod world;

@@ -1,0 +1,238 @@
+//! Limits, guarantees and fair shares of queues.
+
+use kompass_core::wait::WaitCode;
+use kompass_planner::{Backfill, Config, Limits, QueueRules, QueueTable};
+
+use crate::job::Job;
+use crate::world::World;
+
+fn cpus(cpus: u64) -> Limits {
+    Limits {
+        cpu_milli: Some(1_000 * cpus),
+        ..Limits::default()
+    }
+}
+
+fn limit(limit: Limits) -> QueueRules {
+    QueueRules {
+        limit,
+        ..QueueRules::default()
+    }
+}
+
+fn guarantee(guaranteed: Limits) -> QueueRules {
+    QueueRules {
+        guaranteed,
+        ..QueueRules::default()
+    }
+}
+
+fn table<const N: usize>(queues: [(&str, QueueRules); N]) -> QueueTable {
+    QueueTable {
+        queues: queues.map(|(name, rules)| (name.to_owned(), rules)).into(),
+    }
+}
+
+/// So many CPUs in all, a CPU a pod.
+fn job(name: &str, queue: &str, cpus: u64) -> Job {
+    Job::new(name, cpus - 1).queue(queue)
+}
+
+/// A node of so many CPUs.
+fn world(cpus: u64, table: QueueTable) -> World {
+    let mut world = World::new(&[("n1", cpus, 256)]);
+    world.planner.set_queues(table);
+    world
+}
+
+fn submit(world: &mut World, job: Job) -> String {
+    let uid = world.submit(job);
+    world.settle();
+    world.spark();
+    world.settle();
+    uid
+}
+
+fn runs(world: &World, uid: &str) -> bool {
+    world.node_of(uid).is_some()
+}
+
+fn waits(world: &World, uid: &str) -> (WaitCode, String) {
+    let reason = world.gang(uid).waiting.expect("it waits");
+    (reason.code, reason.text)
+}
+
+#[test]
+fn a_queue_at_its_limit_waits_and_holds_up_nobody_else() {
+    let mut world = world(20, table([("a", limit(cpus(5)))]));
+    let first = submit(&mut world, job("first", "a", 3));
+    let second = submit(&mut world, job("second", "a", 3));
+    // It would fit under the limit, but first come is first served.
+    let third = submit(&mut world, job("third", "a", 2));
+    let other = submit(&mut world, job("other", "default", 10));
+    assert!(runs(&world, &first) && runs(&world, &other));
+    let (code, text) = waits(&world, &second);
+    assert_eq!(code, WaitCode::QueueLimit);
+    assert_eq!(
+        text,
+        "the queue a has 3000m cpu of the 5000m that it may have, and this needs 3000m"
+    );
+    assert_eq!(waits(&world, &third).0, WaitCode::BehindOthers);
+    assert!(world.stand_ins(&second).is_empty(), "no nodes are bought for it");
+    world.end(&first);
+    world.settle();
+    assert!(runs(&world, &second) && runs(&world, &third));
+}
+
+#[test]
+fn a_gang_above_the_limit_of_its_queue_says_so_and_lets_others_pass() {
+    let memory = Limits {
+        memory_bytes: Some(4 << 30),
+        ..Limits::default()
+    };
+    let mut world = world(20, table([("a", limit(memory))]));
+    let large = submit(&mut world, job("large", "a", 6));
+    let small = submit(&mut world, job("small", "a", 4));
+    let (code, text) = waits(&world, &large);
+    assert_eq!(code, WaitCode::QueueLimit);
+    assert!(
+        text.ends_with("more memory than the queue a may have at all (4096 MiB)"),
+        "{text}"
+    );
+    assert!(runs(&world, &small));
+}
+
+#[test]
+fn executors_beyond_the_minimum_stay_within_the_limit() {
+    for gated in [true, false] {
+        let mut world = world(20, table([("a", limit(cpus(4)))]));
+        world.webhook = gated;
+        let uid = world.submit(job("grows", "a", 2).dynamic(10));
+        world.settle();
+        for _ in 0..6 {
+            world.executor(&uid);
+        }
+        world.settle();
+        assert_eq!(world.gang(&uid).executors_bound, 3, "a driver and three executors");
+        world.planner.set_queues(table([("a", limit(cpus(6)))]));
+        world.settle();
+        assert_eq!(world.gang(&uid).executors_bound, 5);
+    }
+}
+
+#[test]
+fn rules_may_change_while_gangs_wait() {
+    let mut world = world(20, table([("a", limit(cpus(1)))]));
+    let uid = submit(&mut world, job("waits", "a", 3));
+    assert_eq!(waits(&world, &uid).0, WaitCode::QueueLimit);
+    world.planner.set_queues(table([("a", limit(cpus(3)))]));
+    world.settle();
+    assert!(runs(&world, &uid));
+}
+
+#[test]
+fn a_queue_within_its_guarantee_goes_first_and_gets_the_room_that_comes_free() {
+    let mut world = world(10, table([("sure", guarantee(cpus(6)))]));
+    let borrowed: Vec<String> = (0..5)
+        .map(|n| submit(&mut world, job(&format!("borrows-{n}"), "other", 2)))
+        .collect();
+    assert!(borrowed.iter().all(|uid| runs(&world, uid)), "what nobody uses is lent");
+    let sure = submit(&mut world, job("sure", "sure", 6));
+    let small = submit(&mut world, job("small", "other", 2));
+    for (ended, uid) in borrowed.iter().take(2).enumerate() {
+        world.end(uid);
+        world.settle();
+        assert!(!runs(&world, &small) && !runs(&world, &sure), "{ended}");
+    }
+    assert_eq!(waits(&world, &small).0, WaitCode::BehindOthers);
+    world.end(&borrowed[2]);
+    world.settle();
+    assert!(runs(&world, &sure) && !runs(&world, &small));
+    // What it wants beyond its guarantee is worth no more than what others want.
+    let more = submit(&mut world, job("more", "sure", 4));
+    world.end(&borrowed[3]);
+    world.settle();
+    assert!(runs(&world, &small), "{:?}", waits(&world, &more));
+}
+
+#[test]
+fn room_is_shared_by_weight() {
+    let heavy = QueueRules {
+        weight: 3,
+        ..QueueRules::default()
+    };
+    let mut world = world(16, table([("heavy", heavy), ("light", QueueRules::default())]));
+    for number in 0..16 {
+        for queue in ["heavy", "light"] {
+            world.submit(job(&format!("{queue}-{number}"), queue, 1));
+        }
+    }
+    world.settle();
+    let running = |world: &World, queue: &str| (0..16).filter(|n| runs(world, &format!("{queue}-{n}"))).count();
+    assert_eq!((running(&world, "heavy"), running(&world, "light")), (12, 4));
+}
+
+#[test]
+fn the_scarcest_resource_decides_whose_turn_it_is() {
+    // One queue's pods are large in memory, the other's in CPU: both get half of what each needs most.
+    let mut world = World::new(&[("n1", 18, 18)]);
+    for number in 0..18 {
+        world.submit(
+            Job::new(&format!("memory-{number}"), 0)
+                .driver(100, 2 * 1024)
+                .queue("memory"),
+        );
+        world.submit(Job::new(&format!("cpu-{number}"), 0).driver(2_000, 100).queue("cpu"));
+    }
+    world.settle();
+    let running = |queue: &str| (0..18).filter(|n| runs(&world, &format!("{queue}-{n}"))).count();
+    let (memory, cpu) = (running("memory"), running("cpu"));
+    assert!(memory.abs_diff(cpu) <= 1 && memory >= 7, "{memory} and {cpu}");
+}
+
+#[test]
+fn a_label_cannot_get_past_the_rules_of_a_namespace() {
+    let mine = QueueRules {
+        namespaces: ["mine".to_owned()].into(),
+        ..QueueRules::default()
+    };
+    let mut world = world(10, table([("mine", mine), ("default", limit(cpus(1)))]));
+    let stranger = submit(&mut world, job("stranger", "mine", 2));
+    assert_eq!(world.gang(&stranger).queue, "default");
+    assert_eq!(waits(&world, &stranger).0, WaitCode::QueueLimit);
+    // The administrator says that this namespace belongs there.
+    world.planner.apply_namespace("spark", Some("mine"));
+    world.settle();
+    assert_eq!(world.gang(&stranger).queue, "mine");
+    assert!(runs(&world, &stranger));
+    world.planner.retain_namespaces(|_| false);
+    assert_eq!(world.gang(&stranger).queue, "default");
+}
+
+#[test]
+fn a_gang_that_was_overtaken_often_goes_before_a_guarantee() {
+    let config = Config {
+        overtakes_max: 2,
+        backfill: Backfill::Off,
+        ..Config::default()
+    };
+    let mut world = World::with(config, &[("n1", 8, 64)]);
+    world.planner.set_queues(table([("sure", guarantee(cpus(8)))]));
+    let first = submit(&mut world, job("first", "sure", 4));
+    let large = submit(&mut world, job("large", "other", 8));
+    let passing: Vec<String> = (0..3)
+        .map(|n| submit(&mut world, job(&format!("sure-{n}"), "sure", 2)))
+        .collect();
+    assert!(runs(&world, &passing[0]) && runs(&world, &passing[1]));
+    assert!(!runs(&world, &passing[2]));
+    world.end(&first);
+    world.settle();
+    assert!(
+        !runs(&world, &passing[2]),
+        "nothing starts before the one that two have passed"
+    );
+    world.end(&passing[0]);
+    world.end(&passing[1]);
+    world.settle();
+    assert!(runs(&world, &large));
+}
