@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use kompass_local_cluster::progress::Progress;
@@ -15,12 +14,25 @@ use serde::Serialize;
 
 use crate::table;
 
+mod axis;
+mod charts;
+mod figures;
+mod markup;
+mod page;
+mod plot;
+mod sizes;
+mod terminal;
+
+use charts::Compared;
+use figures::{Better, FIGURES};
+use page::Page;
+
 /// Options of `kompass simulate`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   kompass simulate --trace jobs.csv --nodes 80 --node-cpu-milli 8000 --node-memory-mib 65536
-  kompass simulate --trace jobs.csv --nodes 80 --node-cpu-milli 8000 --node-memory-mib 65536 --policy fifo --policy easy --json out.json
+  kompass simulate --trace jobs.csv --nodes 80 --node-cpu-milli 8000 --node-memory-mib 65536 --policy fifo --policy easy --html out.html
 
 The trace is a CSV file with a gang a line, sorted by time of submission, and this header:
   submit_time_s,run_time_s,profile,queue,driver_cpu_milli,driver_memory_mib,executors,executor_cpu_milli,executor_memory_mib
@@ -54,6 +66,9 @@ pub(crate) struct Args {
     /// Write the results to this file as JSON: one object for one policy, a list for several.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Draw the results in this file: a page of HTML that needs nothing else to be read.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
@@ -121,9 +136,16 @@ impl Args {
                 report,
             });
         }
-        print!("{}", render(&results));
+        let names: Vec<String> = results.iter().map(|result| name(result.policy)).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let reports: Vec<&Report> = results.iter().map(|result| &result.report).collect();
+        println!("{}\n{}", render(&names, &reports), terminal::waits(&names, &reports));
         if let Some(path) = &self.json {
-            write(path, &results)?;
+            write(path, &json(&results)?)?;
+        }
+        if let Some(path) = &self.html {
+            write(path, &self.page(&names, &reports))?;
+            println!("drawn in {}", path.display());
         }
         let violations: u64 = results.iter().map(|result| result.report.violations).sum();
         anyhow::ensure!(
@@ -131,6 +153,49 @@ impl Args {
             "{violations} violations of what must always hold: this is a bug in KOMPASS, please report it with the trace"
         );
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn page(&self, names: &[&str], reports: &[&Report]) -> String {
+        let trace = self
+            .trace
+            .file_name()
+            .unwrap_or(self.trace.as_os_str())
+            .to_string_lossy();
+        let cpu = format!("{} CPU", self.node_cpu_milli as f64 / 1_000.0);
+        let memory = format!("{} GiB", self.node_memory_mib as f64 / 1_024.0);
+        let run_times = match self.run_times {
+            Source::Learned => "learned from gangs that ended before",
+            Source::Perfect => "taken from the trace, as a perfect predictor would tell them",
+        };
+        let queues = match self.queues {
+            Sharing::One => "one for all gangs",
+            Sharing::Trace => "as the trace says",
+        };
+        let settings = [
+            ("Trace", trace.clone().into_owned()),
+            ("Nodes", table::grouped(self.nodes as f64)),
+            ("CPU of each node", cpu),
+            ("Memory of each node", memory),
+            ("Policies", names.join(", ")),
+            ("Expected run times", run_times.to_owned()),
+            ("Queues", queues.to_owned()),
+            (
+                "Overtaking may cost a head",
+                table::seconds(f64::from(self.overtake_delay_s)),
+            ),
+            ("Version of KOMPASS", env!("CARGO_PKG_VERSION").to_owned()),
+        ];
+        let page = Page {
+            trace: &trace,
+            settings: &settings,
+            compared: Compared {
+                names,
+                reports,
+                nodes: self.nodes,
+                node_cpu_milli: self.node_cpu_milli,
+            },
+        };
+        page.render()
     }
 
     fn settings(&self, policy: Policy) -> Settings {
@@ -160,50 +225,29 @@ fn read(path: &Path) -> anyhow::Result<Vec<Gang>> {
     trace::read(BufReader::new(file)).with_context(|| format!("failed to use {}", path.display()))
 }
 
-fn write(path: &Path, results: &[Simulated]) -> anyhow::Result<()> {
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(path, text).with_context(|| format!("failed to write {}", path.display()))
+}
+
+fn json(results: &[Simulated]) -> anyhow::Result<String> {
     let text = match results {
         [one] => serde_json::to_string_pretty(one)?,
         several => serde_json::to_string_pretty(several)?,
     };
-    std::fs::write(path, text + "\n").with_context(|| format!("failed to write {}", path.display()))
+    Ok(text + "\n")
 }
 
-/// A column a policy, so that they stand side by side.
-fn render(results: &[Simulated]) -> String {
-    let columns: Vec<_> = results.iter().map(|result| figures(&result.report)).collect();
-    let names: Vec<String> = results.iter().map(|result| name(result.policy)).collect();
-    let header: Vec<&str> = std::iter::once("policy")
-        .chain(names.iter().map(String::as_str))
-        .collect();
-    let first = columns.first().into_iter().flatten();
-    let rows: Vec<Vec<String>> = first
-        .enumerate()
-        .map(|(row, (label, _))| {
-            let cells = columns.iter().map(|column| column[row].1.clone());
-            std::iter::once((*label).to_owned()).chain(cells).collect()
+/// A column a policy, so that they stand side by side. Violations are told as the error that they are.
+fn render(names: &[&str], reports: &[&Report]) -> String {
+    let header: Vec<&str> = std::iter::once("policy").chain(names.iter().copied()).collect();
+    let figures = FIGURES.iter().filter(|figure| figure.better != Better::Zero);
+    let rows: Vec<Vec<String>> = figures
+        .map(|figure| {
+            let cells = reports.iter().map(|report| figure.text(report));
+            std::iter::once(figure.name.to_owned()).chain(cells).collect()
         })
         .collect();
     table::render(&header, &rows)
-}
-
-fn figures(report: &Report) -> [(&'static str, String); 13] {
-    let span = |seconds: f64| table::span(Duration::from_secs_f64(seconds.max(0.0)));
-    let percent = |share: f64| format!("{:.1} %", share * 100.0);
-    [
-        ("gangs", report.gangs.to_string()),
-        ("too large for the cluster", report.too_large.to_string()),
-        ("wait, mean", span(report.wait_mean_s)),
-        ("wait, p50", span(report.wait_p50_s)),
-        ("wait, p95", span(report.wait_p95_s)),
-        ("wait, p99", span(report.wait_p99_s)),
-        ("wait, longest", span(report.wait_max_s)),
-        ("bounded slowdown, mean", format!("{:.1}", report.bounded_slowdown_mean)),
-        ("utilisation", percent(report.utilisation)),
-        ("fragmentation", percent(report.fragmentation)),
-        ("node-hours in use", format!("{:.0}", report.node_hours)),
-        ("overtakes", report.overtakes.to_string()),
-        ("longest delay by overtaking", span(report.max_overtake_delay_s)),
-    ]
 }
 
 fn name(policy: Policy) -> String {
@@ -264,6 +308,27 @@ mod tests {
     }
 
     #[test]
+    fn results_are_drawn_where_they_are_asked_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let drawn = folder.path().join("out.html");
+        let trace = format!("{HEADER}0,100,a,q,1000,1024,2,1000,1024\n");
+        let (result, _) = simulate(&trace, &["--html", drawn.to_str().unwrap()]);
+        result.unwrap();
+        let page = std::fs::read_to_string(&drawn).unwrap();
+        assert!(
+            page.contains("Simulation of trace.csv") && page.contains("<dd>8 GiB</dd>"),
+            "{page}"
+        );
+        let nowhere = folder.path().join("missing/out.html");
+        let (result, _) = simulate(&trace, &["--html", nowhere.to_str().unwrap()]);
+        let text = format!("{:#}", result.unwrap_err());
+        assert!(
+            text.starts_with("failed to write ") && text.contains("missing/out.html"),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn a_trace_that_is_none_is_refused_with_its_place() {
         let (result, _) = simulate(&format!("{HEADER}5,-1,a,q,1,1,0,1,1\n"), &[]);
         let text = format!("{:#}", result.unwrap_err());
@@ -288,17 +353,9 @@ mod tests {
             "1",
         ];
         let args = Cli::try_parse_from(arguments).unwrap().args;
-        let simulated = |policy| Simulated {
-            policy,
-            run_times: args.run_times,
-            queues: args.queues,
-            nodes: 2,
-            node_cpu_milli: 1,
-            node_memory_mib: 1,
-            overtake_delay_bound_s: 0,
-            report: kompass_simulation::simulate(&trace, &args.settings(policy), |_| {}),
-        };
-        let text = render(&[simulated(Policy::Fifo), simulated(Policy::Easy)]);
+        let simulated = |policy| kompass_simulation::simulate(&trace, &args.settings(policy), |_| {});
+        let (fifo, easy) = (simulated(Policy::Fifo), simulated(Policy::Easy));
+        let text = render(&["fifo", "easy"], &[&fifo, &easy]);
         let lines: Vec<Vec<&str>> = text
             .lines()
             .map(|line| {

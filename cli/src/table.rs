@@ -21,15 +21,38 @@ pub(crate) fn render(header: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// A span of time in its two largest units: `850 ms`, `4.2 s`, `3 min 20 s`, `2 h 5 min`.
+/// A whole number with its thousands apart: `82,247`. What is no number is 0.
+pub(crate) fn grouped(number: f64) -> String {
+    let digits = format!("{:.0}", if number.is_finite() { number.abs() } else { 0.0 });
+    let mut text = String::new();
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if number < 0.0 && digits != "0" {
+        format!("-{text}")
+    } else {
+        text
+    }
+}
+
+/// A span of time in its two largest units: `850 ms`, `4.2 s`, `3 min 20 s`, `2 h 5 min`, `14 d 2 h`; days where there are two or more.
 pub(crate) fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         0 => format!("{} ms", duration.as_millis()),
         1..60 => format!("{:.1} s", duration.as_secs_f64()),
         60..3600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        3600..172_800 => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+        _ => format!("{} d {} h", seconds / 86_400, seconds % 86_400 / 3600),
     }
+}
+
+/// The same of seconds; what is no span is none.
+pub(crate) fn seconds(seconds: f64) -> String {
+    span(Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or_default())
 }
 
 /// From one moment to a later one, both in milliseconds since 1970; nothing when it is the other way round.
@@ -51,6 +74,21 @@ mod tests {
     }
 
     #[test]
+    fn thousands_stand_apart() {
+        for (number, text) in [
+            (0.0, "0"),
+            (999.4, "999"),
+            (82_247.0, "82,247"),
+            (1e6, "1,000,000"),
+            (-1_500.0, "-1,500"),
+            (-0.2, "0"),
+            (f64::NAN, "0"),
+        ] {
+            assert_eq!(grouped(number), text);
+        }
+    }
+
+    #[test]
     fn spans_show_two_units() {
         for (ms, text) in [
             (0, "0 ms"),
@@ -58,6 +96,8 @@ mod tests {
             (4_210, "4.2 s"),
             (200_000, "3 min 20 s"),
             (7_500_000, "2 h 5 min"),
+            (172_799_000, "47 h 59 min"),
+            (1_218_420_000, "14 d 2 h"),
         ] {
             assert_eq!(span(Duration::from_millis(ms)), text);
         }

@@ -2,6 +2,8 @@
 
 use kompass_core::Resources;
 
+use crate::series::Levels;
+
 /// What runs where, without the planner's help.
 #[derive(Debug)]
 pub(crate) struct Account {
@@ -61,6 +63,16 @@ impl Account {
         self.sums.nodes += passed * u128::from(self.nodes_in_use);
         self.sums.stranded += passed * u128::from(self.stranded_cpu_milli);
         self.until_ms = self.until_ms.max(now_ms);
+    }
+
+    /// What is in use now, while so many gangs wait.
+    pub(crate) fn levels(&self, waiting: usize) -> Levels {
+        Levels {
+            cpu_milli: self.used_cpu_milli,
+            nodes: self.nodes_in_use,
+            stranded_cpu_milli: self.stranded_cpu_milli,
+            waiting: waiting as u64,
+        }
     }
 
     /// From the beginning until now, milliseconds.

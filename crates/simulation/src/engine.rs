@@ -10,6 +10,7 @@ use crate::account::Account;
 use crate::cluster::{Cluster, Started};
 use crate::overtaking::{Need, Overtaking};
 use crate::report::{Outcomes, Report};
+use crate::series::Series;
 use crate::trace::Gang;
 
 /// A cluster and a policy.
@@ -81,12 +82,14 @@ pub fn simulate(gangs: &[Gang], settings: &Settings, mut progress: impl FnMut(us
         .filter(|(_, gang)| fits_empty(gang, settings))
         .peekable();
     let (mut events, mut ended) = (0_u64, 0_usize);
+    let mut series = Series::default();
     loop {
         let arrival = arrivals.peek().map(|(_, gang)| gang.submit_ms());
         let end = run.running.peek().map(|Reverse((end_ms, _))| *end_ms);
         let Some(now_ms) = arrival.into_iter().chain(end).min() else {
             break;
         };
+        series.until(now_ms, run.account.levels(run.waiting.len()));
         run.account.until(now_ms);
         while let Some(&Reverse((end_ms, gang))) = run.running.peek()
             && end_ms <= now_ms
@@ -120,7 +123,7 @@ pub fn simulate(gangs: &[Gang], settings: &Settings, mut progress: impl FnMut(us
     } = run;
     // Whoever still waits in an empty cluster is starved.
     let violations = account.overbooked + cluster.broken + waiting.len() as u64;
-    Report::new(gangs, &outcomes, &account, &overtaking, violations, settings)
+    Report::new(gangs, &outcomes, &account, &overtaking, violations, settings, series)
 }
 
 /// Whether the gang alone has room on the whole cluster.

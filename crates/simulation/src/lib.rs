@@ -17,7 +17,9 @@ mod cluster;
 pub mod engine;
 mod overtaking;
 pub mod report;
+pub mod series;
 pub mod trace;
+pub mod waits;
 
 pub use engine::{Estimates, Settings, simulate};
 pub use report::Report;

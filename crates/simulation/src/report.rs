@@ -5,7 +5,9 @@ use serde::Serialize;
 use crate::account::Account;
 use crate::engine::Settings;
 use crate::overtaking::Overtaking;
+use crate::series::Series;
 use crate::trace::Gang;
+use crate::waits::{self, SizeClass, Waits};
 
 /// When gangs were submitted and started.
 #[derive(Debug)]
@@ -28,6 +30,15 @@ impl Outcomes {
 
     pub(crate) fn started(&mut self, gang: usize, now_ms: i64) {
         self.started_ms[gang] = Some(now_ms);
+    }
+
+    /// Gangs that have started, each with its wait in milliseconds.
+    fn waits<'a>(&'a self, gangs: &'a [Gang]) -> impl Iterator<Item = (&'a Gang, i64)> {
+        let times = self.submitted_ms.iter().zip(&self.started_ms);
+        let both = |(gang, (submitted, started)): (_, (&Option<i64>, &Option<i64>))| {
+            Some((gang, (*started)?.saturating_sub((*submitted)?)))
+        };
+        gangs.iter().zip(times).filter_map(both)
     }
 }
 
@@ -64,6 +75,20 @@ pub struct Report {
     pub max_overtake_delay_s: f64,
     /// Nodes overbooked, gangs starved, invariants broken: 0, or there is a bug.
     pub violations: u64,
+    /// What a chart shows, beyond single figures.
+    #[serde(skip)]
+    pub course: Course,
+}
+
+/// What a chart shows of one simulation, bounded in size whatever the length of the trace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Course {
+    /// What was in use and who waited, over time.
+    pub series: Series,
+    /// The distribution of waits.
+    pub waits: Waits,
+    /// Waits by size of the gang, the smallest first.
+    pub sizes: Vec<SizeClass>,
 }
 
 /// Run times below this are counted as this in the slowdown, as everywhere since Feitelson and Rudolph (1998).
@@ -77,15 +102,13 @@ impl Report {
         overtaking: &Overtaking,
         violations: u64,
         settings: &Settings,
+        series: Series,
     ) -> Self {
         let (mut waits, mut slowdown) = (Vec::with_capacity(gangs.len()), 0.0);
-        let times = outcomes.submitted_ms.iter().zip(&outcomes.started_ms);
-        for (gang, (submitted, started)) in gangs.iter().zip(times) {
-            if let (&Some(submitted_ms), &Some(started_ms)) = (submitted, started) {
-                let waited_s = (started_ms - submitted_ms) as f64 / 1_000.0;
-                slowdown += ((waited_s + gang.run_time_s) / gang.run_time_s.max(SHORTEST_S)).max(1.0);
-                waits.push(waited_s);
-            }
+        for (gang, waited_ms) in outcomes.waits(gangs) {
+            let waited_s = waited_ms as f64 / 1_000.0;
+            slowdown += ((waited_s + gang.run_time_s) / gang.run_time_s.max(SHORTEST_S)).max(1.0);
+            waits.push(waited_s);
         }
         waits.sort_unstable_by(f64::total_cmp);
         let count = waits.len().max(1) as f64;
@@ -119,6 +142,15 @@ impl Report {
             overtakes: overtaking.count,
             max_overtake_delay_s: overtaking.longest_ms as f64 / 1_000.0,
             violations,
+            course: Course {
+                series,
+                waits: Waits::new(outcomes.waits(gangs).map(|(_, waited_ms)| waited_ms).collect()),
+                sizes: waits::by_size(
+                    outcomes
+                        .waits(gangs)
+                        .map(|(gang, waited_ms)| (gang.executors + 1, waited_ms)),
+                ),
+            },
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use kompass_planner::Backfill;
 use kompass_simulation::engine::Queues;
+use kompass_simulation::series::Bucket;
 use kompass_simulation::{Estimates, Gang, Report, Settings, simulate};
 use proptest::prelude::*;
 
@@ -87,6 +88,28 @@ fn what_a_wrong_expectation_costs_is_measured() {
     let report = run(&gangs, &learned);
     assert_eq!(report.overtakes, 1);
     close(report.max_overtake_delay_s, 1_030.0 - 110.0);
+}
+
+#[test]
+fn the_course_says_the_same_as_the_figures() {
+    let gangs = [gang(0.0, 100.0, 3), gang(10.0, 50.0, 4), gang(20.0, 5.0, 1)];
+    let report = run(&gangs, &settings(1, FIFO));
+    let buckets = report.course.series.buckets();
+    let integral = |mean: fn(&Bucket) -> f64| -> f64 {
+        let buckets = buckets.iter();
+        buckets
+            .map(|bucket| mean(bucket) * bucket.lasted_ms() as f64 / 1_000.0)
+            .sum()
+    };
+    assert_eq!(report.course.series.span_ms(), 155_000);
+    assert!((integral(Bucket::cpu_milli) - 505_000.0).abs() < 1e-3);
+    assert!((integral(Bucket::nodes) - 155.0).abs() < 1e-6);
+    assert!((integral(Bucket::stranded_cpu_milli) - 115_000.0).abs() < 1e-3);
+    // The sum of all waits.
+    assert!((integral(Bucket::waiting) - 220.0).abs() < 1e-6);
+    assert_eq!(report.course.waits.longest_ms(), 130_000);
+    let sizes: Vec<_> = report.course.sizes.iter().map(|class| class.p50_ms).collect();
+    assert_eq!(sizes, [130_000, 0]);
 }
 
 #[test]
