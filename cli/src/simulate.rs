@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use kompass_local_cluster::progress::Progress;
-use kompass_planner::Backfill;
+use kompass_planner::{Backfill, Packing};
 use kompass_simulation::engine::Queues;
 use kompass_simulation::{Estimates, Gang, Report, Settings, trace};
 use serde::Serialize;
@@ -54,6 +54,13 @@ pub(crate) struct Args {
     /// Who may overtake the head of a queue; several are compared side by side.
     #[arg(long, value_enum, default_values_t = [Policy::Fifo, Policy::Easy])]
     policy: Vec<Policy>,
+    /// Which nodes a gang gets: single-zone-preferred, single-zone, min-fragmentation, tight or balanced; several are
+    /// compared side by side.
+    #[arg(long, value_name = "POLICY", value_parser = packing, default_value = "single-zone-preferred")]
+    packing: Vec<Packing>,
+    /// Zones that the nodes are spread over.
+    #[arg(long, default_value_t = 1)]
+    zones: usize,
     /// Where run times are expected from.
     #[arg(long, value_enum, default_value_t = Source::Learned)]
     run_times: Source,
@@ -76,6 +83,8 @@ pub(crate) struct Args {
 enum Policy {
     /// Nobody.
     Fifo,
+    /// Gangs that delay neither it nor the next ones behind it, by expected run times (conservative backfill).
+    Conservative,
     /// Gangs that don't delay it, by expected run times (EASY backfill).
     Easy,
 }
@@ -102,9 +111,11 @@ enum Sharing {
 #[derive(Debug, Serialize)]
 struct Simulated {
     policy: Policy,
+    packing: &'static str,
     run_times: Source,
     queues: Sharing,
     nodes: usize,
+    zones: usize,
     node_cpu_milli: u64,
     node_memory_mib: u64,
     overtake_delay_bound_s: u32,
@@ -114,29 +125,39 @@ struct Simulated {
 
 impl Args {
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        anyhow::ensure!(
+            self.zones > 0,
+            "nodes are in one zone at least: give --zones a number above 0"
+        );
         anyhow::ensure!(self.nodes > 0, "a cluster without nodes: give --nodes a number above 0");
         let gangs = read(&self.trace)?;
         let progress = Progress::auto();
-        let mut results = Vec::new();
-        for &policy in &self.policy {
-            let name = name(policy);
+        let (mut names, mut results) = (Vec::new(), Vec::new());
+        let packings = self.packing.iter().copied();
+        let runs: Vec<(Policy, Packing)> = packings
+            .flat_map(|packing| self.policy.iter().map(move |&policy| (policy, packing)))
+            .collect();
+        for (policy, packing) in runs {
+            let name = self.name(policy, packing);
             let step = progress.step(format!("Simulating {} gangs, policy {name}", gangs.len()), None);
-            let report = kompass_simulation::simulate(&gangs, &self.settings(policy), |ended| {
+            let report = kompass_simulation::simulate(&gangs, &self.settings(policy, packing), |ended| {
                 step.count(ended as u64, gangs.len() as u64, "gangs");
             });
             step.done();
             results.push(Simulated {
                 policy,
+                packing: packing.as_str(),
                 run_times: self.run_times,
                 queues: self.queues,
                 nodes: self.nodes,
+                zones: self.zones,
                 node_cpu_milli: self.node_cpu_milli,
                 node_memory_mib: self.node_memory_mib,
                 overtake_delay_bound_s: self.overtake_delay_s,
                 report,
             });
+            names.push(name);
         }
-        let names: Vec<String> = results.iter().map(|result| name(result.policy)).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let reports: Vec<&Report> = results.iter().map(|result| &result.report).collect();
         println!("{}\n{}", render(&names, &reports), terminal::waits(&names, &reports));
@@ -171,12 +192,16 @@ impl Args {
             Sharing::One => "one for all gangs",
             Sharing::Trace => "as the trace says",
         };
+        let packings = self.packing.iter().map(|packing| packing.as_str());
+        let packings = packings.collect::<Vec<_>>().join(", ");
         let settings = [
             ("Trace", trace.clone().into_owned()),
             ("Nodes", table::grouped(self.nodes as f64)),
             ("CPU of each node", cpu),
             ("Memory of each node", memory),
-            ("Policies", names.join(", ")),
+            ("Compared", names.join("; ")),
+            ("Packing", packings),
+            ("Zones", self.zones.to_string()),
             ("Expected run times", run_times.to_owned()),
             ("Queues", queues.to_owned()),
             (
@@ -198,13 +223,27 @@ impl Args {
         page.render()
     }
 
-    fn settings(&self, policy: Policy) -> Settings {
+    /// What a run is called beside the others.
+    fn name(&self, policy: Policy, packing: Packing) -> String {
+        let value = clap::ValueEnum::to_possible_value(&policy);
+        let policy = value.map_or_else(String::new, |value| value.get_name().to_owned());
+        match (self.policy.len(), self.packing.len()) {
+            (_, 1) => policy,
+            (1, _) => packing.as_str().to_owned(),
+            _ => format!("{policy}, {}", packing.as_str()),
+        }
+    }
+
+    fn settings(&self, policy: Policy, packing: Packing) -> Settings {
         Settings {
             nodes: self.nodes,
+            zones: self.zones,
+            packing,
             node_cpu_milli: self.node_cpu_milli,
             node_memory_mib: self.node_memory_mib,
             backfill: match policy {
                 Policy::Fifo => Backfill::Off,
+                Policy::Conservative => Backfill::Conservative,
                 Policy::Easy => Backfill::Easy,
             },
             backfill_delay_ms: i64::from(self.overtake_delay_s) * 1_000,
@@ -250,8 +289,9 @@ fn render(names: &[&str], reports: &[&Report]) -> String {
     table::render(&header, &rows)
 }
 
-fn name(policy: Policy) -> String {
-    clap::ValueEnum::to_possible_value(&policy).map_or_else(String::new, |value| value.get_name().to_owned())
+fn packing(name: &str) -> Result<Packing, String> {
+    let names = Packing::ALL.map(Packing::as_str).join(", ");
+    Packing::named(name).ok_or_else(|| format!("expected one of {names}"))
 }
 
 #[cfg(test)]
@@ -353,7 +393,7 @@ mod tests {
             "1",
         ];
         let args = Cli::try_parse_from(arguments).unwrap().args;
-        let simulated = |policy| kompass_simulation::simulate(&trace, &args.settings(policy), |_| {});
+        let simulated = |policy| kompass_simulation::simulate(&trace, &args.settings(policy, Packing::default()), |_| {});
         let (fifo, easy) = (simulated(Policy::Fifo), simulated(Policy::Easy));
         let text = render(&["fifo", "easy"], &[&fifo, &easy]);
         let lines: Vec<Vec<&str>> = text

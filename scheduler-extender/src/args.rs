@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use kompass_core::names;
 use kompass_kube::lease;
+use kompass_planner::Packing;
 use kompass_service::args::{Admin, End, Log, duration};
 use kompass_service::shutdown::Timing;
 
@@ -116,6 +117,10 @@ pub struct Args {
     /// Who may overtake the head of a queue while it waits for room.
     #[arg(long, value_enum, default_value_t = Backfill::Off)]
     pub backfill: Backfill,
+    /// Which nodes a gang gets, of those that have room for it: single-zone-preferred, single-zone, min-fragmentation,
+    /// tight or balanced.
+    #[arg(long, value_name = "POLICY", value_parser = packing, default_value = "single-zone-preferred")]
+    pub packing: Packing,
     /// What all that overtake a head may cost it, as far as the gangs that run already end when they are expected to.
     #[arg(long, value_parser = duration, default_value = "1h")]
     pub backfill_delay: Duration,
@@ -127,11 +132,18 @@ pub struct Args {
     pub dynamic_floor: u64,
 }
 
+fn packing(name: &str) -> Result<Packing, String> {
+    let names = Packing::ALL.map(Packing::as_str).join(", ");
+    Packing::named(name).ok_or_else(|| format!("expected one of {names}"))
+}
+
 /// Who may overtake the head of a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Backfill {
     /// Nobody: strictly in order.
     Off,
+    /// Gangs that are expected to delay neither the head nor the next ones behind it.
+    Conservative,
     /// Gangs that are expected to end before the head can start, or leave it enough room (EASY).
     Easy,
 }
@@ -211,8 +223,10 @@ impl Args {
             overtakes_max: self.overtakes,
             backfill: match self.backfill {
                 Backfill::Off => kompass_planner::Backfill::Off,
+                Backfill::Conservative => kompass_planner::Backfill::Conservative,
                 Backfill::Easy => kompass_planner::Backfill::Easy,
             },
+            packing: self.packing,
             backfill_delay_ms: millis(self.backfill_delay),
             unplanned_max: self.unplanned,
             dynamic_floor: self.dynamic_floor,

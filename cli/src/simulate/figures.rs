@@ -179,6 +179,8 @@ mod tests {
             nodes: 1,
             node_cpu_milli: 1,
             node_memory_mib: 1,
+            zones: 1,
+            packing: kompass_planner::Packing::default(),
             backfill: Backfill::Off,
             backfill_delay_ms: 0,
             estimates: Estimates::Learned,

@@ -162,6 +162,8 @@ mod tests {
             nodes: 2,
             node_cpu_milli: 4_000,
             node_memory_mib: 8_192,
+            zones: 1,
+            packing: kompass_planner::Packing::default(),
             backfill,
             backfill_delay_ms: 0,
             estimates: Estimates::Perfect,

@@ -72,6 +72,8 @@ mod tests {
             nodes: 0,
             node_cpu_milli: 1,
             node_memory_mib: 1,
+            zones: 1,
+            packing: kompass_planner::Packing::default(),
             backfill: kompass_planner::Backfill::Off,
             backfill_delay_ms: 0,
             estimates: kompass_simulation::Estimates::Learned,

@@ -42,3 +42,6 @@ pub const PLANNER_LEASE: &str = "kompass-planner";
 pub const DEFAULT_NAMESPACE: &str = "kompass";
 /// The queue of a driver that names none.
 pub const DEFAULT_QUEUE: &str = "default";
+
+/// Label with a node's zone (`topology.kubernetes.io/zone`); nodes without it are one zone.
+pub const ZONE_LABEL: &str = "topology.kubernetes.io/zone";

@@ -7,6 +7,9 @@
 //! - **and** costs the head at most the stated bound even if it and all others that overtook this head run a given
 //!   multiple of their 90th percentile, as far as the gangs that ran before keep to what is expected of them.
 //!
+//! With conservative backfill the first of these rules holds for the next gangs behind the head too: each has the start
+//! that it would have on paper, everybody starting in order, and nobody behind it may delay that.
+//!
 //! Once the head would fit without those that overtook it, nobody overtakes it any more. Of the gangs that may start the
 //! one that is expected to run shortest goes first. Gangs of equal needs are tried once for all of them.
 
@@ -15,8 +18,10 @@ use std::sync::Arc;
 use kompass_core::Resources;
 
 use crate::classes::ClassId;
+use crate::config::Backfill;
 use crate::decide::Turn;
-use crate::gang::{Gang, GangId, Stage};
+use crate::forecast::{OnPaper, WORK_MAX};
+use crate::gang::{Gang, GangId, OrderKey};
 use crate::nodes::NodeId;
 use crate::outlook::Outlook;
 use crate::pack::Placement;
@@ -51,11 +56,23 @@ struct Reservation<'a> {
     start_ms: i64,
     /// What it sees then.
     then: Outlook<'a>,
+    /// Who ends after that, and when.
+    later: Vec<(i64, GangId)>,
     /// The latest that it may start because of others, in the worst case.
     latest_ms: i64,
     /// What it sees then, in the worst case.
     worst: Outlook<'a>,
 }
+
+/// A gang behind the head: when it would start, and what it sees then.
+struct Behind<'a> {
+    key: OrderKey,
+    start_ms: i64,
+    then: Outlook<'a>,
+}
+
+/// What percentage of gangs like it have ended when one on paper is expected to.
+const PERCENT: usize = 75;
 
 impl Planner {
     /// The need of a gang whose profile is known.
@@ -81,9 +98,7 @@ impl Planner {
 
     /// Starts one gang behind the head, if one may; the head has just been found to lack room.
     pub(crate) fn backfill(&mut self, queue: &Arc<str>, head: GangId, turn: &mut Turn) -> Option<GangId> {
-        if self.config.backfill == crate::config::Backfill::Off
-            || self.gangs[head].waiting.backfilled >= self.config.backfills_max
-        {
+        if self.config.backfill == Backfill::Off || self.gangs[head].waiting.backfilled >= self.config.backfills_max {
             return None;
         }
         let mut vain = Vec::new();
@@ -115,6 +130,7 @@ impl Planner {
         let mut candidates = self.queues.shortest(queue, head, hopeless);
         candidates.sort_unstable_by_key(|&(_, run_ms, key)| (run_ms, key));
         let mut reservation = None;
+        let mut behind = None;
         for (need, run_ms, key) in candidates {
             let id = key.gang;
             if self.exempt(id, turn).is_some() || self.rests(id, turn) || self.limits(id) != Limited::Not {
@@ -141,7 +157,10 @@ impl Planner {
             };
             let reservation = reservation.get_or_insert_with(|| self.reservation(head, turn.now_ms));
             let Some(reservation) = reservation else { return None };
-            if self.may_overtake(id, &placement, reservation, turn.now_ms) {
+            let behind = behind.get_or_insert_with(|| self.behind(queue, head, reservation));
+            if self.may_overtake(id, &placement, reservation, turn.now_ms)
+                && self.may_pass(id, &placement, behind, turn.now_ms)
+            {
                 return Some((id, placement));
             }
             vain.push((need.clone(), failed(Some((arrival, run_ms)))));
@@ -153,10 +172,12 @@ impl Planner {
     fn reservation(&self, head: GangId, now_ms: i64) -> Option<Reservation<'_>> {
         let arrival = self.gangs[head].arrival;
         let mut ends: Vec<(i64, u64, GangId)> = self
-            .gangs
-            .iter()
-            .filter(|(_, gang)| gang.stage != Stage::Waiting && (gang.held.is_some() || gang.is_bound()))
-            .map(|(id, gang)| (self.end_ms(gang, now_ms), gang.arrival, id))
+            .shares
+            .holders()
+            .map(|id| {
+                let gang = &self.gangs[id];
+                (self.end_ms(gang, now_ms), gang.arrival, id)
+            })
             .collect();
         ends.sort_unstable();
         let overtook = |id: GangId| self.gangs[id].overtook == Some(arrival);
@@ -203,30 +224,80 @@ impl Planner {
                 self.each_share(id, |node, requests, count| worst.give(node, requests, count));
             }
         }
+        let later = ends.into_iter().filter(|&(end_ms, ..)| end_ms > start_ms);
+        let later = later.map(|(end_ms, _, id)| (end_ms, id)).collect();
         Some(Reservation {
             start_ms,
             then,
+            later,
             latest_ms,
             worst,
         })
     }
 
+    /// The next gangs of the queue as they would start on paper, one after the other behind the head.
+    fn behind<'a>(&'a self, queue: &str, head: GangId, first: &Reservation<'a>) -> Vec<Behind<'a>> {
+        let mut behind = Vec::new();
+        if self.config.backfill != Backfill::Conservative {
+            return behind;
+        }
+        let Some(placement) = first.then.place() else {
+            return behind;
+        };
+        let depth = self
+            .config
+            .backfill_depth
+            .min(WORK_MAX / self.nodes.free().len().max(1))
+            .max(1);
+        let mut paper = OnPaper::new(first.start_ms, first.then.rooms().to_vec(), &first.later);
+        paper.start(self, head, &placement, PERCENT);
+        let next = self
+            .queues
+            .order(queue)
+            .filter(|&id| id != head && self.waits_for_room(id));
+        for id in next.take(depth - 1) {
+            let Some((start_ms, then)) = paper.next(self, id) else {
+                break;
+            };
+            let Some(placement) = then.place() else { break };
+            paper.start(self, id, &placement, PERCENT);
+            behind.push(Behind {
+                key: self.gangs[id].key(id),
+                start_ms,
+                then,
+            });
+        }
+        behind
+    }
+
+    /// Whether none of those that are before the gang starts later because of it.
+    fn may_pass(&self, id: GangId, placement: &Placement, behind: &mut [Behind<'_>], now_ms: i64) -> bool {
+        let gang = &self.gangs[id];
+        let (key, ends_ms) = (gang.key(id), now_ms.saturating_add(self.runtime(gang).p90_ms()));
+        let mut before = behind
+            .iter_mut()
+            .filter(|other| other.key < key && other.start_ms < ends_ms);
+        before.all(|other| self.fits_beside(gang, placement, &mut other.then))
+    }
+
+    /// Whether the gang of the outlook still fits once this placement is taken.
+    fn fits_beside(&self, gang: &Gang, placement: &Placement, outlook: &mut Outlook<'_>) -> bool {
+        self.each_part(gang, placement, |node, requests, count| {
+            outlook.take(node, requests, count)
+        });
+        let fits = outlook.fits();
+        self.each_part(gang, placement, |node, requests, count| {
+            outlook.give(node, requests, count)
+        });
+        fits
+    }
+
     fn may_overtake(&self, id: GangId, placement: &Placement, head: &mut Reservation<'_>, now_ms: i64) -> bool {
         let gang = &self.gangs[id];
-        let fits_beside = |outlook: &mut Outlook<'_>| {
-            self.each_part(gang, placement, |node, requests, count| {
-                outlook.take(node, requests, count);
-            });
-            let fits = outlook.fits();
-            self.each_part(gang, placement, |node, requests, count| {
-                outlook.give(node, requests, count);
-            });
-            fits
-        };
         let ends_ms = now_ms.saturating_add(self.runtime(gang).p90_ms());
         let worst_ms = self.worst_end_ms(gang, now_ms).unwrap_or(i64::MAX);
-        (ends_ms <= head.start_ms || fits_beside(&mut head.then))
-            && (worst_ms <= head.latest_ms || fits_beside(&mut head.worst))
+        (ends_ms <= head.start_ms || self.fits_beside(gang, placement, &mut head.then))
+            && (worst_ms <= head.latest_ms || self.fits_beside(gang, placement, &mut head.worst))
     }
 
     /// When a gang ends in the worst case; `None` where it has outrun even that, and nobody can tell.

@@ -29,6 +29,9 @@ pub struct Config {
     pub backfill_overrun: i64,
     /// How many gangs may overtake one head.
     pub backfills_max: u64,
+    /// Of how many gangs the start must not be delayed with [`Backfill::Conservative`], at most; of fewer in a large
+    /// cluster.
+    pub backfill_depth: usize,
     /// How long a gang is expected to run while nothing at all is known.
     pub unknown_run_ms: i64,
     /// So many drivers per queue may be ungated without a plan; with more, no gate of that queue is opened.
@@ -115,6 +118,11 @@ impl Packing {
         }
     }
 
+    /// The policy of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|packing| packing.as_str() == name)
+    }
+
     pub(crate) fn order(self) -> Order {
         match self {
             Self::SingleZonePreferred | Self::SingleZone | Self::MinFragmentation => Order::FewNodes,
@@ -143,6 +151,8 @@ pub enum Backfill {
     /// Nobody.
     #[default]
     Off,
+    /// Gangs that don't delay the head, nor any of the next ones in its queue, by the run times that are expected.
+    Conservative,
     /// Gangs that don't delay the head, by the run times that are expected.
     Easy,
 }
@@ -161,6 +171,7 @@ impl Default for Config {
             backfill_delay_ms: 3_600_000,
             backfill_overrun: 4,
             backfills_max: 1_000,
+            backfill_depth: 16,
             unknown_run_ms: 3_600_000,
             unplanned_max: 8,
             dynamic_floor: 1,

@@ -12,13 +12,15 @@ use std::sync::Arc;
 use kompass_core::Resources;
 
 use crate::backfill::started_ms;
-use crate::gang::{GangId, Lack, Stage};
-use crate::nodes::NodeId;
+use crate::gang::{Gang, GangId, Lack, Stage};
+use crate::nodes::{NodeId, Room};
 use crate::outlook::Outlook;
+use crate::pack::Placement;
 use crate::planner::Planner;
+use crate::start::Limited;
 
 /// Nodes times gangs that one forecast looks at, at most: Filter waits meanwhile.
-const WORK_MAX: usize = 20_000;
+pub(crate) const WORK_MAX: usize = 20_000;
 /// Gangs in one forecast, at most.
 const GANGS_MAX: usize = 32;
 
@@ -58,11 +60,7 @@ impl Planner {
     /// in turn.
     fn first_to_start(&self) -> Vec<GangId> {
         let limit = (WORK_MAX / self.nodes.free().len().max(1)).clamp(1, GANGS_MAX);
-        let waits = |id: &GangId| {
-            let gang = &self.gangs[*id];
-            let hopeless = gang.waiting.verdict.is_some_and(|verdict| verdict.lack != Lack::Now);
-            gang.shape.is_some() && !gang.foreign_gate && !hopeless && !self.is_doomed(*id)
-        };
+        let waits = |id: &GangId| self.waits_for_room(*id);
         let queues: Vec<Vec<GangId>> = self
             .queues_by_turn()
             .iter()
@@ -74,56 +72,96 @@ impl Planner {
 
     /// When these gangs start one after the other; fewer where it can't be told any further.
     fn starts(&self, order: &[GangId], percent: usize, now_ms: i64) -> Vec<i64> {
-        let mut shares: Vec<Share> = Vec::new();
-        let mut ends: BinaryHeap<Reverse<(i64, usize)>> = BinaryHeap::new();
-        for (id, gang) in self.gangs.iter() {
-            if gang.stage != Stage::Waiting && (gang.held.is_some() || gang.is_bound()) {
+        let holds = |gang: &Gang| gang.stage != Stage::Waiting && (gang.held.is_some() || gang.is_bound());
+        let running = self.gangs.iter().filter(|(_, gang)| holds(gang));
+        let ends: Vec<(i64, GangId)> = running
+            .map(|(id, gang)| {
                 let end_ms = self.runtime(gang).ends_by_ms(percent, started_ms(gang, now_ms), now_ms);
-                ends.push(Reverse((end_ms, shares.len())));
-                shares.push(Share::Gang(id));
-            }
-        }
+                (end_ms, id)
+            })
+            .collect();
+        let mut paper = OnPaper::new(now_ms, self.nodes.free().to_vec(), &ends);
         let mut starts = Vec::with_capacity(order.len());
-        let mut at_ms = now_ms;
-        let mut rooms = self.nodes.free().to_vec();
         for &id in order {
-            let mut outlook = Outlook::of(&self.nodes, self.ask(id, None), rooms);
-            while !outlook.fits() {
-                let Some(Reverse((end_ms, share))) = ends.pop() else {
-                    return starts;
-                };
-                // Later than the one before: what is put in ends after the present time.
-                at_ms = end_ms;
-                self.give_share(&shares[share], &mut outlook);
-            }
-            let Some(placement) = outlook.place() else {
-                return starts;
+            let Some((start_ms, outlook)) = paper.next(self, id) else {
+                break;
             };
-            let gang = &self.gangs[id];
-            let mut parts = Vec::new();
-            self.each_part(gang, &placement, |node, requests, count| {
-                outlook.take(node, requests, count);
-                parts.push((node, requests.clone(), count));
-            });
-            starts.push(at_ms);
-            ends.push(Reverse((
-                self.runtime(gang).ends_by_ms(percent, at_ms, at_ms),
-                shares.len(),
-            )));
-            shares.push(Share::Planned(parts));
-            rooms = outlook.into_rooms();
+            let Some(placement) = outlook.place() else { break };
+            paper.start(self, id, &placement, percent);
+            starts.push(start_ms);
         }
         starts
     }
 
-    fn give_share(&self, share: &Share, outlook: &mut Outlook<'_>) {
-        match share {
-            Share::Gang(id) => self.each_share(*id, |node, requests, count| outlook.give(node, requests, count)),
-            Share::Planned(parts) => {
-                for (node, requests, count) in parts {
-                    outlook.give(*node, requests, *count);
+    /// Whether what a waiting gang lacks is room or its turn.
+    pub(crate) fn waits_for_room(&self, id: GangId) -> bool {
+        let gang = &self.gangs[id];
+        let hopeless = gang.waiting.verdict.is_some_and(|verdict| verdict.lack != Lack::Now);
+        gang.shape.is_some()
+            && !gang.foreign_gate
+            && !hopeless
+            && !self.is_doomed(id)
+            && self.limits(id) == Limited::Not
+    }
+}
+
+/// The cluster as time goes on, on paper: gangs end when they are expected to, others start one after the other.
+pub(crate) struct OnPaper {
+    at_ms: i64,
+    rooms: Vec<Room>,
+    shares: Vec<Share>,
+    ends: BinaryHeap<Reverse<(i64, usize)>>,
+}
+
+impl OnPaper {
+    /// At a time with this room by node index, and these gangs still to end.
+    pub(crate) fn new(at_ms: i64, rooms: Vec<Room>, ends: &[(i64, GangId)]) -> Self {
+        Self {
+            at_ms,
+            rooms,
+            shares: ends.iter().map(|&(_, id)| Share::Gang(id)).collect(),
+            ends: ends
+                .iter()
+                .zip(0..)
+                .map(|(&(end_ms, _), share)| Reverse((end_ms, share)))
+                .collect(),
+        }
+    }
+
+    /// Lets time go on until the gang fits: when that is, and what it sees then. `None`: it never does.
+    pub(crate) fn next<'a>(&mut self, planner: &'a Planner, id: GangId) -> Option<(i64, Outlook<'a>)> {
+        let mut outlook = Outlook::of(&planner.nodes, planner.ask(id, None), std::mem::take(&mut self.rooms));
+        while !outlook.fits() {
+            let Reverse((end_ms, share)) = self.ends.pop()?;
+            // Never before the one before: whoever is put in ends after the present time.
+            self.at_ms = self.at_ms.max(end_ms);
+            match &self.shares[share] {
+                Share::Gang(id) => {
+                    planner.each_share(*id, |node, requests, count| outlook.give(node, requests, count));
+                }
+                Share::Planned(parts) => {
+                    for (node, requests, count) in parts {
+                        outlook.give(*node, requests, *count);
+                    }
                 }
             }
         }
+        self.rooms = outlook.rooms().to_vec();
+        Some((self.at_ms, outlook))
+    }
+
+    /// The gang takes this place and is expected to end in its turn, as so many percent of those like it.
+    pub(crate) fn start(&mut self, planner: &Planner, id: GangId, placement: &Placement, percent: usize) {
+        let gang = &planner.gangs[id];
+        let mut parts = Vec::new();
+        planner.each_part(gang, placement, |node, requests, count| {
+            let room = &mut self.rooms[node.index()];
+            room.resources.subtract_times(requests, count);
+            room.pods = room.pods.saturating_sub(count);
+            parts.push((node, requests.clone(), count));
+        });
+        let end_ms = planner.runtime(gang).ends_by_ms(percent, self.at_ms, self.at_ms);
+        self.ends.push(Reverse((end_ms, self.shares.len())));
+        self.shares.push(Share::Planned(parts));
     }
 }

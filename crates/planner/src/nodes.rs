@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use kompass_core::cluster::Taint;
+use kompass_core::names::ZONE_LABEL;
 use kompass_core::{Constraints, Node, Resources};
 use rustc_hash::FxHashMap;
 
@@ -18,9 +19,6 @@ mod spread;
 use self::alike::Alike;
 pub(crate) use self::alike::{Batch, LEAST_CPU_MILLI, Lie};
 use self::spread::Spread;
-
-/// Label with a node's zone; nodes without it are one zone.
-const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
 
 /// Points to a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

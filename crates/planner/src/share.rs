@@ -40,6 +40,11 @@ impl Shares {
         }
     }
 
+    /// The gangs that hold anything.
+    pub(crate) fn holders(&self) -> impl Iterator<Item = GangId> + '_ {
+        self.counted.keys().copied()
+    }
+
     /// What is counted for a gang.
     pub(crate) fn counted(&self, id: GangId) -> Option<&(Arc<str>, Usage)> {
         self.counted.get(&id)

@@ -10,7 +10,7 @@
 
 use std::time::Instant;
 
-use kompass_planner::Backfill;
+use kompass_planner::{Backfill, Packing};
 use kompass_simulation::engine::Queues;
 use kompass_simulation::{Estimates, Gang, Settings, simulate};
 
@@ -34,6 +34,8 @@ fn main() {
         }
         let settings = Settings {
             nodes,
+            zones: 3,
+            packing: Packing::default(),
             node_cpu_milli: NODE_CPU_MILLI,
             node_memory_mib: NODE_MEMORY_MIB,
             backfill,

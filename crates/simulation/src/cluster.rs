@@ -1,7 +1,7 @@
 //! The cluster as the planner sees it: objects come and go, its orders are carried out.
 
 use kompass_core::constraints::Constraints;
-use kompass_core::names::{GANG_GATE, SCHEDULER};
+use kompass_core::names::{GANG_GATE, SCHEDULER, ZONE_LABEL};
 use kompass_core::profile::{self, JobProfile, RuntimeEstimate, Shape, Source};
 use kompass_core::{GangPlan, Node, Outcome, Phase, Pod, Resources, Role};
 use kompass_planner::{Action, BindResult, Config, FilterAnswer, Planner};
@@ -35,6 +35,7 @@ impl<'a> Cluster<'a> {
     pub(crate) fn new(settings: &Settings, gangs: &'a [Gang]) -> Self {
         let capacity = settings.capacity();
         let mut planner = Planner::new(Config {
+            packing: settings.packing,
             backfill: settings.backfill,
             backfill_delay_ms: settings.backfill_delay_ms,
             // Nobody adds nodes, nothing is empty for long, and every gang is profiled.
@@ -45,6 +46,11 @@ impl<'a> Cluster<'a> {
         for number in 0..settings.nodes {
             planner.apply_node(Node {
                 name: node_name(number),
+                labels: [(
+                    ZONE_LABEL.to_owned(),
+                    format!("zone-{}", number % settings.zones.max(1)),
+                )]
+                .into(),
                 allocatable: capacity.clone(),
                 // No limit of a trace.
                 max_pods: u64::from(u32::MAX),

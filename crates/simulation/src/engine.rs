@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
 use kompass_core::Resources;
-use kompass_planner::Backfill;
+use kompass_planner::{Backfill, Packing};
 
 use crate::account::Account;
 use crate::cluster::{Cluster, Started};
@@ -18,10 +18,14 @@ use crate::trace::Gang;
 pub struct Settings {
     /// Nodes, all alike.
     pub nodes: usize,
+    /// Zones that they are spread over.
+    pub zones: usize,
     /// CPU of a node, thousandths.
     pub node_cpu_milli: u64,
     /// Memory of a node, MiB.
     pub node_memory_mib: u64,
+    /// Which nodes a gang gets.
+    pub packing: Packing,
     /// Who may overtake the head of a queue.
     pub backfill: Backfill,
     /// What all that overtake a head may cost it, milliseconds; see the planner's configuration.
@@ -60,6 +64,8 @@ impl Settings {
 /// All invariants of the planner are checked after so many events, and after more in a large cluster: they look at
 /// everything.
 const CHECK_EVERY: u64 = 4_096;
+/// Progress is told after so many events.
+const PROGRESS_EVERY: u64 = 1_024;
 
 /// Simulates the trace from its first gang to its last end. `progress` is told how many gangs have ended, now and then.
 ///
@@ -81,6 +87,7 @@ pub fn simulate(gangs: &[Gang], settings: &Settings, mut progress: impl FnMut(us
         .enumerate()
         .filter(|(_, gang)| fits_empty(gang, settings))
         .peekable();
+    let check_every = CHECK_EVERY.max(8 * settings.nodes as u64);
     let (mut events, mut ended) = (0_u64, 0_usize);
     let mut series = Series::default();
     loop {
@@ -106,9 +113,11 @@ pub fn simulate(gangs: &[Gang], settings: &Settings, mut progress: impl FnMut(us
         }
         run.decide(now_ms);
         events += 1;
-        if events.is_multiple_of(CHECK_EVERY) {
-            run.cluster.check();
+        if events.is_multiple_of(PROGRESS_EVERY) {
             progress(ended);
+        }
+        if events.is_multiple_of(check_every) {
+            run.cluster.check();
         }
     }
     run.cluster.check();

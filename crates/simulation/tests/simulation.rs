@@ -1,7 +1,7 @@
 //! Simulations whose result can be counted by hand, and what must hold for every trace.
 #![allow(missing_docs, reason = "tests")]
 
-use kompass_planner::Backfill;
+use kompass_planner::{Backfill, Packing};
 use kompass_simulation::engine::Queues;
 use kompass_simulation::series::Bucket;
 use kompass_simulation::{Estimates, Gang, Report, Settings, simulate};
@@ -16,6 +16,8 @@ fn settings(nodes: usize, backfill: Backfill) -> Settings {
         nodes,
         node_cpu_milli: 4_000,
         node_memory_mib: 65_536,
+        zones: 1,
+        packing: Packing::default(),
         backfill,
         backfill_delay_ms: 3_600_000,
         estimates: Estimates::Perfect,
