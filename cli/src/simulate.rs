@@ -393,7 +393,8 @@ mod tests {
             "1",
         ];
         let args = Cli::try_parse_from(arguments).unwrap().args;
-        let simulated = |policy| kompass_simulation::simulate(&trace, &args.settings(policy, Packing::default()), |_| {});
+        let simulated =
+            |policy| kompass_simulation::simulate(&trace, &args.settings(policy, Packing::default()), |_| {});
         let (fifo, easy) = (simulated(Policy::Fifo), simulated(Policy::Easy));
         let text = render(&["fifo", "easy"], &[&fifo, &easy]);
         let lines: Vec<Vec<&str>> = text

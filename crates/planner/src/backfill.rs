@@ -283,11 +283,11 @@ impl Planner {
     /// Whether the gang of the outlook still fits once this placement is taken.
     fn fits_beside(&self, gang: &Gang, placement: &Placement, outlook: &mut Outlook<'_>) -> bool {
         self.each_part(gang, placement, |node, requests, count| {
-            outlook.take(node, requests, count)
+            outlook.take(node, requests, count);
         });
         let fits = outlook.fits();
         self.each_part(gang, placement, |node, requests, count| {
-            outlook.give(node, requests, count)
+            outlook.give(node, requests, count);
         });
         fits
     }

@@ -73,7 +73,8 @@ pub enum Packing {
     SingleZonePreferred,
     /// The same, and never more than one zone: a gang waits until there is room in one.
     SingleZone,
-    /// As few nodes as possible, those in use first: the ones that take the most, and the one that just takes the rest.
+    /// Left-over pieces first: few nodes, those in use before others, and no large piece of free room is broken into
+    /// while smaller ones do.
     MinFragmentation,
     /// The fullest nodes first, each as full as it gets.
     Tight,
@@ -85,6 +86,7 @@ pub enum Packing {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
     FewNodes,
+    FewPieces,
     Tight,
     Balanced,
 }
@@ -125,7 +127,8 @@ impl Packing {
 
     pub(crate) fn order(self) -> Order {
         match self {
-            Self::SingleZonePreferred | Self::SingleZone | Self::MinFragmentation => Order::FewNodes,
+            Self::SingleZonePreferred | Self::SingleZone => Order::FewNodes,
+            Self::MinFragmentation => Order::FewPieces,
             Self::Tight => Order::Tight,
             Self::Balanced => Order::Balanced,
         }

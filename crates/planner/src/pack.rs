@@ -104,6 +104,14 @@ struct Total {
 }
 
 impl Total {
+    fn of(spots: &[Spot<'_>]) -> Self {
+        let mut total = Self::default();
+        for spot in spots {
+            total.add(spot);
+        }
+        total
+    }
+
     fn add(&mut self, spot: &Spot<'_>) {
         self.takes = self.takes.saturating_add(spot.all());
         if let Some(beside) = spot.beside {
@@ -163,5 +171,7 @@ fn choose(spots: &[Spot<'_>], ask: &Ask<'_>) -> Option<Part> {
     })
 }
 
+#[cfg(test)]
+mod policies;
 #[cfg(test)]
 mod tests;

@@ -3,25 +3,36 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use kompass_core::Resources;
+
 use super::spots::Spot;
-use super::{Ask, Placement};
+use super::{Ask, Placement, Total};
 use crate::config::Order;
 use crate::nodes::NodeId;
 
 /// Places the whole ask on spots that are known to take it.
 pub(super) fn place(mut spots: Vec<Spot<'_>>, ask: &Ask<'_>) -> Placement {
     let order = ask.packing.order();
-    let driver = ask.driver.map(|_| place_driver(&mut spots, ask.count, order));
+    if order == Order::FewPieces {
+        spare_large(&mut spots, ask.count, |spots| Total::of(spots).fits(ask));
+    }
+    let driver = ask
+        .driver
+        .map(|driver| place_driver(&mut spots, driver.requests, ask.count, order));
     spots.retain(|spot| spot.takes > 0 && !spot.nodes.is_empty());
     let mut executors = Vec::new();
     let left = match order {
         Order::Balanced => spread(spots, ask.count, &mut executors),
         Order::Tight => tighten(spots, ask.count, &mut executors),
-        Order::FewNodes => {
+        Order::FewNodes | Order::FewPieces => {
             let mut left = ask.count;
             for tier in 0..=2 {
-                let these = spots.iter().filter(|spot| spot.tier == tier).copied();
-                left = gather(these.collect(), left, &mut executors);
+                let these = spots.iter().filter(|spot| spot.tier == tier).copied().collect();
+                left = if order == Order::FewNodes {
+                    gather(these, left, &mut executors)
+                } else {
+                    gather_pieces(these, left, &mut executors)
+                };
             }
             left
         }
@@ -31,7 +42,7 @@ pub(super) fn place(mut spots: Vec<Spot<'_>>, ask: &Ask<'_>) -> Placement {
 }
 
 /// The driver's node; its spot is one of its own afterwards, and the gang is there.
-fn place_driver(spots: &mut Vec<Spot<'_>>, count: u64, order: Order) -> NodeId {
+fn place_driver(spots: &mut Vec<Spot<'_>>, requests: &Resources, count: u64, order: Order) -> NodeId {
     let at = driver_spot(spots, count, order);
     let spot = &mut spots[at];
     let (node, others) = spot.nodes.split_at(1);
@@ -40,14 +51,19 @@ fn place_driver(spots: &mut Vec<Spot<'_>>, count: u64, order: Order) -> NodeId {
         nodes: node,
         tier: 0,
         takes: spot.beside.expect("a driver spot takes the driver"),
+        could: spot.beside.unwrap_or(0),
+        slack: (
+            spot.slack.0.saturating_sub(requests.cpu_milli),
+            spot.slack.1.saturating_sub(requests.memory_bytes),
+        ),
         ..*spot
     };
     spots.push(alone);
     node[0]
 }
 
-/// The spot for the driver. Balanced: the one with the most room of those that cost few executors. Else one that takes
-/// everything if there is one, else one that costs few executors; of several the fullest.
+/// The spot for the driver. Balanced: the one with the most room of those that cost few executors. Tight: the fullest.
+/// Else one that takes everything if there is one, else one that costs few executors; of several the fullest.
 fn driver_spot(spots: &[Spot<'_>], count: u64, order: Order) -> usize {
     let total = spots.iter().fold(0_u64, |sum, spot| sum.saturating_add(spot.all()));
     let candidates = || {
@@ -57,54 +73,97 @@ fn driver_spot(spots: &[Spot<'_>], count: u64, order: Order) -> usize {
             .filter_map(|(at, spot)| Some((at, spot, spot.beside?)))
     };
     let affordable = || candidates().filter(|&(_, spot, beside)| total - (spot.takes - beside) >= count);
-    let first = |spot: &Spot<'_>| spot.nodes[0];
-    let found = if order == Order::Balanced {
-        affordable().min_by_key(|(_, spot, beside)| (spot.takes - beside, Reverse(spot.slack), first(spot)))
-    } else {
-        candidates()
+    let first = |spot: &Spot<'_>| (spot.zone, spot.nodes[0]);
+    let found = match order {
+        Order::Balanced => {
+            affordable().min_by_key(|(_, spot, beside)| (spot.takes - beside, Reverse(spot.slack), first(spot)))
+        }
+        Order::Tight => affordable().min_by_key(|(_, spot, _)| (spot.tier, spot.slack, first(spot))),
+        Order::FewNodes | Order::FewPieces => candidates()
             .filter(|&(_, _, beside)| beside >= count)
             .min_by_key(|(_, spot, _)| (spot.tier, spot.slack, first(spot)))
             .or_else(|| {
                 affordable().min_by_key(|(_, spot, beside)| (spot.tier, spot.takes - beside, spot.slack, first(spot)))
-            })
+            }),
     };
     found.expect("the spots were chosen so that one takes the driver").0
 }
 
 /// Few nodes: those that take the most, and for the rest the one that takes just enough.
 fn gather<'a>(spots: Vec<Spot<'a>>, mut left: u64, executors: &mut Vec<(NodeId, u64)>) -> u64 {
-    let largest = |spot: &Spot<'a>| (spot.takes, Reverse((spot.slack, spot.nodes[0])));
     let mut heap: BinaryHeap<Ordered<'a, _>> = spots.into_iter().map(|spot| Ordered(largest(&spot), spot)).collect();
     while left > 0
         && let Some(Ordered(_, spot)) = heap.pop()
     {
         if spot.takes >= left {
-            // Of those that take all the rest, the one that takes the fewest; of equal ones the fullest.
-            let others = heap
-                .iter()
-                .map(|Ordered(_, other)| other)
-                .filter(|other| other.takes >= left);
-            let least = others
-                .chain([&spot])
-                .min_by_key(|spot| (spot.takes, spot.slack, spot.nodes[0]));
-            executors.extend(least.map(|spot| (spot.nodes[0], left)));
+            let others = heap.iter().map(|Ordered(_, other)| other);
+            executors.extend(just_enough(others.chain([&spot]), left).map(|node| (node, left)));
             return 0;
         }
-        let whole = usize::try_from((left - 1) / spot.takes).unwrap_or(usize::MAX);
-        let (these, others) = spot.nodes.split_at(whole.min(spot.nodes.len()));
-        executors.extend(these.iter().map(|&node| (node, spot.takes)));
-        left -= spot.takes * these.len() as u64;
-        if !others.is_empty() {
-            let rest = Spot { nodes: others, ..spot };
-            heap.push(Ordered(largest(&rest), rest));
-        }
+        let rest = take_whole(spot, &mut left, executors);
+        heap.extend(rest.map(|rest| Ordered(largest(&rest), rest)));
     }
     left
 }
 
+/// The same without nodes that could take far more than is left, as long as the others do: a large piece of free room is
+/// worth more than many small ones.
+fn gather_pieces(mut spots: Vec<Spot<'_>>, mut left: u64, executors: &mut Vec<(NodeId, u64)>) -> u64 {
+    while left > 0 {
+        spare_large(&mut spots, left, |spots| Total::of(spots).takes >= left);
+        let Some(at) = (0..spots.len()).max_by_key(|&at| largest(&spots[at])) else {
+            break;
+        };
+        if spots[at].takes >= left {
+            executors.extend(just_enough(spots.iter(), left).map(|node| (node, left)));
+            return 0;
+        }
+        let spot = spots.swap_remove(at);
+        spots.extend(take_whole(spot, &mut left, executors));
+    }
+    left
+}
+
+/// Leaves nodes out that could take more than half way between what is left and what the largest could take, if the
+/// others are enough.
+fn spare_large<'a>(spots: &mut Vec<Spot<'a>>, left: u64, enough: impl Fn(&[Spot<'a>]) -> bool) {
+    let largest = spots.iter().map(|spot| spot.could).max().unwrap_or(0);
+    if largest <= left {
+        return;
+    }
+    let limit = left + (largest - left) / 2;
+    let others: Vec<Spot<'a>> = spots.iter().filter(|spot| spot.could < limit).copied().collect();
+    if enough(&others) {
+        *spots = others;
+    }
+}
+
+/// Orders spots by what they take; of equal ones the fullest is the largest.
+fn largest(spot: &Spot<'_>) -> impl Ord + use<> {
+    (spot.takes, Reverse((spot.slack, spot.zone, spot.nodes[0])))
+}
+
+/// Of those that take all that is left, the one that takes the fewest; of equal ones the fullest.
+fn just_enough<'a, 'b: 'a>(spots: impl Iterator<Item = &'a Spot<'b>>, left: u64) -> Option<NodeId> {
+    spots
+        .filter(|spot| spot.takes >= left)
+        .min_by_key(|spot| (spot.takes, spot.slack, spot.zone, spot.nodes[0]))
+        .map(|spot| spot.nodes[0])
+}
+
+/// Fills nodes of a spot each of which takes less than is left, until one would take all of the rest; the nodes that are
+/// left over.
+fn take_whole<'a>(spot: Spot<'a>, left: &mut u64, executors: &mut Vec<(NodeId, u64)>) -> Option<Spot<'a>> {
+    let whole = usize::try_from((*left - 1) / spot.takes).unwrap_or(usize::MAX);
+    let (these, nodes) = spot.nodes.split_at(whole.min(spot.nodes.len()));
+    executors.extend(these.iter().map(|&node| (node, spot.takes)));
+    *left -= spot.takes * these.len() as u64;
+    (!nodes.is_empty()).then_some(Spot { nodes, ..spot })
+}
+
 /// The fullest nodes first, each with all that it takes.
 fn tighten(mut spots: Vec<Spot<'_>>, mut left: u64, executors: &mut Vec<(NodeId, u64)>) -> u64 {
-    spots.sort_unstable_by_key(|spot| (spot.tier, spot.slack, spot.nodes[0]));
+    spots.sort_unstable_by_key(|spot| (spot.tier, spot.slack, spot.zone, spot.nodes[0]));
     let nodes = spots
         .iter()
         .flat_map(|spot| spot.nodes.iter().map(|&node| (node, spot.takes)));
@@ -139,7 +198,7 @@ fn spread(mut spots: Vec<Spot<'_>>, count: u64, executors: &mut Vec<(NodeId, u64
     let level = low;
     let Some(before) = level.checked_sub(1) else { return 0 };
     let mut last = count.saturating_sub(at_most(before));
-    spots.sort_unstable_by_key(|spot| (Reverse(spot.slack), spot.nodes[0]));
+    spots.sort_unstable_by_key(|spot| (Reverse(spot.slack), spot.zone, spot.nodes[0]));
     let nodes = spots
         .iter()
         .flat_map(|spot| spot.nodes.iter().map(|&node| (node, spot.takes)));

@@ -15,7 +15,9 @@ pub(super) struct Spot<'a> {
     pub(super) tier: u8,
     /// Executors that each of them takes, at most the count.
     pub(super) takes: u64,
-    /// The same with the driver on it; `None` where the driver can't go.
+    /// The same however many are wanted.
+    pub(super) could: u64,
+    /// Executors that it takes with the driver on it; `None` where the driver can't go.
     pub(super) beside: Option<u64>,
     /// Orders equal spots: the one with less free room first.
     pub(super) slack: (u64, u64),
@@ -73,6 +75,7 @@ fn of_batches<'a>(nodes: &Nodes, ask: &Ask<'_>, batches: impl Iterator<Item = &'
                 zone: lie.zone,
                 tier: 2 - u8::from(lie.in_use),
                 takes,
+                could: could(ask, &batch.room, takes),
                 beside,
                 slack: (batch.room.resources.cpu_milli, batch.room.resources.memory_bytes),
             });
@@ -97,6 +100,7 @@ fn of_nodes<'a>(nodes: &'a Nodes, ask: &Ask<'_>, rooms: &[Room], without: Option
                 zone: nodes.zone(node),
                 tier: if near { 0 } else { 2 - u8::from(nodes.in_use(node)) },
                 takes,
+                could: could(ask, room, takes),
                 beside,
                 slack: (room.resources.cpu_milli, room.resources.memory_bytes),
             });
@@ -129,6 +133,15 @@ pub(crate) fn capacity(nodes: &Nodes, ask: &Ask<'_>, node: NodeId, room: &Room) 
         _ => times(ask.executor, room, Some(driver.requests)).min(ask.count),
     });
     (takes, beside)
+}
+
+/// Executors that a node with this room takes which takes so many of those wanted.
+fn could(ask: &Ask<'_>, room: &Room, takes: u64) -> u64 {
+    if takes < ask.count {
+        takes
+    } else {
+        times(ask.executor, room, None)
+    }
 }
 
 /// How many of `want` fit in `room` after `first`.
