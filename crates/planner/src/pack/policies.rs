@@ -101,7 +101,7 @@ fn a_gang_keeps_off_the_nodes_that_are_too_large_for_it() {
         // Of two that take all, the smaller one.
         (&[(200, 500), (100, 250)], 1, &[0, 5]),
         // The rest goes where the least is left over.
-        (&[(6, 30), (3, 30), (8, 30)], 1, &[1, 0, 4]),
+        (&[(6, 30), (3, 30), (8, 30)], 1, &[0, 1, 4]),
         // Large ones only where needed: then one, not several.
         (&[(1, 3), (8, 10), (20, 25), (20, 25), (20, 25)], 0, &[0, 0, 5, 0, 0]),
     ] {
