@@ -107,6 +107,9 @@ mod tests {
             position: 1,
             start_p50: None,
             start_p90: None,
+            starts_told: 0,
+            starts_held_p50: 0,
+            starts_held_p90: 0,
         };
         let gangs = [
             Gang {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
-use kompass_core::Outcome;
+use kompass_core::{Outcome, WaitReason};
 
 use crate::extender;
 use crate::gangs::{self, Finished, Gang};
@@ -64,7 +64,7 @@ fn explain(gang: &Gang, now_ms: i64) -> String {
         Some(reason) => {
             let _ = writeln!(text, "  waits for {age}, number {} in its queue", reason.position);
             let _ = writeln!(text, "  {}: {}", reason.code.as_str(), reason.text);
-            writeln!(text, "  {}", expected(reason.start_p50, reason.start_p90, now_ms))
+            writeln!(text, "  {}", expected(reason, now_ms))
         }
         None => match gang.state.as_str() {
             "running" => writeln!(text, "  does not wait: it runs with {executors}, submitted {age} ago"),
@@ -114,22 +114,31 @@ fn ended(gang: &Finished, now_ms: i64) -> String {
     )
 }
 
-fn expected(p50_ms: Option<i64>, p90_ms: Option<i64>, now_ms: i64) -> String {
+/// When a gang is expected to start, and what such words were worth so far.
+fn expected(reason: &WaitReason, now_ms: i64) -> String {
     let from_now = |moment_ms: i64| table::span(table::between(now_ms, moment_ms));
-    match (p50_ms, p90_ms) {
-        (Some(p50), Some(p90)) => format!(
-            "expected to start in {} (in {} at worst in 9 of 10 cases)",
-            from_now(p50),
-            from_now(p90)
-        ),
-        (Some(p50), None) => format!("expected to start in {}", from_now(p50)),
-        (None, _) => "when it starts can't be told yet".to_owned(),
+    let (p50, p90) = match (reason.start_p50, reason.start_p90) {
+        (Some(p50), Some(p90)) => (p50, p90),
+        (Some(p50), None) => return format!("expected to start in {}", from_now(p50)),
+        (None, _) => return "when it starts can't be told yet".to_owned(),
+    };
+    let mut text = format!(
+        "expected to start in {} (in {} at worst in 9 of 10 cases)",
+        from_now(p50),
+        from_now(p90)
+    );
+    if reason.starts_told > 0 {
+        let _ = write!(
+            text,
+            "; of the last {} gangs that were told so, {} started by the first time and {} by the second",
+            reason.starts_told, reason.starts_held_p50, reason.starts_held_p90
+        );
     }
+    text
 }
 
 #[cfg(test)]
 mod tests {
-    use kompass_core::WaitReason;
     use kompass_core::wait::WaitCode;
 
     use super::*;
@@ -148,13 +157,17 @@ mod tests {
                 position: 3,
                 start_p50: Some(100_000),
                 start_p90: Some(160_000),
+                starts_told: 40,
+                starts_held_p50: 22,
+                starts_held_p90: 37,
             }),
             ..Gang::default()
         };
         assert_eq!(
             explain(&gang, 40_000),
             "etl/x-driver (queue default, priority 0)\n  waits for 30.0 s, number 3 in its queue\n  behind-others: 2 gangs are ahead\n  \
-             expected to start in 1 min 0 s (in 2 min 0 s at worst in 9 of 10 cases)\n"
+             expected to start in 1 min 0 s (in 2 min 0 s at worst in 9 of 10 cases); of the last 40 gangs that were told \
+             so, 22 started by the first time and 37 by the second\n"
         );
         if let Some(reason) = &mut gang.waiting {
             (reason.start_p50, reason.start_p90) = (None, None);

@@ -51,8 +51,8 @@ impl Explainer {
         )
     }
 
-    /// Why a gang waits.
-    pub fn wait(&self, driver: &PodRef, reason: &WaitReason) {
+    /// Why a gang waits, and until when.
+    pub fn wait(&self, driver: &PodRef, reason: &WaitReason, now_ms: i64) {
         self.tell(Note {
             namespace: driver.namespace.clone(),
             pod: driver.name.clone(),
@@ -60,7 +60,12 @@ impl Explainer {
             severity: Severity::Normal,
             reason: "GangWaiting",
             action: "Plan",
-            text: format!("{} (position {} in its queue)", reason.text, reason.position),
+            text: format!(
+                "{} (position {} in its queue){}",
+                reason.text,
+                reason.position,
+                until(reason, now_ms)
+            ),
         });
     }
 
@@ -101,4 +106,21 @@ async fn write(recorder: Recorder, mut notes: mpsc::Receiver<Note>, metrics: Met
             tracing::debug!(error = logging::chain(&error), "failed to write an event");
         }
     }
+}
+
+/// When a gang is expected to start, from now on.
+fn until(reason: &WaitReason, now_ms: i64) -> String {
+    let (Some(p50_ms), Some(p90_ms)) = (reason.start_p50, reason.start_p90) else {
+        return String::new();
+    };
+    let minutes = |moment_ms: i64| match moment_ms.saturating_sub(now_ms) / 60_000 {
+        ..1 => "less than a minute".to_owned(),
+        minutes @ 1..120 => format!("{minutes} min"),
+        minutes => format!("{} h", minutes / 60),
+    };
+    format!(
+        "; expected to start in {}, in 9 of 10 cases within {}",
+        minutes(p50_ms),
+        minutes(p90_ms)
+    )
 }

@@ -59,6 +59,8 @@ pub struct Metrics {
     slots_free_memory_bytes: Gauge,
     slots_missing: Gauge,
     demands: Gauge,
+    starts_told: Gauge,
+    starts_held: GaugeVec<1>,
 }
 
 impl Metrics {
@@ -163,6 +165,15 @@ impl Metrics {
             slots_free_memory_bytes: r.gauge("kompass_extender_slots_free_memory_bytes", "Memory of these slots."),
             slots_missing: r.gauge("kompass_extender_slots_missing", "Slots of running gangs without room."),
             demands: r.gauge("kompass_extender_demands", "Gangs for which nodes are asked."),
+            starts_told: r.gauge(
+                "kompass_extender_expected_starts_told",
+                "Gangs that have started since they were told when, of the last 512.",
+            ),
+            starts_held: r.gauge_vec(
+                "kompass_extender_expected_starts_held",
+                "Of these, those that started no later than the quantile that they were told first.",
+                ["quantile"],
+            ),
         }
     }
 
@@ -184,6 +195,9 @@ impl Metrics {
         self.slots_free_memory_bytes.set(summary.slots_free_memory_bytes as f64);
         self.slots_missing.set(summary.slots_missing as f64);
         self.demands.set(summary.demands as f64);
+        self.starts_told.set(summary.starts.samples as f64);
+        self.starts_held.with(["0.5"]).set(summary.starts.within_p50 as f64);
+        self.starts_held.with(["0.9"]).set(summary.starts.within_p90 as f64);
     }
 }
 

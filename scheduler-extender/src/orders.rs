@@ -121,7 +121,7 @@ async fn carry_out(tools: &Tools, action: Action) -> Result<(), Failure> {
     let app = &*tools.app;
     match action {
         Action::Explain { driver, reason } => {
-            tools.explainer.wait(&driver, &reason);
+            tools.explainer.wait(&driver, &reason, app.now_ms());
             Ok(())
         }
         Action::Finished(gang) => {

@@ -15,6 +15,15 @@ pub struct WaitReason {
     pub start_p50: Option<i64>,
     /// Expected start, 90th percentile, milliseconds since 1970.
     pub start_p90: Option<i64>,
+    /// How many of the last gangs that were told when they would start have started.
+    #[serde(default)]
+    pub starts_told: u64,
+    /// How many of these did no later than the median that they were told first.
+    #[serde(default)]
+    pub starts_held_p50: u64,
+    /// The same for the 90th percentile.
+    #[serde(default)]
+    pub starts_held_p90: u64,
 }
 
 /// Kinds of reasons to wait.

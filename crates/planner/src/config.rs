@@ -32,6 +32,8 @@ pub struct Config {
     /// Of how many gangs the start must not be delayed with [`Backfill::Conservative`], at most; of fewer in a large
     /// cluster.
     pub backfill_depth: usize,
+    /// How often it is looked at when waiting gangs will start; `None`: only when it is asked.
+    pub forecast_ms: Option<i64>,
     /// How long a gang is expected to run while nothing at all is known.
     pub unknown_run_ms: i64,
     /// So many drivers per queue may be ungated without a plan; with more, no gate of that queue is opened.
@@ -175,6 +177,7 @@ impl Default for Config {
             backfill_overrun: 4,
             backfills_max: 1_000,
             backfill_depth: 16,
+            forecast_ms: Some(5_000),
             unknown_run_ms: 3_600_000,
             unplanned_max: 8,
             dynamic_floor: 1,

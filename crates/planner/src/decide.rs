@@ -81,6 +81,9 @@ impl Planner {
         self.ask_for_nodes(&mut turn);
         self.keep_nodes(&mut turn);
         self.free_stuck_executors(&mut turn);
+        if !self.holds_back {
+            self.promise(&mut turn);
+        }
         self.explain(&mut turn);
         for finished in std::mem::take(&mut self.finished) {
             self.order(&mut turn, Action::Finished(Box::new(finished)), None);

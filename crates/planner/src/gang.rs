@@ -12,6 +12,7 @@ use rustc_hash::FxHashMap;
 use crate::action::OrderId;
 use crate::arena::Id;
 use crate::classes::ClassId;
+use crate::forecast::ExpectedStart;
 use crate::nodes::NodeId;
 use crate::pods::PodId;
 use crate::queue::Listed;
@@ -137,6 +138,11 @@ pub(crate) struct Waiting {
     pub(crate) code: Option<WaitCode>,
     /// The code last told in an event.
     pub(crate) told: Option<WaitCode>,
+    /// Who goes before it, where that is not just its queue.
+    pub(crate) behind: Option<Behind>,
+    /// When it is expected to start, and what it was told first.
+    pub(crate) expected: Option<ExpectedStart>,
+    pub(crate) promised: Option<ExpectedStart>,
     pub(crate) verdict: Option<Verdict>,
     /// Since when it has lacked room, without pause.
     pub(crate) lacking_ms: Option<i64>,
@@ -148,6 +154,17 @@ pub(crate) struct Waiting {
     pub(crate) rest: Option<(i64, Box<str>)>,
     /// Refusals in a row.
     pub(crate) refusals: u32,
+}
+
+/// Who goes before a gang although it is not of its queue, or not in it any more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Behind {
+    /// A started driver of its queue has lost its room.
+    Lost,
+    /// This gang was passed so often that nothing starts before it.
+    Overdue(GangId),
+    /// A queue that stays within its guarantee.
+    Guaranteed,
 }
 
 impl Waiting {

@@ -14,8 +14,8 @@ use crate::nodes::{NodeId, Nodes, Room};
 mod place;
 mod spots;
 
-pub(crate) use self::spots::capacity;
 use self::spots::{Spot, spots};
+pub(crate) use self::spots::{capacity, each_kind};
 
 /// What is to be placed.
 #[derive(Debug, Clone, Copy)]

@@ -27,6 +27,9 @@ pub struct Planner {
     pub(crate) quotas: Quotas,
     pub(crate) policy: crate::policy::Policy,
     pub(crate) shares: crate::share::Shares,
+    pub(crate) promises: crate::promise::Promises,
+    /// Gangs that have an expected start.
+    pub(crate) told: Vec<crate::gang::GangId>,
     /// How long gangs have run of late.
     pub(crate) runtimes: Runtimes,
     pub(crate) synced: bool,
@@ -85,6 +88,8 @@ impl Planner {
             quotas: Quotas::default(),
             policy: crate::policy::Policy::default(),
             shares: crate::share::Shares::default(),
+            promises: crate::promise::Promises::default(),
+            told: Vec::new(),
             runtimes: Runtimes::default(),
             synced: false,
             lead: None,

@@ -168,6 +168,11 @@ impl Queues {
         queues.filter_map(|(name, waiting)| Some((name, *waiting.order.first()?, self.turns.get(name).copied())))
     }
 
+    /// Nobody waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.waiting.keys()
     }

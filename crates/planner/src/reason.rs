@@ -6,7 +6,7 @@ use kompass_core::wait::WaitCode;
 
 use crate::action::Action;
 use crate::decide::Turn;
-use crate::gang::{Gang, GangId, Lack, Stage};
+use crate::gang::{Behind, Gang, GangId, Lack, Stage};
 use crate::planner::Planner;
 use crate::quota::Usage;
 
@@ -100,13 +100,18 @@ impl Planner {
 
     /// The whole reason.
     pub(crate) fn reason(&self, id: GangId, code: WaitCode, position: u64) -> WaitReason {
-        let text = self.text(&self.gangs[id], code, position, self.asks(id));
+        let text = self.text(id, code, position, self.asks(id));
+        let expected = self.gangs[id].waiting.expected;
+        let held = self.promises.held();
         WaitReason {
             code,
             text,
             position,
-            start_p50: None,
-            start_p90: None,
+            start_p50: expected.map(|expected| expected.p50_ms),
+            start_p90: expected.map(|expected| expected.p90_ms),
+            starts_told: held.samples,
+            starts_held_p50: held.within_p50,
+            starts_held_p90: held.within_p90,
         }
     }
 
@@ -148,7 +153,40 @@ impl Planner {
         format!("too many started drivers of the queue {queue} have lost their room and go first")
     }
 
-    fn text(&self, gang: &Gang, code: WaitCode, position: u64, asks: bool) -> String {
+    /// Who goes before a gang.
+    fn ahead_text(&self, gang: &Gang, position: u64) -> String {
+        let queue = &gang.queue;
+        let name = |id: GangId| {
+            let other = &self.gangs[id];
+            format!("{}/{}", other.namespace, self.pods.all[other.driver].name)
+        };
+        match gang.waiting.behind {
+            Some(Behind::Lost) => format!("a started driver of the queue {queue} has lost its room and goes first"),
+            Some(Behind::Overdue(id)) if self.gangs.get(id).is_some() => {
+                format!(
+                    "{} was passed {} times and goes first",
+                    name(id),
+                    self.gangs[id].waiting.overtaken
+                )
+            }
+            Some(Behind::Guaranteed) => {
+                format!("the queue {queue} has what it is guaranteed, and another that has not waits for room")
+            }
+            _ => {
+                let before = position.saturating_sub(1);
+                let head = self.queues.order(queue).next();
+                let head = head.filter(|&head| before > 0 && self.gangs[head].driver != gang.driver);
+                let head = head.map_or_else(String::new, |head| {
+                    let code = self.wait_code(head).map_or("", WaitCode::as_str);
+                    format!(", first of them {} ({code})", name(head))
+                });
+                format!("{before} before it in the queue {queue}{head}")
+            }
+        }
+    }
+
+    fn text(&self, id: GangId, code: WaitCode, position: u64, asks: bool) -> String {
+        let gang = &self.gangs[id];
         let driver = &self.pods.all[gang.driver].requests;
         let needs = match &gang.shape {
             Some(shape) if shape.minimum > 0 => {
@@ -164,14 +202,14 @@ impl Planner {
             WaitCode::NoProfile => {
                 "the number and size of its executors are still to be read from its configuration".to_owned()
             }
-            WaitCode::BehindOthers => {
-                format!("{} before it in the queue {}", position.saturating_sub(1), gang.queue)
+            WaitCode::BehindOthers => self.ahead_text(gang, position),
+            WaitCode::NoRoom | WaitCode::NodesRequested => {
+                format!("it needs {needs}; {}{asked}", self.shortfall(id, false))
             }
-            WaitCode::NoRoom => format!("it needs {needs}; that much is not free at once"),
-            WaitCode::NodesRequested => format!("it needs {needs}; that much is not free at once{asked}"),
-            WaitCode::TooLarge => {
-                format!("it needs {needs}, more than the present nodes hold even without other jobs{asked}")
-            }
+            WaitCode::TooLarge => format!(
+                "it needs {needs}, more than the present nodes hold even without other jobs: {}{asked}",
+                self.shortfall(id, true)
+            ),
             WaitCode::NoMatchingNode => {
                 format!("no node satisfies its node selector, affinity and tolerations for {needs}{asked}")
             }

@@ -27,7 +27,7 @@ use kompass_core::wait::WaitCode;
 
 use crate::action::Action;
 use crate::decide::Turn;
-use crate::gang::{Gang, GangId, Lack, OrderKey, Stage, Verdict};
+use crate::gang::{Behind, Gang, GangId, Lack, OrderKey, Stage, Verdict};
 use crate::pack::{Ask, DriverAsk, Placement, View, pack};
 use crate::planner::{Planner, Target};
 use crate::quota::{Limits, Usage};
@@ -143,7 +143,7 @@ impl Planner {
                 continue;
             }
             let waiting = &mut self.gangs[key.gang].waiting;
-            waiting.code = None;
+            (waiting.code, waiting.behind) = (None, None);
             if held_up {
                 judged.push(key);
             } else {
@@ -226,8 +226,15 @@ impl Planner {
                     break;
                 }
             }
+            self.gangs[id].waiting.behind = None;
             if held_up {
-                self.gangs[id].waiting.code = Some(WaitCode::BehindOthers);
+                let waiting = &mut self.gangs[id].waiting;
+                waiting.code = Some(WaitCode::BehindOthers);
+                waiting.behind = Some(match overdue {
+                    _ if lost.first => Behind::Lost,
+                    Some(gang) if !mine => Behind::Overdue(gang),
+                    _ => Behind::Guaranteed,
+                });
                 break;
             }
             if self.rests(id, turn) {
@@ -442,6 +449,7 @@ impl Planner {
     }
 
     pub(crate) fn start(&mut self, id: GangId, placement: &Placement, turn: &mut Turn) {
+        self.keep_promise(id, turn.now_ms);
         self.hold(id, placement, turn.now_ms);
         let Some(plan) = self.render(id) else { return };
         let driver = self.gangs[id].driver;

@@ -91,6 +91,8 @@ pub struct Summary {
     pub slots_missing: u64,
     /// Demands under way.
     pub demands: u64,
+    /// How often what gangs were told of their start came true.
+    pub starts: crate::Held,
 }
 
 impl Planner {
@@ -143,6 +145,7 @@ impl Planner {
         let mut summary = Summary {
             nodes: self.nodes.count() as u64,
             pods: self.pods.all.len() as u64,
+            starts: self.held(),
             ..Summary::default()
         };
         for (id, gang) in self.gangs.iter() {

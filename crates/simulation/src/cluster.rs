@@ -31,6 +31,9 @@ pub(crate) struct Cluster<'a> {
     pub(crate) broken: u64,
 }
 
+/// Expected starts are looked at so seldom that it does not count.
+const FORECAST_MS: i64 = 3_600_000;
+
 impl<'a> Cluster<'a> {
     pub(crate) fn new(settings: &Settings, gangs: &'a [Gang]) -> Self {
         let capacity = settings.capacity();
@@ -41,6 +44,7 @@ impl<'a> Cluster<'a> {
             // Nobody adds nodes, nothing is empty for long, and every gang is profiled.
             demands_max: 0,
             markers: false,
+            forecast_ms: Some(FORECAST_MS),
             ..Config::default()
         });
         for number in 0..settings.nodes {

@@ -43,6 +43,24 @@ pub(super) fn spots<'a>(nodes: &'a Nodes, ask: &Ask<'_>) -> Vec<Spot<'a>> {
     spots
 }
 
+/// All nodes with their room as the ask sees it, those together that are the same to the gang.
+pub(crate) fn each_kind<'a>(nodes: &'a Nodes, ask: &Ask<'a>, mut each: impl FnMut(&[NodeId], &Room)) {
+    let rooms = match ask.room {
+        View::Now(None) if is_plain(nodes, ask) => {
+            return nodes.alike_now().for_each(|batch| each(&batch.nodes, &batch.room));
+        }
+        View::Empty if is_plain(nodes, ask) => {
+            return nodes.alike_empty().for_each(|batch| each(&batch.nodes, &batch.room));
+        }
+        View::Now(_) => nodes.free(),
+        View::Empty => nodes.empty(),
+        View::Then(rooms) => rooms,
+    };
+    for (index, room) in rooms.iter().enumerate() {
+        each(nodes.alone(NodeId::at(index)), room);
+    }
+}
+
 /// Whether nodes that are alike are the same to this gang.
 fn is_plain(nodes: &Nodes, ask: &Ask<'_>) -> bool {
     let large = |requests: &Resources| requests.cpu_milli >= LEAST_CPU_MILLI;
