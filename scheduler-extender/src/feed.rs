@@ -20,8 +20,8 @@ const BATCH: usize = 128;
 #[error("failed to watch the cluster: the watches ended")]
 pub(crate) struct Error;
 
-/// Applies changes until `end`. `synced` is met when pods, nodes and quotas have all been listed. Stand-ins that no
-/// autoscaler can see yet go to `stand_ins`.
+/// Applies changes until `end`. `synced` is met when pods, nodes, quotas and namespaces have all been listed.
+/// Stand-ins that no autoscaler can see yet go to `stand_ins`.
 pub(crate) async fn run(
     app: Arc<App>,
     mut changes: mpsc::Receiver<Change>,
@@ -85,7 +85,12 @@ fn apply(planner: &mut Planner, change: Change, now_ms: i64) {
                 planner.delete_quota(namespace, name);
             }
         }
-        Change::Pod(Event::Synced) | Change::Node(Event::Synced) | Change::Quota(Event::Synced) => {}
+        Change::Namespace(Event::Applied(found)) => planner.apply_namespace(&found.name, found.queue.as_deref()),
+        Change::Namespace(Event::Deleted(name)) => planner.delete_namespace(&name),
+        Change::Pod(Event::Synced)
+        | Change::Node(Event::Synced)
+        | Change::Quota(Event::Synced)
+        | Change::Namespace(Event::Synced) => {}
     }
 }
 
@@ -95,6 +100,7 @@ struct Listed {
     pods: bool,
     nodes: bool,
     quotas: bool,
+    namespaces: bool,
 }
 
 impl Listed {
@@ -103,12 +109,13 @@ impl Listed {
             Change::Pod(Event::Synced) => self.pods = true,
             Change::Node(Event::Synced) => self.nodes = true,
             Change::Quota(Event::Synced) => self.quotas = true,
+            Change::Namespace(Event::Synced) => self.namespaces = true,
             _ => {}
         }
     }
 
     const fn is_complete(&self) -> bool {
-        self.pods && self.nodes && self.quotas
+        self.pods && self.nodes && self.quotas && self.namespaces
     }
 }
 
@@ -117,6 +124,7 @@ const fn kind(change: &Change) -> &'static str {
         Change::Pod(_) => "pod",
         Change::Node(_) => "node",
         Change::Quota(_) => "quota",
+        Change::Namespace(_) => "namespace",
     }
 }
 

@@ -85,7 +85,7 @@ impl Service {
         let (address, admin_address) = (server.address(), admin_server.address());
 
         let readiness = Readiness::new();
-        let synced = readiness.condition("pods, nodes and quotas listed");
+        let synced = readiness.condition("pods, nodes, quotas and namespaces listed");
         let shutdown = Shutdown::new(&readiness);
         let registry = Registry::with_process();
         let metrics = Metrics::register(&registry);
