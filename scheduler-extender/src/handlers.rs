@@ -188,10 +188,12 @@ async fn queues(State(app): State<Arc<App>>) -> Response {
         .refused
         .as_ref()
         .map(|refusal| json!({ "message": refusal.message, "since_ms": refusal.since_ms }));
+    // A path need not be UTF-8, JSON must.
+    let file = status.path.as_deref().map(|path| path.to_string_lossy());
     json_response(
         StatusCode::OK,
         &json!({
-            "file": status.path,
+            "file": file,
             "in_force": refused.is_none(),
             "applied_ms": status.applied_ms,
             "refused": refused,

@@ -48,7 +48,7 @@ pub enum Error {
 /// The rules in force, and how they came about; shown on `/v1/queues`.
 #[derive(Debug, Clone, Default)]
 pub struct Status {
-    /// The file, if there is one.
+    /// Where the file is, if there is one.
     pub path: Option<PathBuf>,
     /// The rules in force.
     pub table: Arc<QueueTable>,
