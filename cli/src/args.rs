@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::{local, queue, run, simulate, why};
+use crate::{local, queue, queues, run, simulate, why};
 
 /// Exit code for a wait that came to its end before the job did.
 pub(crate) const TIMED_OUT: u8 = 3;
@@ -18,6 +18,7 @@ Examples:
   kompass queue                                     who waits, in which order, and why
   kompass why SparkPi                               why one job waits, and until when
   export KUBECONFIG=$(kompass local kubeconfig)     use the cluster with kubectl
+  kompass queues check queues.yaml                  whether a queue file is right, and what it says
   kompass local down                                take it away again
 
 Exit codes: 0 done, 1 failed (also: the job failed), 2 wrong use, 3 out of time, 130 interrupted.";
@@ -38,6 +39,8 @@ enum Command {
     Run(run::Args),
     /// Show the gangs that KOMPASS knows, in the order of their queues.
     Queue(queue::Args),
+    /// Check the rules of queues before they are used.
+    Queues(queues::Args),
     /// Say why a job waits, and until when.
     Why(why::Args),
     /// Replay a trace of jobs on a cluster that you describe, and compare policies.
@@ -63,6 +66,7 @@ impl Cli {
                 Command::Local(args) => args.run().await,
                 Command::Run(args) => args.run().await,
                 Command::Queue(args) => args.run().await,
+                Command::Queues(args) => tokio::task::block_in_place(|| args.run()),
                 Command::Why(args) => args.run().await,
                 Command::Simulate(args) => tokio::task::block_in_place(|| args.run()),
             }
@@ -93,7 +97,7 @@ mod tests {
                 .to_owned()
         });
         let commands: Vec<String> = commands.collect();
-        assert_eq!(commands.len(), 6);
+        assert_eq!(commands.len(), 7);
         for command in commands {
             assert!(Cli::try_parse_from(command.split_whitespace()).is_ok(), "{command}");
         }

@@ -1,4 +1,4 @@
-//! `kompass`: a local cluster, running a job, the queue, why a job waits, and simulations.
+//! `kompass`: a local cluster, running a job, the queue, rules of queues, why a job waits, and simulations.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command for people")]
 
 mod args;
@@ -8,6 +8,7 @@ mod local;
 mod page;
 mod programs;
 mod queue;
+mod queues;
 mod run;
 mod simulate;
 mod table;

@@ -15,9 +15,24 @@ use crate::bind;
 use crate::scheduler_config;
 use crate::state::Limits;
 
+const EXAMPLES: &str = "\
+Examples:
+  kompass-scheduler-extender --kubeconfig admin.conf --lease false --log-format text
+  kompass-scheduler-extender --queues queues.yaml --backfill easy
+  kompass-scheduler-extender print-scheduler-config --url http://127.0.0.1:8888
+
+A queue file:
+  version: 1
+  queues:
+    - name: etl
+      weight: 2
+      guaranteed: { cpu: \"100\", memory: 400Gi }
+      limit: { cpu: \"200\", memory: 800Gi }
+      namespaces: [team-etl]";
+
 /// Plans Spark gangs, opens their gates and answers kube-scheduler.
 #[derive(Debug, Clone, Parser)]
-#[command(name = "kompass-scheduler-extender", version, args_conflicts_with_subcommands = true)]
+#[command(name = "kompass-scheduler-extender", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
 pub struct Cli {
     /// Something else than serving.
     #[command(subcommand)]
@@ -40,7 +55,7 @@ pub struct Args {
     /// Kubeconfig file; without it the pod's service account is used.
     #[arg(long, env = "KOMPASS_KUBECONFIG")]
     pub kubeconfig: Option<PathBuf>,
-    /// Address for kube-scheduler and of /v1/gangs; port 0 takes any free one. No authentication: keep it on loopback
+    /// Address for kube-scheduler and of /v1/gangs and /v1/queues; port 0 takes any free one. No authentication: keep it on loopback
     /// or behind a network policy.
     #[arg(long, env = "KOMPASS_LISTEN", default_value = "127.0.0.1:8888")]
     pub listen: SocketAddr,
@@ -53,6 +68,10 @@ pub struct Args {
     /// The end.
     #[command(flatten)]
     pub end: End,
+    /// Rules of queues: weights, guarantees, limits, namespaces. A YAML file, followed while the service runs: what is
+    /// changed is in force some seconds later, and what is wrong is refused. `kompass queues check FILE` tells before.
+    #[arg(long, env = "KOMPASS_QUEUES", value_name = "FILE")]
+    pub queues: Option<PathBuf>,
     /// Namespace of KOMPASS's own objects: lease, stand-ins, markers.
     #[arg(long, env = "KOMPASS_NAMESPACE", default_value = names::DEFAULT_NAMESPACE)]
     pub namespace: String,
@@ -188,6 +207,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// For probes and metrics.
     pub admin_listen: SocketAddr,
+    /// The queue file.
+    pub queues: Option<PathBuf>,
     /// `None`: no lease.
     pub lease: Option<lease::Config>,
     /// Limits of the edge.
@@ -252,6 +273,7 @@ impl Args {
             kubeconfig: self.kubeconfig,
             listen: self.listen,
             admin_listen: self.admin.admin_listen,
+            queues: self.queues,
             lease,
             limits,
             planner,
@@ -308,6 +330,20 @@ mod tests {
         let planner = config.serve.resolve().unwrap().planner;
         assert_eq!(planner.backfill, kompass_planner::Backfill::Easy);
         assert_eq!(planner.backfill_delay_ms, 600_000);
+    }
+
+    #[test]
+    fn every_example_parses() {
+        let commands: Vec<_> = EXAMPLES
+            .lines()
+            .filter_map(|line| line.strip_prefix("  kompass-scheduler-extender "))
+            .collect();
+        assert_eq!(commands.len(), 3);
+        for command in commands {
+            parse(&command.split_whitespace().collect::<Vec<_>>());
+        }
+        let (_, file) = EXAMPLES.split_once("A queue file:\n").unwrap();
+        assert_eq!(kompass_queues::parse(file.as_bytes()).unwrap().queues.len(), 1);
     }
 
     #[test]

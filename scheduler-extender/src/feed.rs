@@ -1,5 +1,6 @@
 //! From the watches into the planner.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kompass_core::{Phase, Pod};
@@ -20,8 +21,8 @@ const BATCH: usize = 128;
 #[error("failed to watch the cluster: the watches ended")]
 pub(crate) struct Error;
 
-/// Applies changes until `end`. `synced` is met when pods, nodes and quotas have all been listed. Stand-ins that no
-/// autoscaler can see yet go to `stand_ins`.
+/// Applies changes until `end`. `synced` is met when pods, nodes, quotas and namespaces have all been listed.
+/// Stand-ins that no autoscaler can see yet go to `stand_ins`.
 pub(crate) async fn run(
     app: Arc<App>,
     mut changes: mpsc::Receiver<Change>,
@@ -29,7 +30,7 @@ pub(crate) async fn run(
     synced: Condition,
     end: CancellationToken,
 ) -> Result<(), Error> {
-    let mut listed = Listed::default();
+    let mut missing = Missing::default();
     let mut batch = Vec::with_capacity(CHANNEL_CAPACITY.min(BATCH));
     loop {
         let count = tokio::select! {
@@ -51,10 +52,10 @@ pub(crate) async fn run(
         }
         let complete = app.planner(|planner, now_ms| {
             for change in batch.drain(..) {
-                listed.note(&change);
+                missing.note(&change);
                 apply(planner, change, now_ms);
             }
-            let complete = listed.is_complete();
+            let complete = missing.is_empty();
             if complete {
                 planner.synced(now_ms);
             }
@@ -85,31 +86,45 @@ fn apply(planner: &mut Planner, change: Change, now_ms: i64) {
                 planner.delete_quota(namespace, name);
             }
         }
-        Change::Pod(Event::Synced) | Change::Node(Event::Synced) | Change::Quota(Event::Synced) => {}
+        Change::Namespace(Event::Applied(found)) => planner.apply_namespace(&found.name, found.queue.as_deref()),
+        Change::Namespace(Event::Deleted(name)) => planner.delete_namespace(&name),
+        Change::Pod(Event::Synced)
+        | Change::Node(Event::Synced)
+        | Change::Quota(Event::Synced)
+        | Change::Namespace(Event::Synced) => {}
     }
 }
 
-/// Which first lists are complete.
-#[derive(Debug, Default)]
-struct Listed {
-    pods: bool,
-    nodes: bool,
-    quotas: bool,
+/// The kinds whose first lists are not complete, as [`kind`] calls them.
+#[derive(Debug)]
+struct Missing(BTreeSet<&'static str>);
+
+impl Default for Missing {
+    fn default() -> Self {
+        Self(["pod", "node", "quota", "namespace"].into())
+    }
 }
 
-impl Listed {
+impl Missing {
     fn note(&mut self, change: &Change) {
-        match change {
-            Change::Pod(Event::Synced) => self.pods = true,
-            Change::Node(Event::Synced) => self.nodes = true,
-            Change::Quota(Event::Synced) => self.quotas = true,
-            _ => {}
+        if is_end_of_list(change) {
+            self.0.remove(kind(change));
         }
     }
 
-    const fn is_complete(&self) -> bool {
-        self.pods && self.nodes && self.quotas
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
+}
+
+const fn is_end_of_list(change: &Change) -> bool {
+    matches!(
+        change,
+        Change::Pod(Event::Synced)
+            | Change::Node(Event::Synced)
+            | Change::Quota(Event::Synced)
+            | Change::Namespace(Event::Synced)
+    )
 }
 
 const fn kind(change: &Change) -> &'static str {
@@ -117,6 +132,7 @@ const fn kind(change: &Change) -> &'static str {
         Change::Pod(_) => "pod",
         Change::Node(_) => "node",
         Change::Quota(_) => "quota",
+        Change::Namespace(_) => "namespace",
     }
 }
 
@@ -179,6 +195,23 @@ mod tests {
                 used: Limits::default()
             }
         );
+    }
+
+    #[test]
+    fn nothing_is_complete_before_every_kind_is() {
+        let ends = [
+            Change::Namespace(Event::Synced),
+            Change::Pod(Event::Synced),
+            Change::Quota(Event::Synced),
+            Change::Node(Event::Synced),
+        ];
+        let mut missing = Missing::default();
+        for end in &ends {
+            assert!(!missing.is_empty(), "{missing:?}");
+            missing.note(&Change::Node(Event::Deleted("n".into())));
+            missing.note(end);
+        }
+        assert!(missing.is_empty(), "{missing:?}");
     }
 
     #[test]

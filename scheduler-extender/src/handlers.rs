@@ -1,4 +1,4 @@
-//! The HTTP API: kube-scheduler's three verbs, and what the gangs do.
+//! The HTTP API: kube-scheduler's three verbs, what the gangs do, and the rules of their queues.
 //!
 //! Fail direction: what can't be read is refused with 400 and words (kube-scheduler then tries the pod again by its
 //! back-off); what can be read but makes no sense gets a text in `Error`, with the same effect. Nothing is ever allowed
@@ -14,6 +14,7 @@ use axum::routing::{get, post};
 use http::{StatusCode, header};
 use kompass_kube::convert;
 use kompass_planner::FilterAnswer;
+use kompass_queues::view;
 use kompass_service::{body, logging};
 use serde::Serialize;
 use serde_json::json;
@@ -37,6 +38,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/preempt", post(preempt))
         .route("/v1/gangs", get(gangs))
         .route("/v1/gangs/{namespace}/{driver}", get(gang))
+        .route("/v1/queues", get(queues))
         .with_state(app)
 }
 
@@ -177,6 +179,28 @@ async fn gang(State(app): State<Arc<App>>, Path((namespace, driver)): Path<(Stri
         kompass_core::names::SCHEDULER
     );
     refuse(StatusCode::NOT_FOUND, "not-found", &text)
+}
+
+/// `version` and `queues` are what a queue file would say.
+async fn queues(State(app): State<Arc<App>>) -> Response {
+    let status = app.queues.borrow().clone();
+    let refused = status
+        .refused
+        .as_ref()
+        .map(|refusal| json!({ "message": refusal.message, "since_ms": refusal.since_ms }));
+    // A path need not be UTF-8, JSON must.
+    let file = status.path.as_deref().map(|path| path.to_string_lossy());
+    json_response(
+        StatusCode::OK,
+        &json!({
+            "file": file,
+            "in_force": refused.is_none(),
+            "applied_ms": status.applied_ms,
+            "refused": refused,
+            "version": kompass_queues::VERSION,
+            "queues": view::queues(&status.table),
+        }),
+    )
 }
 
 async fn read(app: &App, verb: &str, body: Body, limit: usize) -> Result<Bytes, Response> {

@@ -3,7 +3,7 @@
 //! ```text
 //!  API server ── watches ──> feed ──┐                      ┌── handlers <── kube-scheduler: Filter, Bind, Preempt
 //!                                   ├──> planner (a lock) ─┤
-//!  API server <── orders, demand <──┴── planning loop      └── /v1/gangs
+//!  API server <── orders, demand <──┴── planning loop      └── /v1/gangs, /v1/queues
 //! ```
 //!
 //! All decisions are made by the pure [`kompass_planner::Planner`]; here are its senses and hands. Nothing is kept that
@@ -13,6 +13,8 @@ pub mod args;
 pub mod bind;
 pub mod demand;
 pub mod explain;
+#[cfg(test)]
+mod fake;
 mod feed;
 pub mod finished;
 pub mod handlers;
@@ -20,11 +22,13 @@ pub mod metrics;
 pub mod orders;
 pub mod planning;
 pub mod pulse;
+pub mod queue_file;
 pub mod scheduler_config;
 pub mod state;
 pub mod wire;
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -46,6 +50,7 @@ use crate::demand::Demands;
 use crate::explain::Explainer;
 use crate::metrics::Metrics;
 use crate::orders::Tools;
+use crate::queue_file::QueueFile;
 use crate::state::App;
 
 /// Our name in requests and events.
@@ -79,13 +84,15 @@ pub struct Service {
 impl Service {
     /// Binds the ports and starts all tasks. Ready later, see [`ready`](Self::ready).
     pub async fn start(config: Config) -> anyhow::Result<Self> {
+        // First of all: with wrong rules nothing may start.
+        let queue_file = open(config.queues.as_deref()).await?;
         let client = client::connect(config.kubeconfig.as_deref(), PROGRAM).await?;
         let server = Server::bind(config.listen).await?;
         let admin_server = Server::bind(config.admin_listen).await?;
         let (address, admin_address) = (server.address(), admin_server.address());
 
         let readiness = Readiness::new();
-        let synced = readiness.condition("pods, nodes and quotas listed");
+        let synced = readiness.condition("pods, nodes, quotas and namespaces listed");
         let shutdown = Shutdown::new(&readiness);
         let registry = Registry::with_process();
         let metrics = Metrics::register(&registry);
@@ -102,6 +109,9 @@ impl Service {
             claim,
             Clock::system(),
         );
+        if let Some(file) = &queue_file {
+            file.install(&app);
+        }
         let shown = Arc::downgrade(&app);
         registry.before_scrape(move || {
             if let Some(app) = shown.upgrade() {
@@ -133,6 +143,10 @@ impl Service {
             demand::run(Arc::clone(&app), demands, unseen, draining()),
         );
         spawn(&shutdown, "pulse", pulse::run(Arc::clone(&app), draining()));
+        if let Some(file) = queue_file {
+            let following = file.follow(Arc::clone(&app), queue_file::INTERVAL, draining());
+            spawn(&shutdown, "queue file", following);
+        }
         let ended = draining();
         spawn(&shutdown, "watches", async move {
             tokio::select! {
@@ -189,6 +203,13 @@ impl Service {
     pub async fn run(self) -> anyhow::Result<()> {
         Ok(self.shutdown.run(self.timing).await?)
     }
+}
+
+async fn open(path: Option<&Path>) -> anyhow::Result<Option<QueueFile>> {
+    let Some(path) = path else { return Ok(None) };
+    let opened = QueueFile::open(path.to_owned()).await;
+    let opened = opened.with_context(|| format!("failed to use --queues {}", path.display()))?;
+    Ok(Some(opened))
 }
 
 fn spawn(shutdown: &Shutdown, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {

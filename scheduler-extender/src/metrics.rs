@@ -50,6 +50,8 @@ pub struct Metrics {
     pub finished_executor_cpu_cores: GaugeVec<1>,
     /// The last one's executor, memory, by profile key.
     pub finished_executor_memory_bytes: GaugeVec<1>,
+    /// Metrics of the queue file.
+    pub queue_file: QueueFile,
     gangs: GaugeVec<1>,
     waiting: GaugeVec<1>,
     nodes: Gauge,
@@ -63,8 +65,39 @@ pub struct Metrics {
     starts_held: GaugeVec<1>,
 }
 
+/// Metrics of the queue file.
+#[derive(Debug, Clone)]
+pub struct QueueFile {
+    /// Contents that were put into force or refused.
+    pub loads: CounterVec<1>,
+    /// 1 while the rules in force are those of the file as it is now.
+    pub in_force: Gauge,
+}
+
+impl QueueFile {
+    fn register(r: &Registry) -> Self {
+        let file = Self {
+            loads: r.counter_vec(
+                "kompass_extender_queue_file_loads_total",
+                "Contents of the queue file that were put into force (applied) or not (refused).",
+                ["result"],
+            ),
+            in_force: r.gauge(
+                "kompass_extender_queue_file_in_force",
+                "Whether the rules in force are those of the queue file as it is now; 1 without a file.",
+            ),
+        };
+        // Shown from the start on: an alert on an increase misses a series that begins with 1.
+        file.loads.with(["applied"]);
+        file.loads.with(["refused"]);
+        file.in_force.set_bool(true);
+        file
+    }
+}
+
 impl Metrics {
     /// Adds all of them to a registry.
+    #[expect(clippy::too_many_lines, reason = "a list of metrics")]
     pub fn register(r: &Registry) -> Self {
         Self {
             filter_seconds: r.histogram(
@@ -156,6 +189,7 @@ impl Metrics {
                 "Memory of one executor, of the last gang that has ended.",
                 ["profile_key"],
             ),
+            queue_file: QueueFile::register(r),
             gangs: r.gauge_vec("kompass_extender_gangs", "Gangs by state.", ["state"]),
             waiting: r.gauge_vec("kompass_extender_gangs_waiting", "Waiting gangs by reason.", ["reason"]),
             nodes: r.gauge("kompass_extender_nodes", "Nodes known."),

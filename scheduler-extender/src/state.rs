@@ -13,6 +13,7 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::finished::Finished;
 use crate::metrics::Metrics;
+use crate::queue_file::Status;
 
 /// Limits of the edge; the planner has its own.
 #[derive(Debug, Clone)]
@@ -69,6 +70,8 @@ pub struct App {
     pub claim: watch::Receiver<Claim>,
     /// Gangs that ended of late.
     pub finished: Finished,
+    /// The rules of queues that are in force.
+    pub queues: watch::Sender<Status>,
     /// Slots for writing Binds.
     pub binds: Arc<Semaphore>,
     clock: Clock,
@@ -108,6 +111,7 @@ impl App {
             shutdown,
             claim,
             finished: Finished::default(),
+            queues: watch::Sender::default(),
             clock,
             epoch_ms,
             doubtful_until_ms: AtomicI64::new(i64::MIN),

@@ -6,11 +6,15 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 /// Pure crates and every dependency that they may have: no I/O, no clock, no async.
-const PURE: [(&str, &[&str]); 4] = [
+const PURE: [(&str, &[&str]); 5] = [
     ("kompass-core", &["serde", "serde_json", "thiserror"]),
     (
         "kompass-planner",
         &["kompass-core", "rustc-hash", "serde", "serde_json", "thiserror"],
+    ),
+    (
+        "kompass-queues",
+        &["kompass-core", "kompass-planner", "serde", "serde-saphyr", "thiserror"],
     ),
     (
         "kompass-simulation",

@@ -1,6 +1,7 @@
 //! API objects to KOMPASS's vocabulary.
 
 mod constraints;
+mod namespace;
 mod quota;
 mod requests;
 
@@ -8,6 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kompass_core::cluster::{Taint, TaintEffect};
 use kompass_core::{GangPlan, JobProfile, Node, Outcome, Phase, Pod, Resources, Role, names, quantity};
 
+pub use self::namespace::{Namespace, namespace};
 pub use self::quota::{Amounts, Quota, quota};
 pub use self::requests::pod_requests;
 use crate::object;

@@ -1,4 +1,4 @@
-//! Pods, nodes and quotas as the API server sends them, cut down to the fields that KOMPASS reads.
+//! Pods, nodes, quotas and namespaces as the API server sends them, cut down to the fields that KOMPASS reads.
 //!
 //! A pod in full is some 8 KiB of JSON, half of it `managedFields`, volumes and environment; a watch over 50,000 of
 //! them is read in a fraction of the time and memory when the rest is skipped by the parser. The fields are named as
@@ -10,6 +10,7 @@
 //! `k8s.io/apimachinery`; tags never change.
 
 mod metadata;
+mod namespace;
 mod node;
 mod pod;
 mod quota;
@@ -25,6 +26,7 @@ use serde::{Deserialize, Deserializer, de};
 
 pub(crate) use self::metadata::Identity;
 use self::metadata::Metadata;
+pub use self::namespace::Namespace;
 pub use self::node::{Node, NodeSpec, NodeStatus, Taint};
 pub use self::pod::{
     Affinity, Container, ContainerState, ContainerStatus, Named, NodeAffinity, NodeSelector, NodeSelectorRequirement,
@@ -85,27 +87,22 @@ pub trait Object:
 }
 
 macro_rules! object {
-    ($type:ident, $spec:ty, $status:ty, $plural:literal, $scope:ty) => {
+    ($type:ident { $($field:ident: $message:ty = $tag:tt),* }, $plural:literal, $scope:ty) => {
         impl Object for $type {
             fn from_protobuf(bytes: &[u8]) -> Result<Self, prost::DecodeError> {
                 #[derive(Clone, PartialEq, Message)]
                 struct Whole {
                     #[prost(message, required, tag = "1")]
                     metadata: Metadata,
-                    #[prost(message, required, tag = "2")]
-                    spec: $spec,
-                    #[prost(message, required, tag = "3")]
-                    status: $status,
+                    $(
+                        #[prost(message, required, tag = $tag)]
+                        $field: $message,
+                    )*
                 }
-                let Whole {
-                    metadata,
-                    spec,
-                    status,
-                } = Whole::decode(bytes)?;
+                let whole = Whole::decode(bytes)?;
                 Ok(Self {
-                    metadata: metadata.into(),
-                    spec,
-                    status,
+                    metadata: whole.metadata.into(),
+                    $($field: whole.$field,)*
                 })
             }
         }
@@ -141,15 +138,31 @@ macro_rules! object {
     };
 }
 
-object!(Pod, PodSpec, PodStatus, "pods", NamespaceResourceScope);
-object!(Node, NodeSpec, NodeStatus, "nodes", ClusterResourceScope);
 object!(
-    ResourceQuota,
-    QuotaSpec,
-    QuotaStatus,
+    Pod {
+        spec: PodSpec = "2",
+        status: PodStatus = "3"
+    },
+    "pods",
+    NamespaceResourceScope
+);
+object!(
+    Node {
+        spec: NodeSpec = "2",
+        status: NodeStatus = "3"
+    },
+    "nodes",
+    ClusterResourceScope
+);
+object!(
+    ResourceQuota {
+        spec: QuotaSpec = "2",
+        status: QuotaStatus = "3"
+    },
     "resourcequotas",
     NamespaceResourceScope
 );
+object!(Namespace {}, "namespaces", ClusterResourceScope);
 
 /// Reads `null` as the default: Go writes nil slices and maps so.
 fn or_default<'de, D, T>(deserializer: D) -> Result<T, D::Error>

@@ -11,7 +11,7 @@ use kube::Client;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use crate::convert::{self, Quota};
+use crate::convert::{self, Namespace, Quota};
 use crate::object::{self, Object};
 
 mod source;
@@ -101,6 +101,19 @@ impl Watched for object::ResourceQuota {
     }
 }
 
+impl Watched for object::Namespace {
+    type View = Namespace;
+    const KIND: &'static str = "namespace";
+
+    fn key(metadata: &ObjectMeta) -> String {
+        metadata.name.clone().unwrap_or_default()
+    }
+
+    fn view(self) -> Result<Namespace, convert::Error> {
+        convert::namespace(self)
+    }
+}
+
 /// Which objects a feed tells of.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
@@ -165,9 +178,11 @@ pub enum Change {
     Node(Event<Node>),
     /// Of a resource quota, by `namespace/name`.
     Quota(Event<Quota>),
+    /// Of a namespace, by name.
+    Namespace(Event<Namespace>),
 }
 
-/// Feeds of all pods, nodes and resource quotas into one channel; the future runs until the receiver is dropped.
+/// Feeds of all pods, nodes, resource quotas and namespaces into one channel; the future runs until the receiver is dropped.
 ///
 /// Nodes come before pods as far as the first lists go: whoever counts a pod's room wants its node first.
 pub fn cluster(client: &Client) -> (mpsc::Receiver<Change>, impl Future<Output = ()> + Send + use<>) {
@@ -175,9 +190,10 @@ pub fn cluster(client: &Client) -> (mpsc::Receiver<Change>, impl Future<Output =
     let everything = Selection::default;
     let nodes = feed::<object::Node, _>(client.clone(), everything(), sender.clone(), Change::Node);
     let quotas = feed::<object::ResourceQuota, _>(client.clone(), everything(), sender.clone(), Change::Quota);
+    let namespaces = feed::<object::Namespace, _>(client.clone(), everything(), sender.clone(), Change::Namespace);
     let pods = feed::<object::Pod, _>(client.clone(), everything(), sender, Change::Pod);
     let all = async move {
-        tokio::join!(nodes, quotas, pods);
+        tokio::join!(nodes, quotas, namespaces, pods);
     };
     (receiver, all)
 }

@@ -1,18 +1,13 @@
 use http::Request;
 use kompass_core::{Node, Pod, Resources};
-use kompass_kube::lease::Claim;
 use kompass_kube::object;
 use kompass_planner::{Config, Planner};
-use kompass_service::clock::Clock;
-use kompass_service::metrics::Registry;
-use kompass_service::readiness::Readiness;
-use kompass_service::shutdown::Shutdown;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::metrics::Metrics;
-use crate::state::Limits;
+use crate::fake;
+use crate::queue_file::Refusal;
 
 const DRIVER: &str = include_str!("../../tests/data/extender-filter.cacheable.driver.request.json");
 const EXECUTOR: &str = include_str!("../../tests/data/extender-filter.cacheable.executor.request.json");
@@ -21,27 +16,8 @@ const FULL_NODES: &str = include_str!("../../tests/data/extender-filter.full-nod
 const BIND: &str = include_str!("../../tests/data/extender-bind.driver.request.json");
 const PREEMPT: &str = include_str!("../../tests/data/extender-preempt.cacheable.request.json");
 
-/// An API server that has nothing.
-fn client() -> kube::Client {
-    let service = tower::service_fn(|_request: Request<kube::client::Body>| async {
-        let status =
-            json!({ "kind": "Status", "status": "Failure", "message": "none", "reason": "NotFound", "code": 404 });
-        let body = kube::client::Body::from(serde_json::to_vec(&status).unwrap());
-        Ok::<_, std::convert::Infallible>(http::Response::builder().status(404).body(body).unwrap())
-    });
-    kube::Client::new(service, "default")
-}
-
 fn app_with(nodes: &[&str], pods: &[Pod]) -> Arc<App> {
-    let shutdown = Shutdown::new(&Readiness::new());
-    let metrics = Metrics::register(&Registry::new());
-    let (_sender, claim) = tokio::sync::watch::channel(Claim::unconditional());
-    let limits = Limits {
-        brake: std::time::Duration::from_millis(30),
-        ..Limits::default()
-    };
-    let planner = Planner::new(Config::default());
-    let app = App::new(planner, client(), limits, metrics, shutdown, claim, Clock::system());
+    let app = fake::app();
     app.planner(|planner, now_ms| {
         for name in nodes {
             planner.apply_node(Node {
@@ -247,4 +223,34 @@ async fn a_bind_from_before_a_pause_is_refused() {
     app.note_pause();
     let (_, answer) = post_to(&app, "/bind", BIND).await;
     assert!(answer["Error"].as_str().unwrap().contains("out of date"), "{answer}");
+}
+
+#[tokio::test]
+async fn queues_are_shown_in_the_words_of_the_file() {
+    let app = app_with(&[], &[]);
+    let request = || Request::get("/v1/queues").body(Body::empty()).unwrap();
+    let (status, answer) = send(&app, request()).await;
+    let nothing =
+        json!({ "file": null, "in_force": true, "applied_ms": null, "refused": null, "version": 1, "queues": [] });
+    assert_eq!((status, answer), (StatusCode::OK, nothing));
+
+    let file = "{version: 1, queues: [{name: etl, limit: {cpu: 1500m, memory: 4Gi, a.b/c: 2}, namespaces: [x]}]}";
+    app.queues.send_modify(|status| {
+        status.path = Some("/etc/kompass/queues.yaml".into());
+        status.table = Arc::new(kompass_queues::parse(file.as_bytes()).unwrap());
+        status.applied_ms = Some(5);
+        status.refused = Some(Refusal {
+            message: "no".into(),
+            since_ms: 7,
+        });
+    });
+    let etl = json!({
+        "name": "etl", "weight": 1, "guaranteed": {}, "limit": { "cpu": "1500m", "memory": "4Gi", "a.b/c": "2" },
+        "namespaces": ["x"],
+    });
+    let expected = json!({
+        "file": "/etc/kompass/queues.yaml", "in_force": false, "applied_ms": 5,
+        "refused": { "message": "no", "since_ms": 7 }, "version": 1, "queues": [etl],
+    });
+    assert_eq!(send(&app, request()).await.1, expected);
 }

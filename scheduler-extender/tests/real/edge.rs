@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::{self, PATIENCE, create, path, pod};
 
+const SPACES: &str = "/api/v1/namespaces";
+
 fn text(value: &Value) -> String {
     value.as_str().unwrap().to_owned()
 }
@@ -160,10 +162,17 @@ async fn feeds(cluster: &Cluster, client: &Client) {
             .unwrap()
     };
     // Names, not events: a kubelet or controller may change an object between the first list and the last.
-    let (mut synced, mut nodes, mut pods) = (0, BTreeSet::new(), BTreeSet::new());
-    while synced < 3 {
+    let (mut synced, mut nodes, mut pods, mut spaces) = (0, BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    while synced < 4 {
         match next().await {
-            Change::Pod(Event::Synced) | Change::Node(Event::Synced) | Change::Quota(Event::Synced) => synced += 1,
+            Change::Pod(Event::Synced)
+            | Change::Node(Event::Synced)
+            | Change::Quota(Event::Synced)
+            | Change::Namespace(Event::Synced) => synced += 1,
+            Change::Namespace(Event::Applied(space)) => {
+                assert_eq!(space.queue, None, "{space:?}");
+                spaces.insert(space.name);
+            }
             Change::Node(Event::Applied(node)) => {
                 nodes.insert(node.name);
             }
@@ -174,6 +183,9 @@ async fn feeds(cluster: &Cluster, client: &Client) {
         }
     }
     assert_eq!(nodes.len(), 2, "{nodes:?}");
+    for space in ["default", "kube-system", "kompass"] {
+        assert!(spaces.contains(space), "{spaces:?}");
+    }
     assert_eq!(
         pods,
         BTreeSet::from(["bound", "gated", "large", "patched"].map(String::from))
@@ -190,6 +202,24 @@ async fn feeds(cluster: &Cluster, client: &Client) {
             break;
         }
     }
+    // A namespace's label comes, changes, and goes with the label and with the namespace.
+    let made = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "team" } });
+    cluster.client().create(SPACES, &made).await.unwrap();
+    let team = format!("{SPACES}/team");
+    for queue in [None, Some("etl"), Some("ml"), None] {
+        let patch = json!({ "metadata": { "labels": { "kompass.dev/queue": queue } } });
+        cluster.client().merge_patch(&team, &patch).await.unwrap();
+        loop {
+            if let Change::Namespace(Event::Applied(space)) = next().await
+                && space.name == "team"
+                && space.queue.as_deref() == queue
+            {
+                break;
+            }
+        }
+    }
+    cluster.client().delete(&team).await.unwrap();
+    while next().await != Change::Namespace(Event::Deleted("team".into())) {}
     drop(changes);
     timeout(PATIENCE, task)
         .await

@@ -6,3 +6,4 @@ mod edge;
 mod extender;
 mod faults;
 mod gangs;
+mod queues;

@@ -376,3 +376,26 @@ fn a_quota_of_some_pods_only_is_told_apart() {
         assert_eq!(quota.applies_to_spark, expected, "{spec}");
     }
 }
+
+#[test]
+fn a_namespace_names_the_queue_of_its_gangs() {
+    let recorded: Value = serde_json::from_str(include_str!("../../tests/data/namespace.json")).unwrap();
+    let recorded = namespace(serde_json::from_value(recorded).unwrap()).unwrap();
+    let expected = Namespace {
+        name: "team-etl".into(),
+        queue: Some("etl".into()),
+    };
+    assert_eq!(recorded, expected);
+    for labels in [
+        json!(null),
+        json!({}),
+        json!({ "kompass.dev/queue": "" }),
+        json!({ "queue": "etl" }),
+    ] {
+        let bare = json!({ "metadata": { "name": "a", "labels": labels } });
+        let read = namespace(serde_json::from_value(bare).unwrap()).unwrap();
+        assert_eq!(read.queue, None, "{labels}");
+    }
+    let nameless = namespace(object::Namespace::default());
+    assert!(matches!(nameless, Err(Error::Missing("name"))));
+}

@@ -1,6 +1,6 @@
 use super::*;
 
-/// The same pod, node and quota in both encodings, as an API server 1.36.3 sent them.
+/// The same pod, node, quota and namespace in both encodings, as an API server 1.36.3 sent them.
 macro_rules! recorded {
     ($name:literal) => {
         (
@@ -27,4 +27,5 @@ fn both_encodings_say_the_same() {
     same::<Pod>(recorded!("pod"));
     same::<Node>(recorded!("node"));
     same::<ResourceQuota>(recorded!("quota"));
+    same::<Namespace>(recorded!("namespace"));
 }
