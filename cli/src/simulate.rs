@@ -64,8 +64,8 @@ pub(crate) struct Args {
     /// Where run times are expected from.
     #[arg(long, value_enum, default_value_t = Source::Learned)]
     run_times: Source,
-    /// What all that overtake the head of a queue may cost it, seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 3_600)]
+    /// How much later the head of a queue may start because of all that overtake it, in the worst case, seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = 14_400)]
     overtake_delay_s: u32,
     /// Which gangs share a queue.
     #[arg(long, value_enum, default_value_t = Sharing::One)]

@@ -140,8 +140,9 @@ pub struct Args {
     /// tight or balanced.
     #[arg(long, value_name = "POLICY", value_parser = packing, default_value = "single-zone-preferred")]
     pub packing: Packing,
-    /// What all that overtake a head may cost it, as far as the gangs that run already end when they are expected to.
-    #[arg(long, value_parser = duration, default_value = "1h")]
+    /// How much later a head may start because of all that overtake it, as long as none of them runs three times as
+    /// long as nine of ten gangs like it.
+    #[arg(long, value_parser = duration, default_value = "4h")]
     pub backfill_delay: Duration,
     /// Drivers per queue that may be without a plan after their gate was opened; with more, no gate is opened.
     #[arg(long, default_value_t = 8)]

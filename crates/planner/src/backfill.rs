@@ -4,14 +4,19 @@
 //! such as users state. The head has a *reservation*: the time at which it would fit if every gang that runs ends when it
 //! is expected to. A gang behind it may start now if it
 //! - is expected to have ended by then (its 90th percentile), or leaves the head enough room even if it has not,
-//! - **and** costs the head at most the stated bound even if it and all others that overtook this head run a given
-//!   multiple of their 90th percentile, as far as the gangs that ran before keep to what is expected of them.
+//! - **and** ends within the stated bound even if it runs a given multiple of its 90th percentile, or takes no node that
+//!   the head could use.
+//!
+//! Once the head would fit without those that overtook it, nobody overtakes it any more. So whatever the gangs before it
+//! do, it starts at most the stated bound later than without backfill, as long as no gang that overtook it runs longer
+//! than that multiple. A reservation alone gives no such bound: where gangs end earlier than expected the head could
+//! start earlier, and those that overtook it in good faith are in its way.
+//!
+//! Of the gangs that may start the one that is expected to run shortest goes first. Gangs of equal needs are tried once
+//! for all of them.
 //!
 //! With conservative backfill the first of these rules holds for the next gangs behind the head too: each has the start
 //! that it would have on paper, everybody starting in order, and nobody behind it may delay that.
-//!
-//! Once the head would fit without those that overtook it, nobody overtakes it any more. Of the gangs that may start the
-//! one that is expected to run shortest goes first. Gangs of equal needs are tried once for all of them.
 
 use std::sync::Arc;
 
@@ -52,16 +57,13 @@ pub(crate) struct Vain {
 
 /// A head's reservation.
 struct Reservation<'a> {
+    of: GangId,
     /// When it would fit, everybody ending as expected.
     start_ms: i64,
     /// What it sees then.
     then: Outlook<'a>,
     /// Who ends after that, and when.
     later: Vec<(i64, GangId)>,
-    /// The latest that it may start because of others, in the worst case.
-    latest_ms: i64,
-    /// What it sees then, in the worst case.
-    worst: Outlook<'a>,
 }
 
 /// A gang behind the head: when it would start, and what it sees then.
@@ -194,44 +196,20 @@ impl Planner {
         }
         let start_ms = start_ms?;
 
-        let mut without = now.clone();
-        let mut without_ms = start_ms;
-        if ends.iter().any(|&(.., id)| overtook(id)) {
-            for &(.., id) in ends.iter().filter(|&&(.., id)| overtook(id)) {
-                self.each_share(id, |node, requests, count| without.give(node, requests, count));
-            }
-            if without.fits() {
-                return None;
-            }
-            for &(end_ms, _, id) in ends.iter().filter(|&&(.., id)| !overtook(id)) {
-                self.each_share(id, |node, requests, count| without.give(node, requests, count));
-                if without.fits() {
-                    without_ms = end_ms;
-                    break;
-                }
-            }
+        let mut without = now;
+        for &(.., id) in ends.iter().filter(|&&(.., id)| overtook(id)) {
+            self.each_share(id, |node, requests, count| without.give(node, requests, count));
         }
-
-        let mut worst = now;
-        let latest_ms = without_ms.saturating_add(self.config.backfill_delay_ms);
-        for &(end_ms, _, id) in &ends {
-            let end_ms = if overtook(id) {
-                self.worst_end_ms(&self.gangs[id], now_ms)
-            } else {
-                Some(end_ms)
-            };
-            if end_ms.is_some_and(|end_ms| end_ms <= latest_ms) {
-                self.each_share(id, |node, requests, count| worst.give(node, requests, count));
-            }
+        if without.fits() {
+            return None;
         }
         let later = ends.into_iter().filter(|&(end_ms, ..)| end_ms > start_ms);
         let later = later.map(|(end_ms, _, id)| (end_ms, id)).collect();
         Some(Reservation {
+            of: head,
             start_ms,
             then,
             later,
-            latest_ms,
-            worst,
         })
     }
 
@@ -294,17 +272,23 @@ impl Planner {
 
     fn may_overtake(&self, id: GangId, placement: &Placement, head: &mut Reservation<'_>, now_ms: i64) -> bool {
         let gang = &self.gangs[id];
-        let ends_ms = now_ms.saturating_add(self.runtime(gang).p90_ms());
-        let worst_ms = self.worst_end_ms(gang, now_ms).unwrap_or(i64::MAX);
-        (ends_ms <= head.start_ms || self.fits_beside(gang, placement, &mut head.then))
-            && (worst_ms <= head.latest_ms || self.fits_beside(gang, placement, &mut head.worst))
+        let run_ms = self.runtime(gang).p90_ms();
+        let ends_ms = now_ms.saturating_add(run_ms);
+        let worst_ms = run_ms.saturating_mul(self.config.backfill_overrun);
+        (worst_ms <= self.config.backfill_delay_ms || !self.is_in_the_way(gang, placement, head.of))
+            && (ends_ms <= head.start_ms || self.fits_beside(gang, placement, &mut head.then))
     }
 
-    /// When a gang ends in the worst case; `None` where it has outrun even that, and nobody can tell.
-    fn worst_end_ms(&self, gang: &Gang, now_ms: i64) -> Option<i64> {
-        let started_ms = started_ms(gang, now_ms);
-        let run_ms = self.runtime(gang).p90_ms().saturating_mul(self.config.backfill_overrun);
-        Some(started_ms.saturating_add(run_ms)).filter(|&end_ms| end_ms > now_ms)
+    /// Whether a placement takes nodes that the head might use.
+    fn is_in_the_way(&self, gang: &Gang, placement: &Placement, head: GangId) -> bool {
+        let head = &self.gangs[head];
+        let classes = [Some(head.driver_class), head.shape.as_ref().map(|shape| shape.class)];
+        let mut taken = false;
+        self.each_part(gang, placement, |node, _, _| {
+            let of_head = |class| self.nodes.allowed(class)[node.index()];
+            taken |= classes.into_iter().flatten().any(of_head);
+        });
+        taken
     }
 
     /// When a gang that holds room is expected to end.

@@ -22,8 +22,7 @@ pub struct Config {
     pub packing: Packing,
     /// Whether gangs may overtake the head of their queue while it waits for room.
     pub backfill: Backfill,
-    /// What all that overtake a head may cost it in the worst case, as far as the gangs that ran before it end when they
-    /// are expected to.
+    /// How much later a head may start because of all that overtake it, in the worst case.
     pub backfill_delay_ms: i64,
     /// The worst case: so many times as long as nine of ten gangs like it runs a gang that overtakes.
     pub backfill_overrun: i64,
@@ -173,8 +172,8 @@ impl Default for Config {
             overtakes_max: 16,
             packing: Packing::default(),
             backfill: Backfill::Off,
-            backfill_delay_ms: 3_600_000,
-            backfill_overrun: 4,
+            backfill_delay_ms: 4 * 3_600_000,
+            backfill_overrun: 3,
             backfills_max: 1_000,
             backfill_depth: 16,
             forecast_ms: Some(5_000),

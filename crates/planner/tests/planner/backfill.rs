@@ -1,5 +1,7 @@
 //! Who may overtake the head of a queue, and what that may cost it.
 
+use kompass_core::cluster::{Taint, TaintEffect};
+use kompass_core::constraints::Toleration;
 use kompass_core::wait::WaitCode;
 use kompass_planner::{Backfill, Config};
 
@@ -76,7 +78,7 @@ fn nobody_passes_where_it_is_off() {
 #[test]
 fn room_that_the_head_does_not_need_is_for_everybody() {
     // When the running gang ends, twelve CPUs are free, and the head needs ten.
-    let (mut world, ..) = behind_a_head(easy(1_000), 12, job("running", 3, 100), job("head", 9, 10));
+    let (mut world, ..) = behind_a_head(easy(300_000), 12, job("running", 3, 100), job("head", 9, 10));
     assert!(starts(&mut world, job("long", 1, 100_000)));
     assert!(
         !starts(&mut world, job("longer", 0, 100_000)),
@@ -93,32 +95,47 @@ fn the_ninth_decile_counts_not_the_median() {
 
 #[test]
 fn those_that_overtook_cost_the_head_no_more_than_the_bound_in_the_worst_case() {
-    // Four CPUs are free after 100 s, four more after 500 s, and the head needs eight of twelve.
-    let scene = |delay_s| {
-        let mut world = World::with(easy(delay_s), &[("n1", 12, 64)]);
-        for running in [job("first", 3, 100), job("second", 3, 500)] {
-            world.submit(running);
-            world.settle();
-            world.spark();
-            world.settle();
-        }
-        let head = world.submit(job("head", 7, 10));
-        world.settle();
-        assert!(world.node_of(&head).is_none());
-        world
-    };
-    // Without it the head starts after 100 s; with it, if it runs four times as long as expected, after 200 s.
-    assert!(!starts(&mut scene(99), job("short", 0, 50)));
-    assert!(starts(&mut scene(100), job("short", 0, 50)));
-    // With this one at the latest when the second gang has ended, however long it runs itself.
-    let longer = || Job::new("longer", 0).runs(1, 100);
-    assert!(!starts(&mut scene(299), longer()));
-    assert!(starts(&mut scene(300), longer()));
-    let endless = || Job::new("endless", 0).runs(1, 100_000);
+    // If it runs three times as long as expected it ends after 150 s.
+    let scene = |delay_s| behind_a_head(easy(delay_s), 8, job("running", 3, 1_000), job("head", 7, 10));
+    assert!(!starts(&mut scene(149).0, job("short", 1, 50)));
+    let (mut world, running, head) = scene(150);
+    assert!(starts(&mut world, job("short", 1, 50)));
+    // The head could start long before it was expected to, but for the one that passed.
+    world.end(&running);
+    world.settle();
+    assert!(world.node_of(&head).is_none());
     assert!(
-        !starts(&mut scene(1_000), endless()),
-        "it is not expected to end before the head starts"
+        !starts(&mut world, job("tiny", 0, 1)),
+        "it waits only for those that passed"
     );
+    world.tick(150 * SECOND);
+    world.end("short");
+    world.settle();
+    assert!(world.node_of(&head).is_some());
+}
+
+#[test]
+fn whoever_takes_nodes_that_the_head_can_not_use_is_not_in_its_way() {
+    let (mut world, ..) = behind_a_head(easy(10), 8, job("running", 3, 100), job("head", 7, 10));
+    world.add_node("gpu", 8, 64);
+    world.change_node("gpu", |node| {
+        node.labels.insert("pool".to_owned(), "gpu".to_owned());
+        node.taints = vec![Taint {
+            key: "pool".to_owned(),
+            value: "gpu".to_owned(),
+            effect: TaintEffect::NoSchedule,
+        }];
+    });
+    let mut long = job("long", 1, 100_000);
+    assert!(!starts(&mut world, long.clone()), "it could take the head's nodes only");
+    long.name = "tolerant".to_owned();
+    long.tolerations = vec![Toleration {
+        key: "pool".to_owned(),
+        exists: true,
+        ..Toleration::default()
+    }];
+    long.selector = [("pool".to_owned(), "gpu".to_owned())].into();
+    assert!(starts(&mut world, long));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kompass_core::constraints::Constraints;
+use kompass_core::constraints::{Constraints, Toleration};
 use kompass_core::profile::{self, JobProfile, RuntimeEstimate, Shape, Source};
 
 use crate::world::GIB;
@@ -20,6 +20,7 @@ pub(crate) struct Job {
     pub(crate) max: Option<u64>,
     pub(crate) dynamic: bool,
     pub(crate) selector: BTreeMap<String, String>,
+    pub(crate) tolerations: Vec<Toleration>,
     pub(crate) key: Option<String>,
     pub(crate) runtime: Option<RuntimeEstimate>,
 }
@@ -43,6 +44,7 @@ impl Job {
             max: Some(executors),
             dynamic: false,
             selector: BTreeMap::new(),
+            tolerations: Vec::new(),
             key: None,
             runtime: None,
         }
@@ -92,6 +94,7 @@ impl Job {
     pub(crate) fn constraints(&self) -> Constraints {
         Constraints {
             node_selector: self.selector.clone(),
+            tolerations: self.tolerations.clone(),
             ..Constraints::default()
         }
     }
