@@ -7,6 +7,8 @@ mod faults;
 #[cfg(test)]
 mod forecast;
 #[cfg(test)]
+mod found;
+#[cfg(test)]
 mod job;
 #[cfg(test)]
 mod properties;
