@@ -129,11 +129,14 @@ impl Planner {
             Place::Assumed { .. } | Place::Nowhere => {
                 self.vacate(id, now_ms);
                 let entry = &mut self.pods.all[id];
-                let slot = entry
-                    .gang()
-                    .is_some_and(|gang| self.gangs[gang].slots.take(&mut self.nodes, node));
-                let seat = if slot { Seat::Slot } else { Seat::Extra };
-                self.pods.all[id].put(Place::Bound { node, seat }, &mut self.nodes);
+                // The new charge first: a node without any charge may be forgotten.
+                let seat = Seat::Extra;
+                entry.put(Place::Bound { node, seat }, &mut self.nodes);
+                let gang = entry.gang();
+                if gang.is_some_and(|gang| self.gangs[gang].slots.take(&mut self.nodes, node)) {
+                    let seat = Seat::Slot;
+                    self.pods.all[id].put(Place::Bound { node, seat }, &mut self.nodes);
+                }
             }
         }
         self.gated.remove(&id);

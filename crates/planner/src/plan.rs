@@ -55,7 +55,7 @@ impl Planner {
         }
     }
 
-    /// The driver's reserved room is free, or about to be charged by the pod itself.
+    /// The driver's reserved room is free.
     pub(crate) fn release_driver(&mut self, id: GangId) {
         if let Some(node) = self.reserved_for_driver(id) {
             self.nodes
