@@ -303,14 +303,14 @@ impl Planner {
             self.in_flight.remove(&order);
             self.close_again(gang, now_ms);
         }
-        if let Some(gang) = self.gangs.id(uid)
-            && let Stage::Open(open) = &mut self.gangs[gang].stage
-        {
-            open.binding = None;
+        // What was read is older than the end of a Bind that is under way.
+        if self.binds.contains_key(uid) {
+            return;
         }
-        if let Place::Assumed { binding, .. } = &mut self.pods.all[id].place {
-            *binding = false;
+        if let Some(gang) = self.gangs.id(uid) {
+            self.not_bound(gang, now_ms);
         }
+        self.not_binding(id);
     }
 
     /// Writes plans that have changed since they were written.
