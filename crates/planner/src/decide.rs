@@ -269,6 +269,16 @@ impl Planner {
                         self.abandon(id, turn.now_ms);
                     }
                 }
+                // Where the scheduler asks nothing here, it may ask another planner, which waits for a new plan.
+                Stage::Open(mut open) if open.stuck => {
+                    let since_ms = self
+                        .scheduler_ms
+                        .map_or(open.since_ms, |asked_ms| asked_ms.max(open.since_ms));
+                    if turn.is_due(since_ms, self.config.plan_hold_ms) {
+                        open.stuck = false;
+                        self.set_stage(id, Stage::Open(open));
+                    }
+                }
                 _ => {}
             }
         }
