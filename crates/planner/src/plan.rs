@@ -89,7 +89,9 @@ impl Planner {
         let Some(written) = &gang.written else {
             return gang.minimum() > 0 || !gang.is_bound();
         };
-        *written.driver != **self.nodes.name(held.node)
+        // The same nodes again are news to a planner that has given the written plan up.
+        written.planned_ms != held.planned_ms
+            || *written.driver != **self.nodes.name(held.node)
             || written.executors.len() != gang.slots.groups.len()
             || written
                 .executors
