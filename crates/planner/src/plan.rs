@@ -184,6 +184,8 @@ impl Planner {
             held.planned_ms = planned_ms;
         }
         self.gangs[id].times.planned_ms = Some(planned_ms);
+        // The node may have been closed since.
+        self.nodes.suspect(driver);
     }
 
     /// All slots up to the minimum exist, if only as missing ones.
