@@ -232,7 +232,7 @@ impl Planner {
         }
     }
 
-    /// Puts executors on the slots of a plan that has just been taken over: the bound ones first, by number.
+    /// Puts executors that have no slot on those of a plan that has just been taken over: the bound ones first, by number.
     pub(crate) fn reseat(&mut self, id: GangId) {
         let mut executors: Vec<PodId> = self.gangs[id].executors.iter().copied().collect();
         executors.sort_by_key(|&executor| {
@@ -248,6 +248,9 @@ impl Planner {
             let (Place::Assumed { node, seat, .. } | Place::Bound { node, seat }) = &mut entry.place else {
                 continue;
             };
+            if *seat == Seat::Slot {
+                continue;
+            }
             let slot = self.gangs[id].slots.take(&mut self.nodes, *node);
             *seat = if slot { Seat::Slot } else { Seat::Extra };
         }
