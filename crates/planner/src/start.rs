@@ -182,7 +182,9 @@ impl Planner {
                 continue;
             }
             if closed {
-                self.gangs[id].waiting.code = Some(WaitCode::QueueLimit);
+                // Without a claim on room: it would hold up all other queues, and can't start itself.
+                let waiting = &mut self.gangs[id].waiting;
+                (waiting.code, waiting.verdict, waiting.lacking_ms) = (Some(WaitCode::QueueLimit), None, None);
                 continue;
             }
             if held_up {
