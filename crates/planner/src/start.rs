@@ -10,9 +10,10 @@
 //!
 //! **Between queues** the one that started least recently is next. A head that waits for room does not hold up other
 //! queues until `overtakes_max` gangs have passed it (the same holds for a running gang that lost slots and for an
-//! ungated driver that lost its plan); from then on nothing starts before it. So, counting from the moment at which a
-//! gang is the head and would fit without KOMPASS's pods, at most `overtakes_max` gangs of other queues start before
-//! it, and after these it starts at the latest when all gangs that run have ended, whatever is submitted behind it.
+//! ungated driver that lost its plan); from then on nothing starts before it but what was passed over as often. So,
+//! counting from the moment at which a gang is the head and would fit without KOMPASS's pods, at most `overtakes_max`
+//! gangs of other queues start before it, and one of each queue whose head is in the same state; after these it starts
+//! at the latest when all gangs that run have ended, whatever is submitted behind it.
 //!
 //! Executors beyond a gang's minimum don't go to nodes that such a waiting gang could use.
 
