@@ -11,7 +11,7 @@ mod found;
 #[cfg(test)]
 mod job;
 #[cfg(test)]
-mod properties;
+mod model;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]
