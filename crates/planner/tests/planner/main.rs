@@ -13,6 +13,8 @@ mod job;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod peers;
+#[cfg(test)]
 mod scenarios;
 #[cfg(test)]
 mod world;
