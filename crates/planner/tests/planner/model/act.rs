@@ -33,6 +33,8 @@ pub(crate) struct Model {
     pub(crate) scheduler: usize,
     pub(crate) ghosts: Vec<Ghost>,
     pub(crate) serial: usize,
+    /// What Filter has answered, and to be bound later: beside which planner, pod, node.
+    pub(crate) chosen: Vec<(usize, String, String)>,
 }
 
 /// The one of these that is meant.
@@ -58,6 +60,7 @@ impl Model {
             scheduler: 0,
             ghosts: Vec::new(),
             serial: 0,
+            chosen: Vec::new(),
         }
     }
 
@@ -155,6 +158,19 @@ impl Model {
                 }
             }
             Step::ScheduleAll => self.schedule_all(),
+            Step::Choose(which, list) => {
+                if let Some(uid) = pick(which, self.pending()) {
+                    self.choose(&uid, list);
+                }
+            }
+            Step::BindChosen(which) => {
+                let chosen = std::mem::take(&mut self.chosen);
+                let pending = self.pending();
+                let still = chosen.into_iter().filter(|(_, uid, _)| pending.contains(uid));
+                if let Some((index, uid, node)) = pick(which, still.collect()) {
+                    self.start_bind(index, &uid, &node);
+                }
+            }
             Step::Ask { follower, which, list } => {
                 if let Some(uid) = pick(which, self.pending()) {
                     let nodes = self.list(&uid, list);

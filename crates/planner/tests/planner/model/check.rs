@@ -8,7 +8,7 @@ use kompass_core::{GangPlan, Pod, Role};
 use kompass_planner::{Action, Backfill, Config, GangState, GangView, Order, minimum};
 
 use super::api::{FOREIGN, OTHER_GATE};
-use super::replica::Replica;
+use super::replica::{Replica, Told};
 
 /// Room on a node, thousandths of a CPU: memory is never short in the model.
 #[derive(Debug, Default, Clone, Copy)]
@@ -17,6 +17,12 @@ pub(crate) struct Load {
     fixed: u64,
     /// Reserved and promised.
     kept: u64,
+}
+
+impl Load {
+    pub(crate) fn sum(self) -> u64 {
+        self.fixed + self.kept
+    }
 }
 
 fn cpu(pod: &Pod) -> u64 {
@@ -203,6 +209,7 @@ impl Decided<'_> {
         if self.started().next().is_some() {
             self.quotas();
             self.in_turn();
+            self.passes();
         }
     }
 
@@ -291,7 +298,7 @@ impl Decided<'_> {
     /// Invariant 7 within a queue, where nobody may overtake: whoever was before a gang that started could not have had
     /// the room, or was not ready to.
     fn in_turn(&self) {
-        if self.config.backfill != Backfill::Off || self.now_ms < self.replica.told.capacity_ms + HOPELESS_MS {
+        if self.config.backfill != Backfill::Off || self.is_unsettled() {
             return;
         }
         for gang in self.after.iter().filter(|gang| gang.state == GangState::Waiting) {
@@ -307,7 +314,12 @@ impl Decided<'_> {
         }
     }
 
-    fn key(&self, gang: &GangView) -> (i64, i64, usize) {
+    /// Gangs may be taken for too large that no longer are.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.now_ms < self.replica.told.capacity_ms + HOPELESS_MS
+    }
+
+    pub(crate) fn key(&self, gang: &GangView) -> (i64, i64, usize) {
         (
             -i64::from(gang.priority),
             gang.submitted_ms,
@@ -335,29 +347,29 @@ const HOPELESS_MS: i64 = 250;
 /// Whether a gang would fit if all of KOMPASS's pods were gone.
 pub(crate) fn fits_without_kompass(replica: &Replica, uid: &str, config: &Config) -> bool {
     let told = &replica.told;
-    let pod = &told.pods[uid];
-    let (driver, executor, count) = (cpu(pod), executor_cpu(pod), minimum_of(pod, config));
-    let mut free: BTreeMap<&str, u64> = BTreeMap::new();
-    for (name, node) in told
-        .nodes
-        .iter()
-        .filter(|(name, node)| told.is_usable(name) && pod.constraints.allow(node))
-    {
-        free.insert(name, node.allocatable.cpu_milli);
-    }
+    let usable = told.nodes.iter().filter(|(name, _)| told.is_usable(name));
+    let mut free: BTreeMap<&str, u64> = usable
+        .map(|(name, node)| (&**name, node.allocatable.cpu_milli))
+        .collect();
     for (node, pod) in told.bound_pods().filter(|(_, pod)| pod.scheduler == FOREIGN) {
         if let Some(free) = free.get_mut(node) {
             *free = free.saturating_sub(cpu(pod));
         }
     }
-    let total: u64 = free
-        .values()
-        .map(|free| free.checked_div(executor).unwrap_or(1_000_000))
-        .sum();
-    free.values().filter(|&&free| free >= driver).any(|free| {
-        let loss = free.checked_div(executor).unwrap_or(0) - (free - driver).checked_div(executor).unwrap_or(0);
-        total - loss >= count
-    })
+    fits(&free, &told.pods[uid], config, told)
+}
+
+/// Whether the gang of a driver fits in this room.
+pub(crate) fn fits(free: &BTreeMap<&str, u64>, driver: &Pod, config: &Config, told: &Told) -> bool {
+    let (own, executor, count) = (cpu(driver), executor_cpu(driver), minimum_of(driver, config));
+    let allowed = free
+        .iter()
+        .filter(|(name, _)| driver.constraints.allow(&told.nodes[**name]));
+    let free: Vec<u64> = allowed.map(|(_, &free)| free).collect();
+    let takes = |free: u64| free.checked_div(executor).unwrap_or(1_000_000);
+    let total: u64 = free.iter().map(|&free| takes(free)).sum();
+    let mut nodes = free.iter().filter(|&&free| free >= own);
+    nodes.any(|&free| total - (takes(free) - takes(free - own)) >= count)
 }
 
 /// Invariant 7 between queues: counts how often each head that lacks room was overtaken by other queues.

@@ -54,6 +54,15 @@ impl Model {
         replica
             .promises
             .retain(|_, promise| promise.binding || promise.until_ms > now_ms || promise.until_ms == UNTOLD);
+        let decided = Decided {
+            replica,
+            config: &self.config,
+            after: &after,
+            orders: &decision.orders,
+            now_ms,
+        };
+        decided.check();
+        let started: Vec<String> = decided.started().map(Into::into).collect();
         for order in &decision.orders {
             if let Action::OpenExecutorGate { executor, node, .. } = &order.action {
                 let promise = Promise {
@@ -65,15 +74,6 @@ impl Model {
                 replica.promises.insert(executor.uid.clone(), promise);
             }
         }
-        let decided = Decided {
-            replica,
-            config: &self.config,
-            after: &after,
-            orders: &decision.orders,
-            now_ms,
-        };
-        decided.check();
-        let started: Vec<String> = decided.started().map(Into::into).collect();
         check::gangs(replica, &self.config, &after);
         check::room(replica, &after, now_ms);
         replica.disturbed.clear();
@@ -279,17 +279,29 @@ impl Model {
 
     /// One round of kube-scheduler over a pod: its Bind is under way then.
     pub(crate) fn schedule(&mut self, uid: &str, list: List) -> bool {
+        self.choose(uid, list)
+            && self
+                .chosen
+                .pop()
+                .is_some_and(|(index, uid, node)| self.start_bind(index, &uid, &node))
+    }
+
+    /// kube-scheduler asks Filter. Tells whether it got a node.
+    pub(crate) fn choose(&mut self, uid: &str, list: List) -> bool {
         let nodes = self.list(uid, list);
         if nodes.is_empty() {
             return false;
         }
-        let Some(FilterAnswer::Node(node)) = self.ask(self.scheduler, uid, &nodes) else {
-            return false;
-        };
-        self.start_bind(self.scheduler, uid, &node)
+        match self.ask(self.scheduler, uid, &nodes) {
+            Some(FilterAnswer::Node(node)) => {
+                self.chosen.push((self.scheduler, uid.into(), node));
+                true
+            }
+            _ => false,
+        }
     }
 
-    fn start_bind(&mut self, index: usize, uid: &str, node: &str) -> bool {
+    pub(crate) fn start_bind(&mut self, index: usize, uid: &str, node: &str) -> bool {
         let now_ms = self.api.now_ms;
         let leads = self.leader == Some(index);
         let Some(replica) = &mut self.replicas[index] else {
@@ -308,7 +320,9 @@ impl Model {
             plan: order.plan.clone(),
             deadline_ms: now_ms + DEADLINE_MS,
         });
-        if pod.role == Some(Role::Driver) {
+        if pod.node.is_some() {
+            // The API server will say so too.
+        } else if pod.role == Some(Role::Driver) {
             // Invariant 2.
             let gangs = replica.planner.gangs();
             let gang = gangs.iter().find(|gang| gang.uid == uid).expect("its gang is known");

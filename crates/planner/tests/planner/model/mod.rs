@@ -10,6 +10,7 @@ mod check;
 mod edge;
 mod replica;
 mod rest;
+mod shadow;
 mod steps;
 
 use std::cell::Cell;

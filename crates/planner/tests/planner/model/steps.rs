@@ -84,6 +84,9 @@ pub(crate) enum Step {
     // kube-scheduler.
     Schedule(u8, List),
     ScheduleAll,
+    /// Filter is asked, and the Bind comes later.
+    Choose(u8, List),
+    BindChosen(u8),
     Ask {
         follower: bool,
         which: u8,
@@ -169,6 +172,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         6 => follower().prop_map(|follower| Step::DeliverAll { follower }),
         9 => (which(), list()).prop_map(|(which, list)| Step::Schedule(which, list)),
         4 => Just(Step::ScheduleAll),
+        3 => (which(), list()).prop_map(|(which, list)| Step::Choose(which, list)),
+        3 => which().prop_map(Step::BindChosen),
         8 => (which(), fate()).prop_map(|(which, fate)| Step::Land(which, fate)),
         3 => (follower(), which(), list()).prop_map(|(follower, which, list)| Step::Ask { follower, which, list }),
         6 => (which(), 1..4_u8).prop_map(|(driver, count)| Step::Spark(driver, count)),
