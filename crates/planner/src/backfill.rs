@@ -158,7 +158,11 @@ impl Planner {
                 continue;
             };
             let reservation = reservation.get_or_insert_with(|| self.reservation(head, turn.now_ms));
-            let Some(reservation) = reservation else { return None };
+            let Some(reservation) = reservation else {
+                // Noted, or the same would be tried at every decision, at the expense of other queues.
+                vain.push((need.clone(), failed(Some((arrival, run_ms)))));
+                return None;
+            };
             let behind = behind.get_or_insert_with(|| self.behind(queue, head, reservation));
             if self.may_overtake(id, &placement, reservation, turn.now_ms)
                 && self.may_pass(id, &placement, behind, turn.now_ms)

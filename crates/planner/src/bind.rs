@@ -9,6 +9,12 @@ use crate::pods::{Kind, Place, PodId, Seat};
 impl Planner {
     /// A Bind is about to be written: the last look at the plan. To be called in the moment before the POST.
     pub fn bind_started(&mut self, uid: &str, node: &str, now_ms: i64) -> Result<BindOrder, BindRefusal> {
+        let order = self.begin_bind(uid, node, now_ms)?;
+        *self.binds.entry(uid.into()).or_insert(0) += 1;
+        Ok(order)
+    }
+
+    fn begin_bind(&mut self, uid: &str, node: &str, now_ms: i64) -> Result<BindOrder, BindRefusal> {
         let id = self.pods.all.id(uid).ok_or(BindRefusal::UnknownPod)?;
         let target = self.nodes.find(node).filter(|&node| self.nodes.node(node).is_some());
         let target = target.ok_or(BindRefusal::NoRoomKept)?;
@@ -48,6 +54,12 @@ impl Planner {
 
     /// A Bind has ended. `node` is the wanted one.
     pub fn bind_done(&mut self, uid: &str, node: &str, result: &BindResult, now_ms: i64) {
+        if let Some(count) = self.binds.get_mut(uid) {
+            *count -= 1;
+            if *count == 0 {
+                self.binds.remove(uid);
+            }
+        }
         let Some(id) = self.pods.all.id(uid) else { return };
         self.changed = true;
         let place = match result {
@@ -74,21 +86,41 @@ impl Planner {
             }
             return;
         }
-        if *result == BindResult::Failed {
-            if let Place::Assumed { binding, .. } = &mut self.pods.all[id].place {
-                *binding = false;
-            }
+        // Another one that is under way may still be written.
+        if *result == BindResult::Failed && !self.binds.contains_key(uid) {
+            self.not_binding(id);
             self.prolong(id, now_ms);
-            if let Kind::Driver(Some(gang)) = self.pods.all[id].kind
-                && let Stage::Open(open) = &mut self.gangs[gang].stage
-            {
-                open.binding = None;
+            if let Kind::Driver(Some(gang)) = self.pods.all[id].kind {
+                self.not_bound(gang, now_ms);
+            }
+        }
+    }
+
+    /// A Bind has certainly failed: the room assumed for the pod can be taken back again, and may have to be.
+    pub(crate) fn not_binding(&mut self, id: PodId) {
+        if let Place::Assumed { node, binding, .. } = &mut self.pods.all[id].place
+            && std::mem::take(binding)
+        {
+            self.nodes.suspect(*node);
+        }
+    }
+
+    /// A driver's Bind has certainly failed. Its plan was left alone meanwhile: what was lost counts now, and a gang that
+    /// lacks a part is planned again as a whole.
+    pub(crate) fn not_bound(&mut self, id: GangId, now_ms: i64) {
+        let gang = &mut self.gangs[id];
+        let Stage::Open(open) = &mut gang.stage else { return };
+        if let Some(node) = open.binding.take() {
+            self.nodes.suspect(node);
+            if gang.slots.missing > 0 {
+                self.drop_plan(id, now_ms);
             }
         }
     }
 
     fn bind_driver(&mut self, gang: GangId, target: NodeId) -> Result<BindOrder, BindRefusal> {
-        if self.gangs[gang].held.is_none_or(|held| held.node != target) {
+        // A Bind before this one may still be under way, and slots have been lost since: it is not begun again.
+        if self.gangs[gang].held.is_none_or(|held| held.node != target) || self.gangs[gang].slots.missing > 0 {
             return Err(BindRefusal::NoRoomKept);
         }
         let plan = if self.is_unwritten(gang) {

@@ -280,6 +280,16 @@ impl Planner {
                         self.abandon(id, turn.now_ms);
                     }
                 }
+                // Where the scheduler asks nothing here, it may ask another planner, which waits for a new plan.
+                Stage::Open(mut open) if open.stuck => {
+                    let since_ms = self
+                        .scheduler_ms
+                        .map_or(open.since_ms, |asked_ms| asked_ms.max(open.since_ms));
+                    if turn.is_due(since_ms, self.config.plan_hold_ms) {
+                        open.stuck = false;
+                        self.set_stage(id, Stage::Open(open));
+                    }
+                }
                 _ => {}
             }
         }
@@ -314,14 +324,14 @@ impl Planner {
             self.in_flight.remove(&order);
             self.close_again(gang, now_ms);
         }
-        if let Some(gang) = self.gangs.id(uid)
-            && let Stage::Open(open) = &mut self.gangs[gang].stage
-        {
-            open.binding = None;
+        // What was read is older than the end of a Bind that is under way.
+        if self.binds.contains_key(uid) {
+            return;
         }
-        if let Place::Assumed { binding, .. } = &mut self.pods.all[id].place {
-            *binding = false;
+        if let Some(gang) = self.gangs.id(uid) {
+            self.not_bound(gang, now_ms);
         }
+        self.not_binding(id);
     }
 
     /// Writes plans that have changed since they were written.

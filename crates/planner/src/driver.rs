@@ -248,7 +248,8 @@ impl Planner {
     pub(crate) fn driver_bound(&mut self, id: GangId, node: NodeId, since_ms: i64, now_ms: i64) {
         let driver = self.gangs[id].driver;
         if !self.gangs[id].is_bound() {
-            self.release_driver(id);
+            let reserved = self.reserved_for_driver(id);
+            // The new charge first: a node without any charge may be forgotten.
             self.pods.all[driver].put(
                 Place::Bound {
                     node,
@@ -256,6 +257,9 @@ impl Planner {
                 },
                 &mut self.nodes,
             );
+            if let Some(reserved) = reserved {
+                self.nodes.discharge(reserved, self.pods.all[driver].charge(), 1);
+            }
             self.set_stage(id, Stage::Bound);
             let gang = &mut self.gangs[id];
             gang.waiting = Waiting::default();

@@ -129,11 +129,14 @@ impl Planner {
             Place::Assumed { .. } | Place::Nowhere => {
                 self.vacate(id, now_ms);
                 let entry = &mut self.pods.all[id];
-                let slot = entry
-                    .gang()
-                    .is_some_and(|gang| self.gangs[gang].slots.take(&mut self.nodes, node));
-                let seat = if slot { Seat::Slot } else { Seat::Extra };
-                self.pods.all[id].put(Place::Bound { node, seat }, &mut self.nodes);
+                // The new charge first: a node without any charge may be forgotten.
+                let seat = Seat::Extra;
+                entry.put(Place::Bound { node, seat }, &mut self.nodes);
+                let gang = entry.gang();
+                if gang.is_some_and(|gang| self.gangs[gang].slots.take(&mut self.nodes, node)) {
+                    let seat = Seat::Slot;
+                    self.pods.all[id].put(Place::Bound { node, seat }, &mut self.nodes);
+                }
             }
         }
         self.gated.remove(&id);
@@ -232,7 +235,7 @@ impl Planner {
         }
     }
 
-    /// Puts executors on the slots of a plan that has just been taken over: the bound ones first, by number.
+    /// Puts executors that have no slot on those of a plan that has just been taken over: the bound ones first, by number.
     pub(crate) fn reseat(&mut self, id: GangId) {
         let mut executors: Vec<PodId> = self.gangs[id].executors.iter().copied().collect();
         executors.sort_by_key(|&executor| {
@@ -248,6 +251,9 @@ impl Planner {
             let (Place::Assumed { node, seat, .. } | Place::Bound { node, seat }) = &mut entry.place else {
                 continue;
             };
+            if *seat == Seat::Slot {
+                continue;
+            }
             let slot = self.gangs[id].slots.take(&mut self.nodes, *node);
             *seat = if slot { Seat::Slot } else { Seat::Extra };
         }

@@ -240,6 +240,11 @@ impl Nodes {
         worse
     }
 
+    /// The node may not be able to keep what is charged to it.
+    pub(crate) fn suspect(&mut self, id: NodeId) {
+        self.worse.push(id);
+    }
+
     pub(crate) fn any_worse(&self) -> bool {
         !self.worse.is_empty()
     }

@@ -55,7 +55,7 @@ impl Planner {
         }
     }
 
-    /// The driver's reserved room is free, or about to be charged by the pod itself.
+    /// The driver's reserved room is free.
     pub(crate) fn release_driver(&mut self, id: GangId) {
         if let Some(node) = self.reserved_for_driver(id) {
             self.nodes
@@ -89,7 +89,9 @@ impl Planner {
         let Some(written) = &gang.written else {
             return gang.minimum() > 0 || !gang.is_bound();
         };
-        *written.driver != **self.nodes.name(held.node)
+        // The same nodes again are news to a planner that has given the written plan up.
+        written.planned_ms != held.planned_ms
+            || *written.driver != **self.nodes.name(held.node)
             || written.executors.len() != gang.slots.groups.len()
             || written
                 .executors
@@ -182,6 +184,8 @@ impl Planner {
             held.planned_ms = planned_ms;
         }
         self.gangs[id].times.planned_ms = Some(planned_ms);
+        // The node may have been closed since.
+        self.nodes.suspect(driver);
     }
 
     /// All slots up to the minimum exist, if only as missing ones.

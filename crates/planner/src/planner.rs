@@ -45,6 +45,8 @@ pub struct Planner {
     pub(crate) in_flight: FxHashMap<OrderId, (Target, i64)>,
     /// Assumed pods by the time at which they are given up; may hold entries that are no longer so.
     pub(crate) assumed: BTreeSet<(i64, PodId)>,
+    /// Binds that have begun and not ended, by the pod's UID.
+    pub(crate) binds: FxHashMap<Box<str>, u32>,
     /// Executors whose gate is closed.
     pub(crate) gated: BTreeSet<PodId>,
     /// Executors pinned to nodes, ungated and not bound.
@@ -99,6 +101,7 @@ impl Planner {
             last_order: 0,
             in_flight: FxHashMap::default(),
             assumed: BTreeSet::new(),
+            binds: FxHashMap::default(),
             gated: BTreeSet::new(),
             pinned: BTreeSet::new(),
             looked_ms: None,

@@ -12,10 +12,12 @@
 //!
 //! **Between queues** those within their guarantee are next, then the one with the smallest dominant share by weight (see
 //! the module `share`), of equal ones the one that started least recently. While the head of a queue within its guarantee
-//! waits for room, no queue starts that is not. Any other head that waits for room does not hold up other queues until `overtakes_max` gangs have passed it (the same holds for a running gang that lost slots and for an
-//! ungated driver that lost its plan); from then on nothing starts before it. So, counting from the moment at which a
-//! gang is the head and would fit without KOMPASS's pods, at most `overtakes_max` gangs of other queues start before
-//! it, and after these it starts at the latest when all gangs that run have ended, whatever is submitted behind it.
+//! waits for room, no queue starts that is not. Any other head that waits for room does not hold up other queues until
+//! `overtakes_max` gangs have passed it (the same holds for a running gang that lost slots and for an ungated driver that
+//! lost its plan); from then on nothing starts before it but what was passed over as often. So, counting from the moment
+//! at which a gang is the head and would fit without KOMPASS's pods, at most `overtakes_max` gangs of other queues start
+//! before it, and one of each queue whose head is in the same state; after these it starts at the latest when all gangs
+//! that run have ended, whatever is submitted behind it.
 //!
 //! Executors beyond a gang's minimum don't go to nodes that such a waiting gang could use.
 
@@ -209,7 +211,9 @@ impl Planner {
                 continue;
             }
             if closed {
-                self.gangs[id].waiting.code = Some(WaitCode::QueueLimit);
+                // Without a claim on room: it would hold up all other queues, and can't start itself.
+                let waiting = &mut self.gangs[id].waiting;
+                (waiting.code, waiting.verdict, waiting.lacking_ms) = (Some(WaitCode::QueueLimit), None, None);
                 continue;
             }
             match self.limits(id) {

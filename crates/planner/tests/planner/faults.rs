@@ -223,6 +223,7 @@ fn too_many_unplanned_drivers_close_their_queue() {
     assert!(world.node_of(&waiting).is_some());
 }
 
+/// `YuniKorn`, recovery of two gangs.
 #[test]
 fn a_planner_killed_between_driver_and_executors_keeps_every_promise() {
     for seed in 0..20 {

@@ -7,9 +7,13 @@ mod faults;
 #[cfg(test)]
 mod forecast;
 #[cfg(test)]
+mod found;
+#[cfg(test)]
 mod job;
 #[cfg(test)]
-mod properties;
+mod model;
+#[cfg(test)]
+mod peers;
 #[cfg(test)]
 mod queues;
 #[cfg(test)]

@@ -41,6 +41,7 @@ fn a_gang_starts_runs_and_ends() {
     assert_eq!(world.planner.charged().1, 0);
 }
 
+/// Volcano, "Gang Full Occupied".
 #[test]
 fn two_gangs_that_do_not_fit_together_start_one_after_the_other() {
     let mut world = World::new(&[("n1", 10, 64)]);
@@ -96,6 +97,7 @@ fn the_executors_rules_are_their_own() {
     assert_eq!(code(&world, &nowhere), Some(WaitCode::NoMatchingNode));
 }
 
+/// Palantir k8s-spark-scheduler, the GPU case of its extender's tests.
 #[test]
 fn every_extended_resource_counts() {
     let mut world = World::new(&[("n1", 64, 64), ("n2", 64, 64)]);
@@ -120,6 +122,7 @@ fn every_extended_resource_counts() {
     assert!(world.node_of(&third).is_some());
 }
 
+/// Scheduler-plugins, "Backoff", and Palantir k8s-spark-scheduler, `UnschedulablePodMarker`.
 #[test]
 fn a_gang_larger_than_the_cluster_does_not_block_and_starts_once_nodes_come() {
     let mut world = World::new(&[("n1", 4, 16)]);
@@ -150,6 +153,7 @@ fn a_gang_larger_than_the_cluster_does_not_block_and_starts_once_nodes_come() {
     assert!(world.stand_ins(&large).is_empty(), "no stand-in is left");
 }
 
+/// Palantir k8s-spark-scheduler, `TestIsEarliest`; `YuniKorn`, `GangApp_FIFO_Order`.
 #[test]
 fn strict_order_within_a_queue_and_none_between_queues() {
     let mut world = World::new(&[("n1", 6, 64)]);
@@ -276,6 +280,7 @@ fn a_gang_waits_for_its_quota_and_others_pass() {
     assert!(world.node_of(&second).is_some());
 }
 
+/// Scheduler-plugins: gated pods don't count.
 #[test]
 fn a_foreign_gate_holds_only_its_own_gang() {
     let mut world = World::new(&[("n1", 8, 8)]);
@@ -308,6 +313,7 @@ fn a_driver_whose_profile_never_comes_starts_alone_in_the_end() {
     );
 }
 
+/// Palantir k8s-spark-scheduler, dynamic allocation, cases 1 and 5.
 #[test]
 fn dynamic_allocation_reserves_the_minimum_and_grows_into_free_room() {
     let mut world = World::new(&[("n1", 4, 64), ("n2", 4, 64)]);
@@ -373,6 +379,7 @@ fn executors_beyond_the_minimum_leave_room_to_a_waiting_gang() {
     assert_eq!(world.gang(&app).executors_bound, 5);
 }
 
+/// Palantir k8s-spark-scheduler, static compaction, a hundred times.
 #[test]
 fn a_hundred_lost_executors_are_replaced_on_their_slots() {
     let mut world = World::new(&[("n1", 4, 64), ("n2", 4, 64)]);
@@ -508,6 +515,7 @@ fn few_nodes_are_opened_and_the_smallest_that_do() {
     assert_eq!(executors.len(), 2, "{executors:?}");
 }
 
+/// Palantir's packing library: forty executors and a driver that fill three nodes to the last CPU.
 #[test]
 fn what_fits_exactly_fits() {
     let mut world = World::new(&[("n1", 13, 14), ("n2", 12, 12), ("n3", 16, 16)]);

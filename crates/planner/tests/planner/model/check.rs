@@ -1,0 +1,408 @@
+//! What must hold, in sums made from what a planner was told and what it says in public.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use kompass_core::wait::WaitCode;
+use kompass_core::{GangPlan, Pod, Role};
+use kompass_planner::{Action, Backfill, Config, GangState, GangView, Order, minimum};
+
+use super::api::{FOREIGN, OTHER_GATE};
+use super::replica::{Replica, Told};
+
+/// Room on a node, thousandths of a CPU: memory is never short in the model.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Load {
+    /// Bound, or being bound: nothing can be done about it.
+    fixed: u64,
+    /// Reserved and promised.
+    kept: u64,
+}
+
+impl Load {
+    pub(crate) fn sum(self) -> u64 {
+        self.fixed + self.kept
+    }
+}
+
+fn cpu(pod: &Pod) -> u64 {
+    pod.requests.cpu_milli
+}
+
+fn executor_cpu(pod: &Pod) -> u64 {
+    pod.profile.as_ref().map_or(0, |profile| profile.executor.cpu_milli)
+}
+
+/// Executors that have to be reserved for a driver.
+pub(crate) fn minimum_of(pod: &Pod, config: &Config) -> u64 {
+    pod.profile
+        .as_ref()
+        .map_or(0, |profile| minimum(profile, config.dynamic_floor))
+}
+
+/// Everything that the planner has to keep room for, by node. Of what can't be told from outside the lesser is counted.
+pub(crate) fn loads<'a>(replica: &'a Replica, gangs: &'a [GangView], now_ms: i64) -> BTreeMap<&'a str, Load> {
+    let told = &replica.told;
+    let mut loads: BTreeMap<&str, Load> = BTreeMap::new();
+    // Executors of each gang by node: they may hold slots.
+    let mut seated: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    let mut seat = |pod: &'a Pod, node: &'a str| {
+        if let Some(driver) = &pod.owner_pod_uid {
+            *seated.entry((driver, node)).or_default() += 1;
+        }
+    };
+    for (node, pod) in told.bound_pods() {
+        loads.entry(node).or_default().fixed += cpu(pod);
+        seat(pod, node);
+    }
+    for (uid, promise) in &replica.promises {
+        let Some(pod) = told
+            .pods
+            .get(uid)
+            .filter(|pod| pod.node.is_none() && !pod.is_terminal())
+        else {
+            continue;
+        };
+        seat(pod, &promise.node);
+        if promise.doubtful {
+            continue;
+        }
+        let load = loads.entry(&promise.node).or_default();
+        if promise.binding {
+            load.fixed += cpu(pod);
+        } else if promise.until_ms > now_ms {
+            load.kept += cpu(pod);
+        }
+    }
+    for gang in gangs {
+        let (Some(plan), Some(driver)) = (&gang.plan, told.pods.get(&gang.uid)) else {
+            continue;
+        };
+        if driver.node.is_none() {
+            let load = loads.entry(&plan.driver).or_default();
+            if replica.binds(&gang.uid) {
+                load.fixed += cpu(driver);
+            } else {
+                load.kept += cpu(driver);
+            }
+        }
+        for (node, count) in &plan.executors {
+            let taken = seated.get(&(&*gang.uid, &**node)).copied().unwrap_or(0);
+            loads.entry(node).or_default().kept += count.saturating_sub(taken) * executor_cpu(driver);
+        }
+    }
+    loads
+}
+
+/// Disturbed nodes that may have less than what is bound or kept there. Of what can't be told the more is counted.
+pub(crate) fn may_be_overbooked(replica: &Replica, gangs: &[GangView]) -> BTreeSet<String> {
+    let told = &replica.told;
+    let over = |name: &&String| {
+        let bound = told
+            .bound_pods()
+            .filter(|(node, _)| node == name)
+            .map(|(_, pod)| cpu(pod));
+        let promised = replica.promises.iter().filter(|(_, promise)| promise.node == **name);
+        let promised = promised.filter_map(|(uid, _)| told.pods.get(uid)).map(|pod| cpu(pod));
+        // What is reserved, and what will be where a plan that was written is believed.
+        let reserved = gangs
+            .iter()
+            .filter_map(|gang| Some((gang.plan.as_ref()?, told.pods.get(&gang.uid)?)));
+        let written = told.pods.values().filter_map(|pod| Some((pod.plan.as_ref()?, pod)));
+        let planned = reserved.chain(written).map(|(plan, driver)| {
+            let waits = plan.driver == **name && driver.node.is_none();
+            u64::from(waits) * cpu(driver) + plan.executors_on(name) * executor_cpu(driver)
+        });
+        let load: u64 = bound.chain(promised).chain(planned).sum();
+        told.nodes
+            .get(*name)
+            .is_none_or(|node| load > node.allocatable.cpu_milli)
+    };
+    replica.disturbed.iter().filter(over).cloned().collect()
+}
+
+/// Invariant 1, and what goes with it, after a decision of the planner that leads.
+pub(crate) fn room(replica: &Replica, gangs: &[GangView], now_ms: i64) {
+    for (name, load) in loads(replica, gangs, now_ms) {
+        let Some(node) = replica.told.nodes.get(name) else {
+            continue;
+        };
+        let has = node.allocatable.cpu_milli;
+        assert!(
+            load.fixed + load.kept <= has || (load.fixed > has && load.kept == 0),
+            "{name} has {has} and is overbooked: {load:?}\n{gangs:#?}"
+        );
+    }
+}
+
+/// What a planner says of its gangs agrees with what it was told of them.
+pub(crate) fn gangs(replica: &Replica, config: &Config, gangs: &[GangView]) {
+    let told = &replica.told;
+    for gang in gangs {
+        let driver = told
+            .pods
+            .get(&gang.uid)
+            .unwrap_or_else(|| panic!("never told of {gang:?}"));
+        let planned = gang.plan.as_ref().map_or(0, GangPlan::executor_count);
+        let wanted = gang.executors_min.unwrap_or(0);
+        let bound = matches!(gang.state, GangState::DriverBound | GangState::Running);
+        assert_eq!(bound, driver.node.is_some(), "{gang:?}");
+        if bound {
+            assert_eq!(
+                planned + gang.slots_missing,
+                wanted,
+                "a running gang keeps its whole minimum: {gang:?}"
+            );
+            assert_eq!(wanted, minimum_of(driver, config), "{gang:?}");
+        }
+        if gang.state == GangState::Reserved {
+            let binding = replica.binds(&gang.uid);
+            assert!(binding || planned == wanted, "reserved in part: {gang:?}");
+        }
+        if gang.state == GangState::Waiting {
+            assert!(told.is_gated(&gang.uid) && gang.plan.is_none(), "{gang:?}");
+            assert!(gang.waiting.is_some(), "it waits without a reason: {gang:?}");
+        }
+    }
+    let alive = told
+        .pods
+        .values()
+        .filter(|pod| pod.role == Some(Role::Driver) && is_alive(pod))
+        .count();
+    assert_eq!(gangs.len(), alive, "a gang is lost or too many");
+}
+
+fn is_alive(pod: &Pod) -> bool {
+    !pod.is_terminal() && pod.ended.is_none()
+}
+
+/// The orders of one decision, and the gangs after it.
+pub(crate) struct Decided<'a> {
+    pub(crate) replica: &'a Replica,
+    pub(crate) config: &'a Config,
+    pub(crate) after: &'a [GangView],
+    pub(crate) orders: &'a [Order],
+    pub(crate) now_ms: i64,
+}
+
+impl Decided<'_> {
+    pub(crate) fn check(&self) {
+        for order in self.orders {
+            match &order.action {
+                Action::OpenGate {
+                    driver,
+                    resource_version,
+                    plan,
+                } => self.opened(&driver.uid, resource_version, plan),
+                Action::Replan { driver, plan } => self.replanned(&driver.uid, plan),
+                Action::OpenExecutorGate { executor, node, .. } => {
+                    let pod = &self.replica.told.pods[&executor.uid];
+                    assert!(
+                        self.replica.told.is_gated(&executor.uid) && pod.node.is_none(),
+                        "{order:?}"
+                    );
+                    assert!(self.replica.told.is_usable(node), "{order:?}");
+                }
+                _ => {}
+            }
+        }
+        if self.started().next().is_some() {
+            self.quotas();
+            self.in_turn();
+            self.passes();
+        }
+    }
+
+    /// Gangs that were let in, in order.
+    pub(crate) fn started(&self) -> impl Iterator<Item = &str> {
+        self.orders.iter().filter_map(|order| match &order.action {
+            Action::OpenGate { driver, .. } => Some(&*driver.uid),
+            _ => None,
+        })
+    }
+
+    fn opened(&self, uid: &str, version: &str, plan: &GangPlan) {
+        let replica = self.replica;
+        let pod = &replica.told.pods[uid];
+        let may = replica.leads_from_ms.is_some_and(|from_ms| self.now_ms >= from_ms);
+        assert!(may, "{uid} is planned although others may still act");
+        assert_eq!(pod.resource_version, version);
+        assert!(replica.told.is_gated(uid) && !pod.deleting && is_alive(pod), "{pod:?}");
+        assert!(!pod.gates.iter().any(|gate| gate == OTHER_GATE), "{pod:?}");
+        assert_eq!(
+            plan.executor_count(),
+            minimum_of(pod, self.config),
+            "not the whole gang: {plan:?}"
+        );
+        let held = pod.profile.is_some() || self.now_ms >= pod.created_ms + self.config.profile_hold_ms;
+        assert!(held, "planned before its profile has come: {pod:?}");
+        let mut nodes = plan.executors.iter().map(|(node, _)| node).chain([&plan.driver]);
+        assert!(
+            nodes.all(|node| replica.told.is_usable(node) && pod.constraints.allow(&replica.told.nodes[node])),
+            "{plan:?}"
+        );
+        let twice = replica
+            .orders
+            .iter()
+            .any(|order| matches!(&order.action, Action::OpenGate { driver, .. } if driver.uid == uid));
+        assert!(!twice, "{uid} is let in twice");
+    }
+
+    /// A plan that is written later is newer.
+    fn replanned(&self, uid: &str, plan: &GangPlan) {
+        let pod = &self.replica.told.pods[uid];
+        let written_ms = pod.plan.as_ref().map(|written| written.planned_ms);
+        assert!(
+            written_ms.is_none_or(|at_ms| plan.planned_ms > at_ms),
+            "{plan:?} is not newer than {:?}",
+            pod.plan
+        );
+        assert!(!self.replica.told.is_gated(uid), "{pod:?}");
+    }
+
+    /// Invariant 6: what was let in can create all of its minimum.
+    fn quotas(&self) {
+        let told = &self.replica.told;
+        for (namespace, &(hard, _)) in &told.quotas {
+            let asks = |uid: &str| {
+                let pod = &told.pods[uid];
+                pod.namespace == *namespace && minimum_of(pod, self.config) > 0
+            };
+            let needed = self.needed(namespace);
+            assert!(
+                needed <= hard || !self.started().any(asks),
+                "{namespace} may have {hard} and will need {needed}"
+            );
+        }
+    }
+
+    /// What the pods of a namespace have, and the executors that its gangs have still to create.
+    fn needed(&self, namespace: &str) -> u64 {
+        let told = &self.replica.told;
+        let here = |pod: &&Rc<Pod>| pod.namespace == namespace && !pod.is_terminal();
+        let used: u64 = told.pods.values().filter(here).map(|pod| cpu(pod)).sum();
+        let let_in = |gang: &&GangView| gang.state != GangState::Waiting && gang.namespace == namespace;
+        let coming = self.after.iter().filter(let_in).map(|gang| {
+            let driver = &told.pods[&gang.uid];
+            let alive = self.executors(&gang.uid).count() as u64;
+            minimum_of(driver, self.config).saturating_sub(alive) * executor_cpu(driver)
+        });
+        used + coming.sum::<u64>()
+    }
+
+    fn executors(&self, driver: &str) -> impl Iterator<Item = &Rc<Pod>> {
+        let of = move |pod: &&Rc<Pod>| pod.owner_pod_uid.as_deref() == Some(driver) && !pod.is_terminal();
+        self.replica.told.pods.values().filter(of)
+    }
+
+    /// Invariant 7 within a queue, where nobody may overtake: whoever was before a gang that started could not have had
+    /// the room, or was not ready to.
+    fn in_turn(&self) {
+        if self.config.backfill != Backfill::Off || self.is_unsettled() {
+            return;
+        }
+        for gang in self.after.iter().filter(|gang| gang.state == GangState::Waiting) {
+            let key = self.key(gang);
+            let overtaken = self.started().any(|uid| {
+                let other = self.after.iter().find(|other| other.uid == uid);
+                other.is_some_and(|other| other.queue == gang.queue && self.key(other) > key)
+            });
+            if overtaken && self.is_ready(gang) {
+                let fits = fits_without_kompass(self.replica, &gang.uid, self.config);
+                assert!(!fits, "{} was overtaken in its queue: {:#?}", gang.uid, self.after);
+            }
+        }
+    }
+
+    /// Gangs may be taken for too large that no longer are.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.now_ms < self.replica.told.capacity_ms + HOPELESS_MS
+    }
+
+    pub(crate) fn key(&self, gang: &GangView) -> (i64, i64, usize) {
+        (
+            -i64::from(gang.priority),
+            gang.submitted_ms,
+            self.replica.told.arrivals[&gang.uid],
+        )
+    }
+
+    fn is_ready(&self, gang: &GangView) -> bool {
+        let pod = &self.replica.told.pods[&gang.uid];
+        let quota = self.replica.told.quotas.get(&gang.namespace).is_some_and(|&(hard, _)| {
+            let more = minimum_of(pod, self.config) * executor_cpu(pod);
+            more > 0 && self.needed(&gang.namespace) + more > hard
+        });
+        let refused = self.replica.refused.get(&gang.uid).is_some_and(|&times| times >= 3);
+        let profile = pod.profile.is_some() || self.now_ms >= pod.created_ms + self.config.profile_hold_ms;
+        profile && !pod.deleting && pod.gates.len() == 1 && !quota && !refused
+    }
+}
+
+/// Queues in the model.
+const QUEUES: u64 = 3;
+/// How long the planner may take a gang for too large after that has changed.
+const HOPELESS_MS: i64 = 250;
+
+/// Whether a gang would fit if all of KOMPASS's pods were gone.
+pub(crate) fn fits_without_kompass(replica: &Replica, uid: &str, config: &Config) -> bool {
+    let told = &replica.told;
+    let usable = told.nodes.iter().filter(|(name, _)| told.is_usable(name));
+    let mut free: BTreeMap<&str, u64> = usable
+        .map(|(name, node)| (&**name, node.allocatable.cpu_milli))
+        .collect();
+    for (node, pod) in told.bound_pods().filter(|(_, pod)| pod.scheduler == FOREIGN) {
+        if let Some(free) = free.get_mut(node) {
+            *free = free.saturating_sub(cpu(pod));
+        }
+    }
+    fits(&free, &told.pods[uid], config, told)
+}
+
+/// Whether the gang of a driver fits in this room.
+pub(crate) fn fits(free: &BTreeMap<&str, u64>, driver: &Pod, config: &Config, told: &Told) -> bool {
+    let (own, executor, count) = (cpu(driver), executor_cpu(driver), minimum_of(driver, config));
+    let allowed = free
+        .iter()
+        .filter(|(name, _)| driver.constraints.allow(&told.nodes[**name]));
+    let free: Vec<u64> = allowed.map(|(_, &free)| free).collect();
+    let takes = |free: u64| free.checked_div(executor).unwrap_or(1_000_000);
+    let total: u64 = free.iter().map(|&free| takes(free)).sum();
+    let mut nodes = free.iter().filter(|&&free| free >= own);
+    nodes.any(|&free| total - (takes(free) - takes(free - own)) >= count)
+}
+
+/// Invariant 7 between queues: counts how often each head that lacks room was overtaken by other queues.
+pub(crate) fn count_overtakes(
+    replica: &mut Replica,
+    config: &Config,
+    before: &[GangView],
+    after: &[GangView],
+    started: &[String],
+) {
+    let lacks = |gangs: &[GangView], uid: &str| {
+        let gang = gangs.iter().find(|gang| gang.uid == uid);
+        let code = gang.and_then(|gang| gang.waiting.as_ref()).map(|reason| reason.code);
+        matches!(code, Some(WaitCode::NoRoom | WaitCode::NodesRequested))
+    };
+    for gang in after {
+        if !lacks(after, &gang.uid) || !lacks(before, &gang.uid) {
+            continue;
+        }
+        let others = started.iter().filter(|uid| {
+            let other = after.iter().find(|other| other.uid == **uid);
+            other.is_some_and(|other| other.queue != gang.queue)
+        });
+        let count = replica.overtaken.entry(gang.uid.clone()).or_default();
+        *count += others.count() as u64;
+        // Heads of other queues that were overtaken as often go before it.
+        assert!(
+            *count < config.overtakes_max + QUEUES,
+            "{} was overtaken {count} times",
+            gang.uid
+        );
+    }
+    for uid in started {
+        replica.overtaken.remove(uid);
+    }
+}
