@@ -67,6 +67,7 @@ impl Planner {
         self.expire(&mut turn);
         self.check_open(&mut turn);
         self.repair(now_ms);
+        self.compact(&mut turn);
         self.hold_back(now_ms < earliest_ms);
         if self.holds_back {
             turn.wake_at(earliest_ms);

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use kompass_core::names::GANG_GATE;
-use kompass_core::{Outcome, Phase, Pod};
+use kompass_core::names::{GANG_GATE, SCHEDULER};
+use kompass_core::{Outcome, Phase, Pod, Role};
 use rustc_hash::FxHashMap;
 
 use crate::finished::FinishedGang;
@@ -55,6 +55,22 @@ impl Planner {
     pub(crate) fn driver_gone(&mut self, id: PodId, now_ms: i64) {
         if let Kind::Driver(Some(gang)) = self.pods.all[id].kind {
             self.end_gang(gang, Outcome::Deleted, now_ms);
+        }
+    }
+
+    /// A driver that had ended before it was first seen tells how long jobs like it run: so a planner knows that after a
+    /// restart, as far as their pods are still there.
+    pub(crate) fn remember_run(&mut self, pod: &Pod) {
+        let (Some(Role::Driver), Some(started_ms)) = (pod.role, pod.started_ms) else {
+            return;
+        };
+        if let Some((outcome, ended_ms)) = pod.ended
+            && outcome != Outcome::Deleted
+            && pod.scheduler == SCHEDULER
+        {
+            let job = pod.profile.as_ref().map(|profile| profile.profile_key.as_str());
+            let queue = self.policy.queue(&pod.namespace, pod.queue.as_deref());
+            self.runtimes.record(job, &queue, ended_ms.saturating_sub(started_ms));
         }
     }
 

@@ -3,7 +3,8 @@
 use kompass_core::Pod;
 use kompass_core::names::GANG_GATE;
 
-use crate::gang::GangId;
+use crate::decide::Turn;
+use crate::gang::{Gang, GangId};
 use crate::nodes::NodeId;
 use crate::planner::Planner;
 use crate::pods::{Kind, Place, PodId, Seat};
@@ -198,9 +199,33 @@ impl Planner {
     /// Executors that sit beside the slots take over slots that miss a node, and for a job of fixed size also free ones:
     /// it never asks for more executors, so the free ones would be kept for nobody.
     pub(crate) fn settle(&mut self, id: GangId) {
+        let fixed = self.gangs[id].shape.as_ref().is_some_and(|shape| !shape.dynamic);
+        self.seat_extras(id, fixed);
+    }
+
+    /// The same, with dynamic allocation only once a slot has been free for a while: an executor that was lost comes again
+    /// at once, and one that the job gave up does not. Then an executor beside the slots counts for the minimum, and the
+    /// room of the slot is for everybody.
+    pub(crate) fn compact(&mut self, turn: &mut Turn) {
+        self.attend();
+        let idle = |gang: &Gang| {
+            let taken: u64 = gang.slots.groups.iter().map(|group| group.taken).sum();
+            gang.is_bound() && gang.slots.free() > 0 && gang.sums.bound > taken
+        };
+        let ids = self.attention.reserving.iter().copied();
+        let ids: Vec<GangId> = ids.filter(|&id| idle(&self.gangs[id])).collect();
+        self.idle.retain(|id, _| ids.contains(id));
+        for id in ids {
+            let since_ms = *self.idle.entry(id).or_insert(turn.now_ms);
+            if turn.is_due(since_ms, self.config.compact_after_ms) {
+                self.seat_extras(id, true);
+            }
+        }
+    }
+
+    fn seat_extras(&mut self, id: GangId, take_free: bool) {
         let gang = &mut self.gangs[id];
-        let fixed = gang.shape.as_ref().is_some_and(|shape| !shape.dynamic);
-        let wanted = gang.slots.missing + if fixed { gang.slots.free() } else { 0 };
+        let wanted = gang.slots.missing + if take_free { gang.slots.free() } else { 0 };
         let taken: u64 = gang.slots.groups.iter().map(|group| group.taken).sum();
         if !gang.is_bound() || wanted == 0 || gang.sums.bound <= taken {
             return;
@@ -226,7 +251,7 @@ impl Planner {
                     .iter()
                     .rev()
                     .find(|group| group.free() > 0)
-                    .filter(|_| fixed);
+                    .filter(|_| take_free);
                 let Some(free) = free.copied() else { break };
                 gang.slots.cut(&mut self.nodes, free.node, 1);
             }

@@ -30,6 +30,8 @@ pub struct Planner {
     pub(crate) promises: crate::promise::Promises,
     /// Gangs that have an expected start.
     pub(crate) told: Vec<crate::gang::GangId>,
+    /// Since when gangs have had a free slot and an executor beside their slots.
+    pub(crate) idle: std::collections::BTreeMap<crate::gang::GangId, i64>,
     /// How long gangs have run of late.
     pub(crate) runtimes: Runtimes,
     pub(crate) synced: bool,
@@ -92,6 +94,7 @@ impl Planner {
             shares: crate::share::Shares::default(),
             promises: crate::promise::Promises::default(),
             told: Vec::new(),
+            idle: std::collections::BTreeMap::new(),
             runtimes: Runtimes::default(),
             synced: false,
             lead: None,
@@ -148,7 +151,10 @@ impl Planner {
                 self.update(id, pod);
                 id
             }
-            None => self.insert(pod),
+            None => {
+                self.remember_run(pod);
+                self.insert(pod)
+            }
         };
         match &self.pods.all[id].kind {
             Kind::Driver(_) => self.driver_seen(id, pod, now_ms),

@@ -219,3 +219,24 @@ fn a_head_is_overtaken_only_so_often() {
     }
     assert!(!starts(&mut world, job("one-more", 0, 1)));
 }
+
+#[test]
+fn a_planner_that_restarts_learns_from_drivers_that_have_ended() {
+    let mut world = World::with(easy(1_000), &[("n1", 8, 64)]);
+    for (name, seconds) in [("quick", 50), ("slow", 5_000)] {
+        world.submit(Job::new(name, 1).key(name));
+        world.settle();
+        world.tick(seconds * SECOND);
+        world.end(name);
+        world.settle();
+    }
+    world.submit(job("running", 3, 100));
+    world.settle();
+    world.spark();
+    world.settle();
+    world.submit(job("head", 7, 10));
+    world.settle();
+    world.restart(7);
+    assert!(!starts(&mut world, Job::new("slow-again", 1).key("slow")));
+    assert!(starts(&mut world, Job::new("quick-again", 1).key("quick")));
+}

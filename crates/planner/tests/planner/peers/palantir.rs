@@ -101,6 +101,38 @@ fn the_next_executor_takes_the_slot_that_has_become_free() {
     assert_eq!(world.plan(&app), plan);
 }
 
+/// Compaction: an executor beyond the minimum takes over the reservation of one that has gone for good. There it happens
+/// at once; here when nobody has come for a minute, for one that was only lost comes again and finds its slot.
+#[test]
+fn an_executor_beside_the_slots_counts_for_the_minimum_once_a_slot_stays_free() {
+    let mut world = World::new(&[("n1", 4, 8), ("n2", 4, 8)]);
+    let uid = world.submit(Job::new("grows", 3).dynamic(6));
+    world.settle();
+    for _ in 0..5 {
+        world.executor(&uid);
+    }
+    world.settle();
+    assert_eq!(world.gang(&uid).executors_bound, 5);
+    let first = world.executors(&uid)[0].clone();
+    world.delete(&first);
+    world.settle();
+    assert_eq!(world.gang(&uid).slots_free, 1, "kept for the next one");
+    world.tick(59_000);
+    world.settle();
+    assert_eq!(world.gang(&uid).slots_free, 1);
+    world.tick(1_000);
+    world.settle();
+    let gang = world.gang(&uid);
+    assert_eq!((gang.slots_free, gang.slots_missing, gang.executors_bound), (0, 0, 4));
+    let (_, plan) = world.plan(&uid);
+    assert_eq!(
+        plan.iter().map(|(_, count)| count).sum::<u64>(),
+        3,
+        "the minimum is kept"
+    );
+    world.check();
+}
+
 /// Dynamic allocation within one zone (0 to 2 executors): both go to the driver's zone although the other one is free.
 /// There is a switch for it there; here it is a preference that always holds.
 #[test]
