@@ -126,6 +126,8 @@ pub struct Pod {
     pub role: Option<Role>,
     /// UID of the pod that is the controller owner (an executor's driver).
     pub owner_pod_uid: Option<String>,
+    /// UID of the DaemonSet that is the controller owner.
+    pub daemon_set: Option<String>,
     /// `spark-exec-id`.
     pub executor_id: Option<String>,
     /// Label `kompass.dev/gang`.

@@ -51,7 +51,8 @@ pub fn pod(pod: object::Pod) -> Result<(Pod, Vec<Warning>), Error> {
     let requests = requests::pod_requests(&pod)?;
     let ended = ended(&pod);
     let started_ms = spark_status(&pod).and_then(started_ms);
-    let owner_pod_uid = owner_pod_uid(&pod.metadata);
+    let owner_pod_uid = owner_uid(&pod.metadata, "v1", "Pod");
+    let daemon_set = owner_uid(&pod.metadata, "apps/v1", "DaemonSet");
     let object::Pod { metadata, spec, status } = pod;
     let mut warnings = Vec::new();
     let annotation = |name: &str| metadata.annotations.as_ref().and_then(|all| all.get(name));
@@ -97,6 +98,7 @@ pub fn pod(pod: object::Pod) -> Result<(Pod, Vec<Warning>), Error> {
         constraints,
         role,
         owner_pod_uid,
+        daemon_set,
         executor_id: labels.remove(names::SPARK_EXECUTOR_ID_LABEL),
         gang_label: labels.remove(names::GANG_LABEL),
         queue: labels.remove(names::QUEUE_LABEL),
@@ -199,10 +201,11 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn owner_pod_uid(metadata: &ObjectMeta) -> Option<String> {
+/// UID of the controller that owns the object, if it is of this kind.
+fn owner_uid(metadata: &ObjectMeta, api_version: &str, kind: &str) -> Option<String> {
     let owners = metadata.owner_references.as_deref().unwrap_or_default();
     let controller = owners.iter().find(|owner| owner.controller == Some(true))?;
-    (controller.kind == "Pod" && controller.api_version == "v1").then(|| controller.uid.clone())
+    (controller.kind == kind && controller.api_version == api_version).then(|| controller.uid.clone())
 }
 
 /// The status of the container that runs Spark, known by its first argument: sidecars may stand before it, and its

@@ -213,10 +213,5 @@ impl<'de> Deserialize<'de> for Quantity {
     }
 }
 
-/// Reads an object that is known as JSON or as a full type of `k8s_openapi`.
-pub fn from_json<T: de::DeserializeOwned>(value: serde_json::Value) -> Result<T, serde_json::Error> {
-    serde_json::from_value(value)
-}
-
 #[cfg(test)]
 mod tests;

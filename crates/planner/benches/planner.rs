@@ -36,7 +36,11 @@ impl Bench {
     }
 
     fn with(gangs: usize, foreign: u64, backfill: Backfill) -> Self {
-        let names: Vec<String> = (0..NODES)
+        Self::sized(NODES, gangs, foreign, backfill)
+    }
+
+    fn sized(nodes: usize, gangs: usize, foreign: u64, backfill: Backfill) -> Self {
+        let names: Vec<String> = (0..nodes)
             .map(|n| format!("ip-10-0-{}-{}.ec2.internal", n / 250, n % 250))
             .collect();
         let mut planner = Planner::new(Config {
@@ -55,8 +59,10 @@ impl Bench {
             now_ms: 1_000_000,
             serial: 0,
         };
-        for name in bench.names.clone() {
-            let pod = bench.pod(Resources::from_mib(foreign * 1000 + 200, 512), Some(&name));
+        for (number, name) in bench.names.clone().iter().enumerate() {
+            // No two nodes have the same room: the packing finds none that are alike.
+            let memory_mib = 512 + number as u64;
+            let pod = bench.pod(Resources::from_mib(foreign * 1000 + 200, memory_mib), Some(name));
             bench.planner.apply_pod(&pod, 0);
         }
         for _ in 0..gangs {
@@ -233,6 +239,12 @@ fn print_percentiles() {
         &plan_times(&mut full, EXECUTORS, 2_000),
     );
 
+    let mut large = Bench::sized(15_000, GANGS, 0, Backfill::Off);
+    percentiles(
+        "plan a gang of 1+1,000, 1,000 gangs run on 15,000 nodes",
+        &plan_times(&mut large, 1_000, 200),
+    );
+
     let driver = bench.driver(EXECUTORS);
     bench.planner.apply_pod(&driver, bench.now_ms);
     let decision = bench.decide();
@@ -304,7 +316,7 @@ fn print_percentiles() {
 
     waiting();
     for count in [100, 1_000, 10_000] {
-        for backfill in [Backfill::Off, Backfill::Easy] {
+        for backfill in [Backfill::Off, Backfill::Conservative, Backfill::Easy] {
             many_waiting(count, backfill);
         }
     }

@@ -40,6 +40,8 @@ pub struct Config {
     /// Executors reserved at least for a job with dynamic allocation, which by default starts with none: drivers alone
     /// would fill the cluster and none would ever get an executor.
     pub dynamic_floor: u64,
+    /// For so long after its creation a node keeps room for DaemonSets whose pods have still to come.
+    pub fresh_node_ms: i64,
     /// A slot that has been free for so long, while an executor of its gang sits beside the slots, is given up for it.
     pub compact_after_ms: i64,
     /// How long a gang lacks room before nodes are asked for.
@@ -182,6 +184,7 @@ impl Default for Config {
             unknown_run_ms: 3_600_000,
             unplanned_max: 8,
             dynamic_floor: 1,
+            fresh_node_ms: 120_000,
             compact_after_ms: 60_000,
             demand_after_ms: 1_000,
             demand_ms: 600_000,

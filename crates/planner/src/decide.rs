@@ -66,6 +66,7 @@ impl Planner {
         };
         self.expire(&mut turn);
         self.check_open(&mut turn);
+        self.keep_headroom(&mut turn);
         self.repair(now_ms);
         self.compact(&mut turn);
         self.hold_back(now_ms < earliest_ms);

@@ -26,6 +26,7 @@ pub mod finished;
 mod forecast;
 mod gang;
 mod gangs;
+mod headroom;
 mod invariants;
 mod markers;
 mod nodes;

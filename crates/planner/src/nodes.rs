@@ -97,6 +97,8 @@ struct Entry {
     taints: u32,
     load: Room,
     foreign: Room,
+    /// Kept for pods of DaemonSets that have still to come.
+    kept: Room,
     ports: Vec<u16>,
     /// Charges of KOMPASS's.
     ours: u64,
@@ -230,6 +232,17 @@ impl Nodes {
         } else {
             entry.bound.saturating_sub(1)
         };
+    }
+
+    /// Keeps that much of the node for pods that are still to come.
+    pub(crate) fn keep(&mut self, id: NodeId, room: Room) {
+        let entry = &mut self.entries[id.index()];
+        if entry.kept != room {
+            entry.kept = room;
+            self.grown += 1;
+            self.capacity += 1;
+            self.refresh(id);
+        }
     }
 
     /// Nodes that may have become worse since the last call.
@@ -383,8 +396,8 @@ impl Nodes {
         let before = self.free[id.index()].resources.cpu_milli;
         let (free, empty) = (&mut self.free[id.index()], &mut self.empty[id.index()]);
         if let Some(node) = entry.open() {
-            free.set(node, &entry.load);
-            empty.set(node, &entry.foreign);
+            free.set(node, &entry.load, &entry.kept);
+            empty.set(node, &entry.foreign, &entry.kept);
         } else {
             (*free, *empty) = (Room::default(), Room::default());
         }
@@ -415,11 +428,15 @@ impl Entry {
 }
 
 impl Room {
-    /// What the node has without `load`.
-    fn set(&mut self, node: &Node, load: &Self) {
+    /// What the node has without `load` and what is kept.
+    fn set(&mut self, node: &Node, load: &Self, kept: &Self) {
         self.resources.clone_from(&node.allocatable);
         self.resources.subtract(&load.resources);
         self.pods = node.max_pods.saturating_sub(load.pods);
+        if kept.pods > 0 {
+            self.resources.subtract(&kept.resources);
+            self.pods = self.pods.saturating_sub(kept.pods);
+        }
     }
 }
 

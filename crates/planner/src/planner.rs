@@ -30,6 +30,7 @@ pub struct Planner {
     pub(crate) promises: crate::promise::Promises,
     /// Gangs that have an expected start.
     pub(crate) told: Vec<crate::gang::GangId>,
+    pub(crate) headroom: crate::headroom::Headroom,
     /// Since when gangs have had a free slot and an executor beside their slots.
     pub(crate) idle: std::collections::BTreeMap<crate::gang::GangId, i64>,
     /// How long gangs have run of late.
@@ -94,6 +95,7 @@ impl Planner {
             shares: crate::share::Shares::default(),
             promises: crate::promise::Promises::default(),
             told: Vec::new(),
+            headroom: crate::headroom::Headroom::default(),
             idle: std::collections::BTreeMap::new(),
             runtimes: Runtimes::default(),
             synced: false,
@@ -120,7 +122,11 @@ impl Planner {
 
     /// A node was listed, added or changed. As all feeding: may be repeated, in any order with the others.
     pub fn apply_node(&mut self, node: Node) {
-        self.changed |= self.nodes.apply(node);
+        let name = node.name.clone();
+        if self.nodes.apply(node) {
+            self.changed = true;
+            self.node_seen(&name);
+        }
     }
 
     /// A node is gone.
@@ -161,12 +167,14 @@ impl Planner {
             Kind::Executor(_) => self.executor_seen(id, pod, now_ms),
             Kind::Foreign | Kind::Plain | Kind::Marker { .. } | Kind::StandIn { .. } => self.place_seen(id, pod),
         }
+        self.daemon_seen(id, pod);
     }
 
     /// A pod object is gone.
     pub fn delete_pod(&mut self, uid: &str, now_ms: i64) {
         if let Some(id) = self.pods.all.id(uid) {
             self.changed = true;
+            self.daemon_gone(uid);
             self.quotas.leave(&self.pods.all[id]);
             match &self.pods.all[id].kind {
                 Kind::Driver(_) => self.driver_gone(id, now_ms),

@@ -399,3 +399,21 @@ fn a_namespace_names_the_queue_of_its_gangs() {
     let nameless = namespace(object::Namespace::default());
     assert!(matches!(nameless, Err(Error::Missing("name"))));
 }
+
+#[test]
+fn only_the_controller_of_the_right_kind_owns_a_pod() {
+    for (version, kind, controller, of_pod, of_daemon_set) in [
+        ("v1", "Pod", true, true, false),
+        ("apps/v1", "DaemonSet", true, false, true),
+        ("apps/v1", "DaemonSet", false, false, false),
+        ("example.dev/v1", "DaemonSet", true, false, false),
+        ("apps/v1", "ReplicaSet", true, false, false),
+    ] {
+        let owner = json!({
+            "apiVersion": version, "kind": kind, "name": "a", "uid": "u", "controller": controller,
+        });
+        let pod = read(json!({ "metadata": { "name": "p", "ownerReferences": [owner] }, "spec": {} }));
+        assert_eq!(pod.owner_pod_uid.is_some(), of_pod, "{kind}");
+        assert_eq!(pod.daemon_set.is_some(), of_daemon_set, "{kind}");
+    }
+}

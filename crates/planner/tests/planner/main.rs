@@ -9,6 +9,8 @@ mod forecast;
 #[cfg(test)]
 mod found;
 #[cfg(test)]
+mod headroom;
+#[cfg(test)]
 mod job;
 #[cfg(test)]
 mod model;
