@@ -165,7 +165,7 @@ mod tests {
             zones: 1,
             packing: kompass_planner::Packing::default(),
             backfill,
-            backfill_delay_ms: 0,
+            backfill_delay_ms: 1_000_000_000,
             estimates: Estimates::Perfect,
             queues: Queues::One,
         };

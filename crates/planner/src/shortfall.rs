@@ -57,7 +57,7 @@ impl Planner {
         let ask = self.ask(id, None);
         let room = if empty { View::Empty } else { View::Now(None) };
         let ask = Ask { room, ..ask };
-        let class = ask.class.or(ask.driver.map(|driver| driver.class));
+        let class = ask.class.or_else(|| ask.driver.map(|driver| driver.class));
         let allowed = class.map(|class| self.nodes.allowed(class));
         let mut shortfall = Shortfall {
             fit: 0,
