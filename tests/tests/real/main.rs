@@ -16,6 +16,7 @@ mod kills;
 mod late_configuration;
 mod outages;
 mod proxy;
+mod queues;
 mod quota;
 
 use std::time::Duration;
