@@ -11,7 +11,8 @@ async fn a_gang_that_leaves_the_head_enough_room_passes_it_and_the_head_starts_n
     let deployment = Deployment::start(Options {
         nodes: 1,
         node_cpu_milli: 8_000,
-        extender_args: vec!["--backfill=easy".to_owned()],
+        // With demands the reason to wait is another one after a second.
+        extender_args: vec!["--backfill=easy".to_owned(), "--demands=0".to_owned()],
         ..Options::default()
     })
     .await
