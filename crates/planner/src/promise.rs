@@ -11,8 +11,8 @@ use crate::planner::Planner;
 
 /// Outcomes that are remembered.
 const OUTCOMES_MAX: usize = 512;
-/// Where there is somebody who was told nothing yet, starts are looked at after this long.
-const SOON_MS: i64 = 1_000;
+/// Where there is somebody who was told nothing yet, starts are looked at so many times as often.
+const SOONER: i64 = 5;
 
 /// How often what was told first came true, of the last gangs that were told anything.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -70,7 +70,7 @@ impl Planner {
             return;
         }
         let news = !self.attention.untold.is_empty();
-        let after_ms = if news { SOON_MS.min(every_ms) } else { every_ms };
+        let after_ms = if news { every_ms / SOONER } else { every_ms };
         let looked_ms = self.promises.looked_ms;
         if looked_ms.is_some_and(|at_ms| turn.now_ms >= at_ms && !turn.is_due(at_ms, after_ms)) {
             return;
