@@ -223,16 +223,15 @@ impl Planner {
         if self.config.backfill != Backfill::Conservative {
             return behind;
         }
-        let Some(placement) = first.then.place() else {
-            return behind;
-        };
         let depth = self
             .config
             .backfill_depth
             .min(WORK_MAX / self.nodes.free().len().max(1))
             .max(1);
-        let mut paper = OnPaper::new(first.start_ms, first.then.rooms().to_vec(), &first.later);
-        paper.start(self, head, &placement, PERCENT);
+        let mut paper = OnPaper::new(first.start_ms, &first.later);
+        if !paper.start(self, head, first.then.clone(), PERCENT) {
+            return behind;
+        }
         let next = self
             .queues
             .order(queue)
@@ -241,8 +240,9 @@ impl Planner {
             let Some((start_ms, then)) = paper.next(self, id) else {
                 break;
             };
-            let Some(placement) = then.place() else { break };
-            paper.start(self, id, &placement, PERCENT);
+            if !paper.start(self, id, then.clone(), PERCENT) {
+                break;
+            }
             behind.push(Behind {
                 key: self.gangs[id].key(id),
                 start_ms,

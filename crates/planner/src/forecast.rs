@@ -15,7 +15,6 @@ use crate::backfill::started_ms;
 use crate::gang::{Gang, GangId, Lack, Stage};
 use crate::nodes::{NodeId, Room};
 use crate::outlook::Outlook;
-use crate::pack::Placement;
 use crate::planner::Planner;
 use crate::start::Limited;
 
@@ -80,14 +79,15 @@ impl Planner {
                 (end_ms, id)
             })
             .collect();
-        let mut paper = OnPaper::new(now_ms, self.nodes.free().to_vec(), &ends);
+        let mut paper = OnPaper::new(now_ms, &ends).with(self.nodes.free().to_vec());
         let mut starts = Vec::with_capacity(order.len());
         for &id in order {
             let Some((start_ms, outlook)) = paper.next(self, id) else {
                 break;
             };
-            let Some(placement) = outlook.place() else { break };
-            paper.start(self, id, &placement, percent);
+            if !paper.start(self, id, outlook, percent) {
+                break;
+            }
             starts.push(start_ms);
         }
         starts
@@ -114,11 +114,12 @@ pub(crate) struct OnPaper {
 }
 
 impl OnPaper {
-    /// At a time with this room by node index, and these gangs still to end.
-    pub(crate) fn new(at_ms: i64, rooms: Vec<Room>, ends: &[(i64, GangId)]) -> Self {
+    /// At a time when these gangs have still to end. What is free then comes with the first that starts, or by
+    /// [`Self::with`].
+    pub(crate) fn new(at_ms: i64, ends: &[(i64, GangId)]) -> Self {
         Self {
             at_ms,
-            rooms,
+            rooms: Vec::new(),
             shares: ends.iter().map(|&(_, id)| Share::Gang(id)).collect(),
             ends: ends
                 .iter()
@@ -128,7 +129,12 @@ impl OnPaper {
         }
     }
 
-    /// Lets time go on until the gang fits: when that is, and what it sees then. `None`: it never does.
+    /// With this room, by node index.
+    pub(crate) fn with(self, rooms: Vec<Room>) -> Self {
+        Self { rooms, ..self }
+    }
+
+    /// Lets time go on until the gang fits: when that is, and what it sees then, for [`Self::start`]. `None`: it never does.
     pub(crate) fn next<'a>(&mut self, planner: &'a Planner, id: GangId) -> Option<(i64, Outlook<'a>)> {
         let mut outlook = Outlook::of(&planner.nodes, planner.ask(id, None), std::mem::take(&mut self.rooms));
         while !outlook.fits() {
@@ -146,22 +152,23 @@ impl OnPaper {
                 }
             }
         }
-        self.rooms = outlook.rooms().to_vec();
         Some((self.at_ms, outlook))
     }
 
-    /// The gang takes this place and is expected to end in its turn, as so many percent of those like it.
-    pub(crate) fn start(&mut self, planner: &Planner, id: GangId, placement: &Placement, percent: usize) {
+    /// The gang takes its place in what it sees, and is expected to end in its turn, as so many percent of those like it.
+    /// Tells whether there was a place.
+    pub(crate) fn start(&mut self, planner: &Planner, id: GangId, mut sees: Outlook<'_>, percent: usize) -> bool {
+        let Some(placement) = sees.place() else { return false };
         let gang = &planner.gangs[id];
         let mut parts = Vec::new();
-        planner.each_part(gang, placement, |node, requests, count| {
-            let room = &mut self.rooms[node.index()];
-            room.resources.subtract_times(requests, count);
-            room.pods = room.pods.saturating_sub(count);
+        planner.each_part(gang, &placement, |node, requests, count| {
+            sees.take(node, requests, count);
             parts.push((node, requests.clone(), count));
         });
         let end_ms = planner.runtime(gang).ends_by_ms(percent, self.at_ms, self.at_ms);
         self.ends.push(Reverse((end_ms, self.shares.len())));
         self.shares.push(Share::Planned(parts));
+        self.rooms = sees.into_rooms();
+        true
     }
 }

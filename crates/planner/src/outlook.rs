@@ -68,8 +68,8 @@ impl<'a> Outlook<'a> {
     }
 
     /// The room, by node index.
-    pub(crate) fn rooms(&self) -> &[Room] {
-        &self.rooms
+    pub(crate) fn into_rooms(self) -> Vec<Room> {
+        self.rooms
     }
 
     /// Where the gang would go.

@@ -9,6 +9,7 @@ use crate::decide::Turn;
 use crate::gang::{Behind, Gang, GangId, Lack, Stage};
 use crate::planner::Planner;
 use crate::quota::Usage;
+use crate::shortfall::Shortfalls;
 
 /// Places of so many gangs are counted one by one.
 const FEW: usize = 16;
@@ -26,6 +27,7 @@ impl Planner {
             let all = self.positions().into_iter();
             all.filter(|(id, _)| self.attention.untold.contains(id)).collect()
         };
+        let mut known = Shortfalls::default();
         for (id, position) in positions {
             let Some(code) = self.wait_code(id) else { continue };
             if turn.orders.len() >= self.config.orders_per_decide {
@@ -34,7 +36,7 @@ impl Planner {
             }
             self.gangs[id].waiting.told = Some(code);
             let driver = self.pods.reference(self.gangs[id].driver);
-            let reason = self.reason(id, code, position);
+            let reason = self.reason(id, code, position, &mut known);
             self.order(turn, Action::Explain { driver, reason }, None);
         }
     }
@@ -99,8 +101,8 @@ impl Planner {
     }
 
     /// The whole reason.
-    pub(crate) fn reason(&self, id: GangId, code: WaitCode, position: u64) -> WaitReason {
-        let text = self.text(id, code, position, self.asks(id));
+    pub(crate) fn reason(&self, id: GangId, code: WaitCode, position: u64, known: &mut Shortfalls) -> WaitReason {
+        let text = self.text(id, code, position, known);
         let expected = self.gangs[id].waiting.expected;
         let held = self.promises.held();
         WaitReason {
@@ -185,7 +187,8 @@ impl Planner {
         }
     }
 
-    fn text(&self, id: GangId, code: WaitCode, position: u64, asks: bool) -> String {
+    fn text(&self, id: GangId, code: WaitCode, position: u64, known: &mut Shortfalls) -> String {
+        let asks = self.asks(id);
         let gang = &self.gangs[id];
         let driver = &self.pods.all[gang.driver].requests;
         let needs = match &gang.shape {
@@ -204,11 +207,11 @@ impl Planner {
             }
             WaitCode::BehindOthers => self.ahead_text(gang, position),
             WaitCode::NoRoom | WaitCode::NodesRequested => {
-                format!("it needs {needs}; {}{asked}", self.shortfall(id, false))
+                format!("it needs {needs}; {}{asked}", self.shortfall_of(id, false, known))
             }
             WaitCode::TooLarge => format!(
                 "it needs {needs}, more than the present nodes hold even without other jobs: {}{asked}",
-                self.shortfall(id, true)
+                self.shortfall_of(id, true, known)
             ),
             WaitCode::NoMatchingNode => {
                 format!("no node satisfies its node selector, affinity and tolerations for {needs}{asked}")

@@ -3,7 +3,9 @@
 use std::fmt;
 
 use kompass_core::Resources;
+use rustc_hash::FxHashMap;
 
+use crate::backfill::Need;
 use crate::gang::GangId;
 use crate::pack::{Ask, View, capacity, each_kind};
 use crate::planner::Planner;
@@ -51,7 +53,20 @@ impl fmt::Display for Shortfall {
     }
 }
 
+/// What lacks, by need: gangs of equal needs lack the same.
+#[derive(Debug, Default)]
+pub(crate) struct Shortfalls(FxHashMap<(Need, bool), Shortfall>);
+
 impl Planner {
+    /// The same as [`Self::shortfall`], once for gangs of equal needs.
+    pub(crate) fn shortfall_of(&self, id: GangId, empty: bool, known: &mut Shortfalls) -> Shortfall {
+        let Some(need) = self.need(id) else {
+            return self.shortfall(id, empty);
+        };
+        let known = known.0.entry((need, empty));
+        known.or_insert_with(|| self.shortfall(id, empty)).clone()
+    }
+
     /// What lacks for a gang that waits, now or (`empty`) even without KOMPASS's pods.
     pub(crate) fn shortfall(&self, id: GangId, empty: bool) -> Shortfall {
         let ask = self.ask(id, None);

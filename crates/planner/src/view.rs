@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::gang::{Gang, GangId, Stage};
 use crate::planner::Planner;
+use crate::shortfall::Shortfalls;
 
 /// Where a gang stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
@@ -106,11 +107,10 @@ impl Planner {
             .map(|(id, gang)| (gang.created_ms, gang.arrival, id))
             .collect();
         others.sort_unstable();
-        let waiting = waiting
-            .into_iter()
-            .map(|(id, position)| self.gang_view(id, Some(position)));
-        waiting
-            .chain(others.into_iter().map(|(_, _, id)| self.gang_view(id, None)))
+        let waiting = waiting.into_iter().map(|(id, position)| (id, Some(position)));
+        let all = waiting.chain(others.into_iter().map(|(_, _, id)| (id, None)));
+        let mut known = Shortfalls::default();
+        all.map(|(id, position)| self.gang_view(id, position, &mut known))
             .collect()
     }
 
@@ -131,7 +131,7 @@ impl Planner {
         let (id, gang) = self.gangs.iter().find(|(_, gang)| named(gang))?;
         let waits = gang.stage == Stage::Waiting || gang.is_unplanned();
         let position = waits.then(|| self.position(id));
-        Some(self.gang_view(id, position))
+        Some(self.gang_view(id, position, &mut Shortfalls::default()))
     }
 
     /// UIDs of the drivers whose gangs ask for nodes.
@@ -163,7 +163,7 @@ impl Planner {
         summary
     }
 
-    fn gang_view(&self, id: GangId, position: Option<u64>) -> GangView {
+    fn gang_view(&self, id: GangId, position: Option<u64>, known: &mut Shortfalls) -> GangView {
         let gang = &self.gangs[id];
         let gated = gang
             .executors
@@ -177,7 +177,7 @@ impl Planner {
             queue: gang.queue.to_string(),
             priority: gang.priority,
             state: state(gang),
-            waiting: position.and_then(|position| Some(self.reason(id, self.wait_code(id)?, position))),
+            waiting: position.and_then(|position| Some(self.reason(id, self.wait_code(id)?, position, known))),
             executors_min: gang.shape.as_ref().map(|shape| shape.minimum),
             executors_bound: gang.sums.bound,
             slots_free: gang.slots.free(),
