@@ -320,6 +320,9 @@ fn print_percentiles() {
             many_waiting(count, backfill);
         }
     }
+    for backfill in [Backfill::Conservative, Backfill::Easy] {
+        reserved(backfill);
+    }
     restart();
 }
 
@@ -349,6 +352,37 @@ fn many_waiting(count: usize, backfill: Backfill) {
         .map(|_| timed(|| bench.planner.expected_starts(bench.now_ms).len()).1)
         .collect();
     percentiles(&format!("expected starts with {count} waiting"), &times);
+}
+
+/// Half of the cluster is full of gangs; the head waits for nearly all of it, and behind it wait gangs that have room and
+/// must not delay it: its reservation is made anew each time.
+fn reserved(backfill: Backfill) {
+    let mut bench = Bench::with(GANGS, 8, backfill);
+    let free = NODES as u64 * 7;
+    let head = bench.driver(free - 10);
+    bench.planner.apply_pod(&head, bench.now_ms);
+    // Later than the gangs that run, so that they are expected to end after them.
+    bench.now_ms += 60_000;
+    for number in 0..1_000 {
+        let driver = bench.driver(11 + number % 10);
+        bench.planner.apply_pod(&driver, bench.now_ms);
+    }
+    while bench.decide().again {}
+    let names = bench.names.clone();
+    let mut times = Vec::new();
+    for round in 0..500 {
+        let pod = bench.pod(Resources::from_mib(100, 100), Some(&names[round % NODES]));
+        bench.planner.apply_pod(&pod, bench.now_ms);
+        while bench.decide().again {}
+        bench.planner.delete_pod(&pod.uid, bench.now_ms);
+        times.push(timed(|| bench.decide()).1);
+    }
+    let gangs = bench.planner.gangs();
+    let waiting = gangs.iter().filter(|gang| gang.waiting.is_some()).count();
+    percentiles(
+        &format!("decide with a reservation, {waiting} waiting, backfill {backfill:?}"),
+        &times,
+    );
 }
 
 fn waiting() {
