@@ -31,6 +31,7 @@ use crate::nodes::NodeId;
 use crate::outlook::Outlook;
 use crate::pack::Placement;
 use crate::planner::Planner;
+use crate::pods::{PodEntry, Seat};
 use crate::runtimes::Known;
 use crate::start::Limited;
 
@@ -310,11 +311,16 @@ impl Planner {
         {
             share(node, &driver.requests, 1);
         }
+        let request = &gang.slots.request;
+        let on_slot = |pod: &PodEntry| matches!(pod.seat(), Some((_, Seat::Slot))) && pod.requests == *request;
+        let executors = || gang.executors.iter().map(|&executor| &self.pods.all[executor]);
+        // Nearly always executors are as large as their slots, and a node is told once for all of them.
+        let taken: u64 = gang.slots.groups.iter().map(|group| group.taken).sum();
+        let alike = executors().filter(|pod| on_slot(pod)).count() as u64 == taken;
         for group in &gang.slots.groups {
-            share(group.node, &gang.slots.request, group.free());
+            share(group.node, request, if alike { group.total } else { group.free() });
         }
-        for &executor in &gang.executors {
-            let pod = &self.pods.all[executor];
+        for pod in executors().filter(|pod| !(alike && on_slot(pod))) {
             if let Some((node, _)) = pod.seat() {
                 share(node, &pod.requests, 1);
             }

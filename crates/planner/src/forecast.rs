@@ -13,8 +13,8 @@ use kompass_core::Resources;
 
 use crate::backfill::started_ms;
 use crate::gang::{Gang, GangId, Lack, Stage};
-use crate::nodes::{NodeId, Room};
-use crate::outlook::Outlook;
+use crate::nodes::NodeId;
+use crate::outlook::{Outlook, Rooms};
 use crate::planner::Planner;
 use crate::start::Limited;
 
@@ -79,7 +79,7 @@ impl Planner {
                 (end_ms, id)
             })
             .collect();
-        let mut paper = OnPaper::new(now_ms, &ends).with(self.nodes.free().to_vec());
+        let mut paper = OnPaper::new(now_ms, &ends).with(Rooms::now(&self.nodes));
         let mut starts = Vec::with_capacity(order.len());
         for &id in order {
             let Some((start_ms, outlook)) = paper.next(self, id) else {
@@ -106,20 +106,21 @@ impl Planner {
 }
 
 /// The cluster as time goes on, on paper: gangs end when they are expected to, others start one after the other.
-pub(crate) struct OnPaper {
+pub(crate) struct OnPaper<'a> {
     at_ms: i64,
-    rooms: Vec<Room>,
+    /// What is free; `None` while it is with one that is about to start.
+    rooms: Option<Rooms<'a>>,
     shares: Vec<Share>,
     ends: BinaryHeap<Reverse<(i64, usize)>>,
 }
 
-impl OnPaper {
+impl<'a> OnPaper<'a> {
     /// At a time when these gangs have still to end. What is free then comes with the first that starts, or by
     /// [`Self::with`].
     pub(crate) fn new(at_ms: i64, ends: &[(i64, GangId)]) -> Self {
         Self {
             at_ms,
-            rooms: Vec::new(),
+            rooms: None,
             shares: ends.iter().map(|&(_, id)| Share::Gang(id)).collect(),
             ends: ends
                 .iter()
@@ -129,14 +130,17 @@ impl OnPaper {
         }
     }
 
-    /// With this room, by node index.
-    pub(crate) fn with(self, rooms: Vec<Room>) -> Self {
-        Self { rooms, ..self }
+    /// With this room.
+    pub(crate) fn with(self, rooms: Rooms<'a>) -> Self {
+        Self {
+            rooms: Some(rooms),
+            ..self
+        }
     }
 
     /// Lets time go on until the gang fits: when that is, and what it sees then, for [`Self::start`]. `None`: it never does.
-    pub(crate) fn next<'a>(&mut self, planner: &'a Planner, id: GangId) -> Option<(i64, Outlook<'a>)> {
-        let mut outlook = Outlook::of(&planner.nodes, planner.ask(id, None), std::mem::take(&mut self.rooms));
+    pub(crate) fn next(&mut self, planner: &'a Planner, id: GangId) -> Option<(i64, Outlook<'a>)> {
+        let mut outlook = Outlook::of(&planner.nodes, planner.ask(id, None), self.rooms.take()?);
         while !outlook.fits() {
             let Reverse((end_ms, share)) = self.ends.pop()?;
             // Never before the one before: whoever is put in ends after the present time.
@@ -157,7 +161,7 @@ impl OnPaper {
 
     /// The gang takes its place in what it sees, and is expected to end in its turn, as so many percent of those like it.
     /// Tells whether there was a place.
-    pub(crate) fn start(&mut self, planner: &Planner, id: GangId, mut sees: Outlook<'_>, percent: usize) -> bool {
+    pub(crate) fn start(&mut self, planner: &Planner, id: GangId, mut sees: Outlook<'a>, percent: usize) -> bool {
         let Some(placement) = sees.place() else { return false };
         let gang = &planner.gangs[id];
         let mut parts = Vec::new();
@@ -168,7 +172,7 @@ impl OnPaper {
         let end_ms = planner.runtime(gang).ends_by_ms(percent, self.at_ms, self.at_ms);
         self.ends.push(Reverse((end_ms, self.shares.len())));
         self.shares.push(Share::Planned(parts));
-        self.rooms = sees.into_rooms();
+        self.rooms = Some(sees.into_rooms());
         true
     }
 }

@@ -7,16 +7,42 @@
 use std::collections::BTreeMap;
 
 use kompass_core::Resources;
+use rustc_hash::FxHashMap;
 
 use crate::nodes::{NodeId, Nodes, Room};
 use crate::pack::{Ask, Placement, View, capacity, pack};
+
+/// Room by node index, most of which is as it is now: copying it costs what differs.
+#[derive(Debug, Clone)]
+pub(crate) struct Rooms<'a> {
+    now: &'a [Room],
+    changed: FxHashMap<usize, Room>,
+}
+
+impl<'a> Rooms<'a> {
+    pub(crate) fn now(nodes: &'a Nodes) -> Self {
+        Self {
+            now: nodes.free(),
+            changed: FxHashMap::default(),
+        }
+    }
+
+    pub(crate) fn get(&self, index: usize) -> &Room {
+        // Nearly always nothing has changed, or only little.
+        self.changed.get(&index).unwrap_or(&self.now[index])
+    }
+
+    fn get_mut(&mut self, index: usize) -> &mut Room {
+        self.changed.entry(index).or_insert_with(|| self.now[index].clone())
+    }
+}
 
 /// See the module.
 #[derive(Debug, Clone)]
 pub(crate) struct Outlook<'a> {
     nodes: &'a Nodes,
     ask: Ask<'a>,
-    rooms: Vec<Room>,
+    rooms: Rooms<'a>,
     /// By node: executors that it takes, and the same with the driver on it.
     takes: Vec<(u64, Option<u64>)>,
     total: u64,
@@ -27,11 +53,11 @@ pub(crate) struct Outlook<'a> {
 impl<'a> Outlook<'a> {
     /// What the gang of `ask` sees now.
     pub(crate) fn now(nodes: &'a Nodes, ask: Ask<'a>) -> Self {
-        Self::of(nodes, ask, nodes.free().to_vec())
+        Self::of(nodes, ask, Rooms::now(nodes))
     }
 
-    /// What it sees where this room is free, by node index.
-    pub(crate) fn of(nodes: &'a Nodes, ask: Ask<'a>, rooms: Vec<Room>) -> Self {
+    /// What it sees where this room is free.
+    pub(crate) fn of(nodes: &'a Nodes, ask: Ask<'a>, rooms: Rooms<'a>) -> Self {
         let mut outlook = Self {
             nodes,
             ask,
@@ -40,7 +66,7 @@ impl<'a> Outlook<'a> {
             total: 0,
             losses: BTreeMap::new(),
         };
-        for index in 0..outlook.rooms.len() {
+        for index in 0..nodes.free().len() {
             outlook.count(index);
         }
         outlook
@@ -50,7 +76,7 @@ impl<'a> Outlook<'a> {
     pub(crate) fn give(&mut self, node: NodeId, requests: &Resources, count: u64) {
         // Where no pod may go there is no room to be had.
         if count > 0 && self.nodes.usable(node) {
-            let room = &mut self.rooms[node.index()];
+            let room = self.rooms.get_mut(node.index());
             room.resources.add_times(requests, count);
             room.pods += count;
             self.count(node.index());
@@ -60,15 +86,15 @@ impl<'a> Outlook<'a> {
     /// So many pods of these requests come to the node.
     pub(crate) fn take(&mut self, node: NodeId, requests: &Resources, count: u64) {
         if count > 0 {
-            let room = &mut self.rooms[node.index()];
+            let room = self.rooms.get_mut(node.index());
             room.resources.subtract_times(requests, count);
             room.pods = room.pods.saturating_sub(count);
             self.count(node.index());
         }
     }
 
-    /// The room, by node index.
-    pub(crate) fn into_rooms(self) -> Vec<Room> {
+    /// The room.
+    pub(crate) fn into_rooms(self) -> Rooms<'a> {
         self.rooms
     }
 
@@ -92,7 +118,7 @@ impl<'a> Outlook<'a> {
 
     /// Counts a node anew.
     fn count(&mut self, index: usize) {
-        let (takes, beside) = capacity(self.nodes, &self.ask, NodeId::at(index), &self.rooms[index]);
+        let (takes, beside) = capacity(self.nodes, &self.ask, NodeId::at(index), self.rooms.get(index));
         let (old_takes, old_beside) = std::mem::replace(&mut self.takes[index], (takes, beside));
         self.total = self.total - old_takes + takes;
         if let Some(old_beside) = old_beside

@@ -9,7 +9,8 @@ use kompass_core::Resources;
 
 use crate::classes::ClassId;
 use crate::config::{Packing, Zones};
-use crate::nodes::{NodeId, Nodes, Room};
+use crate::nodes::{NodeId, Nodes};
+use crate::outlook::Rooms;
 
 mod place;
 mod spots;
@@ -56,8 +57,8 @@ pub(crate) enum View<'a> {
     Now(Option<&'a [bool]>),
     /// What would be free without any of KOMPASS's pods.
     Empty,
-    /// What is free at another time, by node index.
-    Then(&'a [Room]),
+    /// What is free at another time.
+    Then(&'a Rooms<'a>),
 }
 
 /// Where a gang goes.

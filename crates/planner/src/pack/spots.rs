@@ -35,9 +35,9 @@ pub(super) fn spots<'a>(nodes: &'a Nodes, ask: &Ask<'_>) -> Vec<Spot<'a>> {
     let spots = match ask.room {
         View::Now(None) if is_plain(nodes, ask) => of_batches(nodes, ask, nodes.alike_now()),
         View::Empty if is_plain(nodes, ask) => of_batches(nodes, ask, nodes.alike_empty()),
-        View::Now(without) => of_nodes(nodes, ask, nodes.free(), without),
-        View::Empty => of_nodes(nodes, ask, nodes.empty(), None),
-        View::Then(rooms) => of_nodes(nodes, ask, rooms, None),
+        View::Now(without) => of_nodes(nodes, ask, |index| &nodes.free()[index], without),
+        View::Empty => of_nodes(nodes, ask, |index| &nodes.empty()[index], None),
+        View::Then(rooms) => of_nodes(nodes, ask, |index| rooms.get(index), None),
     };
     debug_assert!(spots.iter().all(|spot| !spot.nodes.is_empty()));
     spots
@@ -45,19 +45,21 @@ pub(super) fn spots<'a>(nodes: &'a Nodes, ask: &Ask<'_>) -> Vec<Spot<'a>> {
 
 /// All nodes with their room as the ask sees it, those together that are the same to the gang.
 pub(crate) fn each_kind<'a>(nodes: &'a Nodes, ask: &Ask<'a>, mut each: impl FnMut(&[NodeId], &Room)) {
-    let rooms = match ask.room {
+    let each_node = |room: &dyn Fn(usize) -> &'a Room, each: &mut dyn FnMut(&[NodeId], &Room)| {
+        for index in 0..nodes.free().len() {
+            each(nodes.alone(NodeId::at(index)), room(index));
+        }
+    };
+    match ask.room {
         View::Now(None) if is_plain(nodes, ask) => {
-            return nodes.alike_now().for_each(|batch| each(&batch.nodes, &batch.room));
+            nodes.alike_now().for_each(|batch| each(&batch.nodes, &batch.room));
         }
         View::Empty if is_plain(nodes, ask) => {
-            return nodes.alike_empty().for_each(|batch| each(&batch.nodes, &batch.room));
+            nodes.alike_empty().for_each(|batch| each(&batch.nodes, &batch.room));
         }
-        View::Now(_) => nodes.free(),
-        View::Empty => nodes.empty(),
-        View::Then(rooms) => rooms,
-    };
-    for (index, room) in rooms.iter().enumerate() {
-        each(nodes.alone(NodeId::at(index)), room);
+        View::Now(_) => each_node(&|index| &nodes.free()[index], &mut each),
+        View::Empty => each_node(&|index| &nodes.empty()[index], &mut each),
+        View::Then(rooms) => each_node(&|index| rooms.get(index), &mut each),
     }
 }
 
@@ -102,10 +104,15 @@ fn of_batches<'a>(nodes: &Nodes, ask: &Ask<'_>, batches: impl Iterator<Item = &'
     spots
 }
 
-fn of_nodes<'a>(nodes: &'a Nodes, ask: &Ask<'_>, rooms: &[Room], without: Option<&[bool]>) -> Vec<Spot<'a>> {
+fn of_nodes<'a, 'r>(
+    nodes: &'a Nodes,
+    ask: &Ask<'_>,
+    room: impl Fn(usize) -> &'r Room,
+    without: Option<&[bool]>,
+) -> Vec<Spot<'a>> {
     let mut spots = Vec::new();
-    for (index, room) in rooms.iter().enumerate() {
-        let node = NodeId::at(index);
+    for index in 0..nodes.free().len() {
+        let (node, room) = (NodeId::at(index), room(index));
         let outside = ask.zone.is_some_and(|zone| zone != nodes.zone(node));
         if outside || without.is_some_and(|without| without[index]) {
             continue;
