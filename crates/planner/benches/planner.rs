@@ -36,10 +36,11 @@ impl Bench {
     }
 
     fn with(gangs: usize, foreign: u64, backfill: Backfill) -> Self {
-        Self::sized(NODES, gangs, foreign, backfill)
+        Self::sized(NODES, u64::MAX, gangs, foreign, backfill)
     }
 
-    fn sized(nodes: usize, gangs: usize, foreign: u64, backfill: Backfill) -> Self {
+    /// So many nodes, with so many different amounts of free memory.
+    fn sized(nodes: usize, kinds: u64, gangs: usize, foreign: u64, backfill: Backfill) -> Self {
         let names: Vec<String> = (0..nodes)
             .map(|n| format!("ip-10-0-{}-{}.ec2.internal", n / 250, n % 250))
             .collect();
@@ -60,8 +61,7 @@ impl Bench {
             serial: 0,
         };
         for (number, name) in bench.names.clone().iter().enumerate() {
-            // No two nodes have the same room: the packing finds none that are alike.
-            let memory_mib = 512 + number as u64;
+            let memory_mib = 512 + number as u64 % kinds;
             let pod = bench.pod(Resources::from_mib(foreign * 1000 + 200, memory_mib), Some(name));
             bench.planner.apply_pod(&pod, 0);
         }
@@ -239,7 +239,7 @@ fn print_percentiles() {
         &plan_times(&mut full, EXECUTORS, 2_000),
     );
 
-    let mut large = Bench::sized(15_000, GANGS, 0, Backfill::Off);
+    let mut large = Bench::sized(15_000, u64::MAX, GANGS, 0, Backfill::Off);
     percentiles(
         "plan a gang of 1+1,000, 1,000 gangs run on 15,000 nodes",
         &plan_times(&mut large, 1_000, 200),
@@ -320,8 +320,10 @@ fn print_percentiles() {
             many_waiting(count, backfill);
         }
     }
-    for backfill in [Backfill::Conservative, Backfill::Easy] {
-        reserved(backfill);
+    for kinds in [u64::MAX, 100] {
+        for backfill in [Backfill::Conservative, Backfill::Easy] {
+            reserved(kinds, backfill);
+        }
     }
     restart();
 }
@@ -356,8 +358,8 @@ fn many_waiting(count: usize, backfill: Backfill) {
 
 /// Half of the cluster is full of gangs; the head waits for nearly all of it, and behind it wait gangs that have room and
 /// must not delay it: its reservation is made anew each time.
-fn reserved(backfill: Backfill) {
-    let mut bench = Bench::with(GANGS, 8, backfill);
+fn reserved(kinds: u64, backfill: Backfill) {
+    let mut bench = Bench::sized(NODES, kinds, GANGS, 8, backfill);
     let free = NODES as u64 * 7;
     let head = bench.driver(free - 10);
     bench.planner.apply_pod(&head, bench.now_ms);
@@ -380,7 +382,10 @@ fn reserved(backfill: Backfill) {
     let gangs = bench.planner.gangs();
     let waiting = gangs.iter().filter(|gang| gang.waiting.is_some()).count();
     percentiles(
-        &format!("decide with a reservation, {waiting} waiting, backfill {backfill:?}"),
+        &format!(
+            "decide with a reservation, {waiting} waiting, {backfill:?}, {} kinds",
+            kinds.min(NODES as u64)
+        ),
         &times,
     );
 }

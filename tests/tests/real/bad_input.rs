@@ -211,7 +211,13 @@ async fn malformed_requests_are_refused_and_nobody_falls_over() {
     ];
     for verb in ["/filter", "/bind", "/preempt"] {
         for body in &bodies {
-            let (status, answer) = post(deployment.extender_address(), verb, body.clone()).await.unwrap();
+            let answered = post(deployment.extender_address(), verb, body.clone()).await;
+            // One that is too large is refused, and the connection closed, while the rest of it is still being sent: then
+            // it depends on who is faster whether the answer is seen.
+            if body.len() > 1_000_000 && answered.is_err() {
+                continue;
+            }
+            let (status, answer) = answered.unwrap();
             let is_refusal = status.is_client_error() || answer.contains("\"Error\":\"failed");
             // Preempt is a veto whatever it is asked.
             assert!(is_refusal || verb == "/preempt", "{verb} {status}: {answer}");
