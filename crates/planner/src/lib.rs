@@ -36,7 +36,7 @@ mod plan;
 mod planner;
 mod pods;
 pub mod policy;
-pub mod promise;
+mod promise;
 mod queue;
 pub mod quota;
 mod reason;

@@ -7,12 +7,17 @@ use kompass_core::{Node, Pod};
 use rustc_hash::FxHashMap;
 
 use crate::attention::Attention;
+use crate::gang::GangId;
 use crate::gangs::Gangs;
+use crate::headroom::Headroom;
 use crate::nodes::{Charge, NodeId, Nodes};
 use crate::pods::{self, Kind, Place, PodId, Pods, Seat};
+use crate::policy::Policy;
+use crate::promise::Promises;
 use crate::queue::Queues;
 use crate::quota::{Quota, Quotas};
 use crate::runtimes::Runtimes;
+use crate::share::Shares;
 use crate::{Config, FinishedGang, OrderId};
 
 /// The planner. See the crate's documentation for its life.
@@ -25,14 +30,14 @@ pub struct Planner {
     pub(crate) attention: Attention,
     pub(crate) queues: Queues,
     pub(crate) quotas: Quotas,
-    pub(crate) policy: crate::policy::Policy,
-    pub(crate) shares: crate::share::Shares,
-    pub(crate) promises: crate::promise::Promises,
+    pub(crate) policy: Policy,
+    pub(crate) shares: Shares,
+    pub(crate) promises: Promises,
     /// Gangs that have an expected start.
-    pub(crate) told: Vec<crate::gang::GangId>,
-    pub(crate) headroom: crate::headroom::Headroom,
+    pub(crate) told: Vec<GangId>,
+    pub(crate) headroom: Headroom,
     /// Since when gangs have had a free slot and an executor beside their slots.
-    pub(crate) idle: std::collections::BTreeMap<crate::gang::GangId, i64>,
+    pub(crate) idle: BTreeMap<GangId, i64>,
     /// How long gangs have run of late.
     pub(crate) runtimes: Runtimes,
     pub(crate) synced: bool,
@@ -91,12 +96,12 @@ impl Planner {
             attention: Attention::default(),
             queues: Queues::default(),
             quotas: Quotas::default(),
-            policy: crate::policy::Policy::default(),
-            shares: crate::share::Shares::default(),
-            promises: crate::promise::Promises::default(),
+            policy: Policy::default(),
+            shares: Shares::default(),
+            promises: Promises::default(),
             told: Vec::new(),
-            headroom: crate::headroom::Headroom::default(),
-            idle: std::collections::BTreeMap::new(),
+            headroom: Headroom::default(),
+            idle: BTreeMap::new(),
             runtimes: Runtimes::default(),
             synced: false,
             lead: None,
