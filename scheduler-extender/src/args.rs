@@ -138,7 +138,7 @@ pub struct Args {
     pub backfill: Backfill,
     /// Which nodes a gang gets, of those that have room for it: single-zone-preferred, single-zone, min-fragmentation,
     /// tight or balanced.
-    #[arg(long, value_name = "POLICY", value_parser = packing, default_value = "single-zone-preferred")]
+    #[arg(long, value_name = "POLICY", default_value = "single-zone-preferred")]
     pub packing: Packing,
     /// How much later a head may start because of all that overtake it, as long as none of them runs three times as
     /// long as nine of ten gangs like it.
@@ -150,11 +150,6 @@ pub struct Args {
     /// Executors reserved at least for a job with dynamic allocation.
     #[arg(long, default_value_t = 1)]
     pub dynamic_floor: u64,
-}
-
-fn packing(name: &str) -> Result<Packing, String> {
-    let names = Packing::ALL.map(Packing::as_str).join(", ");
-    Packing::named(name).ok_or_else(|| format!("expected one of {names}"))
 }
 
 /// Who may overtake the head of a queue.

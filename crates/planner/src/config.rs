@@ -1,5 +1,7 @@
 //! The planner's limits. Every number has a reason beside it.
 
+use std::str::FromStr;
+
 /// Limits of the planner. Times are in milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -125,11 +127,6 @@ impl Packing {
         }
     }
 
-    /// The policy of this name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|packing| packing.as_str() == name)
-    }
-
     pub(crate) fn order(self) -> Order {
         match self {
             Self::SingleZonePreferred | Self::SingleZone => Order::FewNodes,
@@ -150,6 +147,16 @@ impl Packing {
     /// Nodes in use are filled before others are touched.
     pub(crate) fn fills_used(self) -> bool {
         self != Self::Balanced
+    }
+}
+
+/// By name; the error lists the names there are.
+impl FromStr for Packing {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|packing| packing.as_str() == name);
+        found.ok_or_else(|| format!("expected one of {}", Self::ALL.map(Self::as_str).join(", ")))
     }
 }
 

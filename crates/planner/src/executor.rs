@@ -1,5 +1,7 @@
 //! What an executor pod's events mean: slots are taken, left and taken again.
 
+use std::collections::BTreeSet;
+
 use kompass_core::Pod;
 use kompass_core::names::GANG_GATE;
 
@@ -213,7 +215,7 @@ impl Planner {
             gang.is_bound() && gang.slots.free() > 0 && gang.sums.bound > taken
         };
         let ids = self.attention.reserving.iter().copied();
-        let ids: Vec<GangId> = ids.filter(|&id| idle(&self.gangs[id])).collect();
+        let ids: BTreeSet<GangId> = ids.filter(|&id| idle(&self.gangs[id])).collect();
         self.idle.retain(|id, _| ids.contains(id));
         for id in ids {
             let since_ms = *self.idle.entry(id).or_insert(turn.now_ms);
@@ -308,7 +310,7 @@ impl Planner {
     }
 }
 
-fn set(set: &mut std::collections::BTreeSet<PodId>, id: PodId, member: bool) {
+fn set(set: &mut BTreeSet<PodId>, id: PodId, member: bool) {
     if member {
         set.insert(id);
     } else {

@@ -187,8 +187,7 @@ impl Planner {
         }
         // Its own assumed room counts as free for another choice.
         self.vacate(id, now_ms);
-        self.attend();
-        if gang.is_some_and(|gang| self.within_limit(&self.gangs[gang].queue, &self.pods.all[id].requests, 1) == 0) {
+        if gang.is_some_and(|gang| self.is_at_limit(gang, id)) {
             return FilterAnswer::Unresolvable(waits);
         }
         let near = gang.map(|gang| self.nodes_of(gang));
@@ -218,6 +217,15 @@ impl Planner {
             }
             None => FilterAnswer::Unresolvable(waits),
         }
+    }
+
+    /// Whether the limit of its queue keeps an executor beyond the minimum back.
+    fn is_at_limit(&mut self, gang: GangId, executor: PodId) -> bool {
+        if !self.is_limited(&self.gangs[gang].queue) {
+            return false;
+        }
+        self.attend();
+        self.within_limit(&self.gangs[gang].queue, &self.pods.all[executor].requests, 1) == 0
     }
 
     /// The listed nodes, by node index.

@@ -96,6 +96,11 @@ impl Planner {
         needs
     }
 
+    /// Whether the queue has a limit.
+    pub(crate) fn is_limited(&self, queue: &str) -> bool {
+        self.policy.rules(queue).limit != Limits::default()
+    }
+
     /// The resource of which the queue may not have that much more, by name.
     pub(crate) fn over_limit(&self, queue: &str, more: &Usage) -> Option<String> {
         let none = Usage::default();
@@ -110,10 +115,10 @@ impl Planner {
 
     /// How many more pods of these requests the queue may have, at most `wanted`.
     pub(crate) fn within_limit(&self, queue: &str, requests: &Resources, wanted: u64) -> u64 {
-        let limit = &self.policy.rules(queue).limit;
-        if *limit == Limits::default() {
+        if !self.is_limited(queue) {
             return wanted;
         }
+        let limit = &self.policy.rules(queue).limit;
         let none = Usage::default();
         let used = self.shares.used(queue).unwrap_or(&none);
         let may = |count: u64| {

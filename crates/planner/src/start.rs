@@ -32,7 +32,7 @@ use crate::decide::Turn;
 use crate::gang::{Behind, Gang, GangId, Lack, OrderKey, Stage, Verdict};
 use crate::pack::{Ask, DriverAsk, Placement, View, pack};
 use crate::planner::{Planner, Target};
-use crate::quota::{Limits, Usage};
+use crate::quota::Usage;
 
 /// What became of a queue's head.
 enum Head {
@@ -279,7 +279,7 @@ impl Planner {
     /// Whether the limit of its queue lets the gang start.
     pub(crate) fn limits(&self, id: GangId) -> Limited {
         let queue = &self.gangs[id].queue;
-        if self.policy.rules(queue).limit == Limits::default() {
+        if !self.is_limited(queue) {
             return Limited::Not;
         }
         let needs = self.needs(id);
