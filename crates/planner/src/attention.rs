@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::Backfill;
 use crate::gang::{Gang, GangId, Stage, Verdict};
 use crate::planner::Planner;
 
@@ -52,6 +53,9 @@ impl Planner {
             let reserving = is(&|gang| gang.held.is_some() && (gang.slots.free() > 0 || !gang.is_bound()));
             let marking = is(&|gang| !gang.markers.is_empty());
             let held = gang.and_then(|gang| Some((gang.queue.clone(), self.holds(id)?)));
+            if self.config.backfill != Backfill::Off && (held.is_some() || self.shares.counted(id).is_some()) {
+                self.ends.touch(id);
+            }
             self.shares.count(id, held);
             let sets = &mut self.attention;
             for (set, member) in [

@@ -25,11 +25,12 @@ use kompass_core::Resources;
 use crate::classes::ClassId;
 use crate::config::Backfill;
 use crate::decide::Turn;
-use crate::forecast::{OnPaper, WORK_MAX};
 use crate::gang::{Gang, GangId, OrderKey};
+use crate::lookahead::Reservation;
 use crate::nodes::NodeId;
 use crate::outlook::Outlook;
-use crate::pack::Placement;
+use crate::pack::{Placement, looks_at};
+use crate::paper::Next;
 use crate::planner::Planner;
 use crate::pods::{PodEntry, Seat};
 use crate::runtimes::Known;
@@ -56,26 +57,19 @@ pub(crate) struct Vain {
     delays: Option<(u64, i64)>,
 }
 
-/// A head's reservation.
-struct Reservation<'a> {
-    of: GangId,
-    /// When it would fit, everybody ending as expected.
-    start_ms: i64,
-    /// What it sees then.
-    then: Outlook<'a>,
-    /// Who ends after that, and when.
-    later: Vec<(i64, GangId)>,
+/// What is kept of a queue's head between decisions.
+#[derive(Debug, Default)]
+pub(crate) struct Ahead {
+    reservation: Option<Reservation>,
+    next: Option<Next>,
+    /// The last one that was tried, where the work of one decision was not enough for all.
+    tried: Option<(i64, OrderKey)>,
 }
 
-/// A gang behind the head: when it would start, and what it sees then.
-struct Behind<'a> {
-    key: OrderKey,
-    start_ms: i64,
-    then: Outlook<'a>,
-}
-
-/// What percentage of gangs like it have ended when one on paper is expected to.
-const PERCENT: usize = 75;
+/// Heads of which something is kept.
+const AHEAD_MAX: usize = 16;
+/// How often each node is looked at to put one more gang on paper.
+const WORK_OF_ONE: usize = 4;
 
 impl Planner {
     /// The need of a gang whose profile is known.
@@ -96,7 +90,7 @@ impl Planner {
     /// What is known of a gang's run time.
     pub(crate) fn runtime(&self, gang: &Gang) -> Known<'_> {
         let (job, unknown_ms) = (gang.profile_key.as_deref(), self.config.unknown_run_ms);
-        self.runtimes.known(gang.estimate, job, &gang.queue, unknown_ms)
+        self.runtimes.known(gang.estimate, job, &gang.queue, unknown_ms).0
     }
 
     /// Starts one gang behind the head, if one may; the head has just been found to lack room.
@@ -104,11 +98,13 @@ impl Planner {
         if self.config.backfill == Backfill::Off || self.gangs[head].waiting.backfilled >= self.config.backfills_max {
             return None;
         }
-        let mut vain = Vec::new();
-        let picked = self.pick(queue, head, turn, &mut vain);
-        for (need, attempt) in vain {
-            self.queues.note_vain(queue, &need, attempt);
+        turn.work_at_least_once();
+        let mut ahead = self.ahead.remove(queue).unwrap_or_default();
+        let picked = self.pick(queue, head, turn, &mut ahead);
+        if self.ahead.len() >= AHEAD_MAX {
+            self.ahead.clear();
         }
+        self.ahead.insert(queue.clone(), ahead);
         let (id, placement) = picked?;
         self.gangs[id].overtook = Some(self.gangs[head].arrival);
         self.gangs[head].waiting.backfilled += 1;
@@ -116,13 +112,56 @@ impl Planner {
         Some(id)
     }
 
-    fn pick(
-        &self,
-        queue: &str,
-        head: GangId,
-        turn: &mut Turn,
-        vain: &mut Vec<(Arc<Need>, Vain)>,
-    ) -> Option<(GangId, Placement)> {
+    /// A gang that may pass the head, and where it goes.
+    fn pick(&mut self, queue: &str, head: GangId, turn: &mut Turn, ahead: &mut Ahead) -> Option<(GangId, Placement)> {
+        let arrival = self.gangs[head].arrival;
+        let mut reserved = None;
+        let mut before = ahead.tried.take();
+        for (need, run_ms, key) in self.candidates(queue, head, before) {
+            let id = key.gang;
+            if self.exempt(id, turn).is_some() || self.rests(id, turn) || self.limits(id) != Limited::Not {
+                continue;
+            }
+            if self.is_short(&self.ask(id, None)) {
+                self.note_vain(queue, &need, None);
+                continue;
+            }
+            if self.is_surely_in_the_way(id, head) {
+                self.note_vain(queue, &need, Some((arrival, run_ms)));
+                continue;
+            }
+            let start_ms = *reserved.get_or_insert_with(|| self.reserve(head, ahead, turn.now_ms));
+            let Some(start_ms) = start_ms else {
+                // Noted, or the same would be tried at every decision, at the expense of other queues.
+                self.note_vain(queue, &need, Some((arrival, run_ms)));
+                return None;
+            };
+            let ask = self.ask(id, None);
+            if !self.put_on_paper(queue, head, ahead, turn)
+                || !turn.may_work(looks_at(&self.nodes, &ask))
+                || !turn.may_pack()
+            {
+                ahead.tried = before;
+                return None;
+            }
+            // Only whether there is room now matters here, not what is lacking.
+            let Some(placement) = self.room_now(&ask) else {
+                self.note_vain(queue, &need, None);
+                before = Some((run_ms, key));
+                continue;
+            };
+            if self.may_pass(key, &placement, start_ms, ahead, turn.now_ms) {
+                return Some((id, placement));
+            }
+            self.note_vain(queue, &need, Some((arrival, run_ms)));
+            before = Some((run_ms, key));
+        }
+        None
+    }
+
+    /// For each need that is not known to be hopeless the gang that is expected to run shortest, the shortest first; from
+    /// the one after `tried` on.
+    fn candidates(&self, queue: &str, head: GangId, tried: Option<(i64, OrderKey)>) -> Vec<(Arc<Need>, i64, OrderKey)> {
         let (grown, capacity, arrival) = (self.nodes.grown, self.nodes.capacity, self.gangs[head].arrival);
         let hopeless = |known: &Vain, run_ms: i64| {
             (known.grown, known.capacity) == (grown, capacity)
@@ -132,156 +171,101 @@ impl Planner {
         };
         let mut candidates = self.queues.shortest(queue, head, hopeless);
         candidates.sort_unstable_by_key(|&(_, run_ms, key)| (run_ms, key));
-        let mut reservation = None;
-        let mut behind = None;
-        for (need, run_ms, key) in candidates {
-            let id = key.gang;
-            if self.exempt(id, turn).is_some() || self.rests(id, turn) || self.limits(id) != Limited::Not {
-                continue;
-            }
-            let failed = |delays| Vain {
-                grown,
-                capacity,
-                delays,
-            };
-            let ask = self.ask(id, None);
-            if self.is_short(&ask) {
-                vain.push((need.clone(), failed(None)));
-                continue;
-            }
-            if !turn.may_pack() {
-                return None;
-            }
-            // Only whether there is room now matters here, not what is lacking.
-            let placement = self.room_now(&ask);
-            let Some(placement) = placement else {
-                vain.push((need.clone(), failed(None)));
-                continue;
-            };
-            let reservation = reservation.get_or_insert_with(|| self.reservation(head, turn.now_ms));
-            let Some(reservation) = reservation else {
-                // Noted, or the same would be tried at every decision, at the expense of other queues.
-                vain.push((need.clone(), failed(Some((arrival, run_ms)))));
-                return None;
-            };
-            let behind = behind.get_or_insert_with(|| self.behind(queue, head, reservation));
-            if self.may_overtake(id, &placement, reservation, turn.now_ms)
-                && self.may_pass(id, &placement, behind, turn.now_ms)
-            {
-                return Some((id, placement));
-            }
-            vain.push((need.clone(), failed(Some((arrival, run_ms)))));
-        }
-        None
+        let first = candidates.partition_point(|&(_, run_ms, key)| Some((run_ms, key)) <= tried);
+        candidates.rotate_left(first);
+        candidates
     }
 
-    /// `None`: nobody may overtake, because the head waits for those that did already, or for nobody can tell what.
-    fn reservation(&self, head: GangId, now_ms: i64) -> Option<Reservation<'_>> {
-        let arrival = self.gangs[head].arrival;
-        let mut ends: Vec<(i64, u64, GangId)> = self
-            .shares
-            .holders()
-            .map(|id| {
-                let gang = &self.gangs[id];
-                (self.end_ms(gang, now_ms), gang.arrival, id)
-            })
-            .collect();
-        ends.sort_unstable();
-        let overtook = |id: GangId| self.gangs[id].overtook == Some(arrival);
-        let now = Outlook::now(&self.nodes, self.ask(head, None));
+    fn note_vain(&mut self, queue: &str, need: &Need, delays: Option<(u64, i64)>) {
+        let attempt = Vain {
+            grown: self.nodes.grown,
+            capacity: self.nodes.capacity,
+            delays,
+        };
+        self.queues.note_vain(queue, need, attempt);
+    }
 
-        let mut then = now.clone();
-        let mut start_ms = None;
-        for &(end_ms, _, id) in &ends {
-            self.each_share(id, |node, requests, count| then.give(node, requests, count));
-            if then.fits() {
-                start_ms = Some(end_ms);
-                break;
-            }
-        }
-        let start_ms = start_ms?;
-
-        let mut without = now;
-        for &(.., id) in ends.iter().filter(|&&(.., id)| overtook(id)) {
-            self.each_share(id, |node, requests, count| without.give(node, requests, count));
-        }
-        if without.fits() {
-            return None;
-        }
-        let later = ends.into_iter().filter(|&(end_ms, ..)| end_ms > start_ms);
-        let later = later.map(|(end_ms, _, id)| (end_ms, id)).collect();
-        Some(Reservation {
-            of: head,
+    /// When the head would start. `None`: nobody may overtake, because it waits for those that did already, or for nobody
+    /// can tell what.
+    fn reserve(&mut self, head: GangId, ahead: &mut Ahead, now_ms: i64) -> Option<i64> {
+        self.refresh_ends(now_ms);
+        let reservation = ahead.reservation.get_or_insert_with(|| Reservation::new(self, head));
+        let start_ms = reservation.follow(self, head);
+        debug_assert_eq!(
             start_ms,
-            then,
-            later,
-        })
+            Reservation::new(self, head).follow(self, head),
+            "kept and made anew"
+        );
+        start_ms
     }
 
-    /// The next gangs of the queue as they would start on paper, one after the other behind the head.
-    fn behind<'a>(&'a self, queue: &str, head: GangId, first: &Reservation<'a>) -> Vec<Behind<'a>> {
-        let mut behind = Vec::new();
+    /// With conservative backfill: the next gangs of the queue as they would start on paper, one after the other behind the
+    /// head. Tells whether they are all there; if not, the next decision goes on.
+    fn put_on_paper(&self, queue: &str, head: GangId, ahead: &mut Ahead, turn: &mut Turn) -> bool {
         if self.config.backfill != Backfill::Conservative {
-            return behind;
+            return true;
         }
-        let depth = self
-            .config
-            .backfill_depth
-            .min(WORK_MAX / self.nodes.free().len().max(1))
-            .max(1);
-        let mut paper = OnPaper::new(first.start_ms, &first.later);
-        if !paper.start(self, head, first.then.clone(), PERCENT) {
-            return behind;
-        }
-        let next = self
-            .queues
-            .order(queue)
-            .filter(|&id| id != head && self.waits_for_room(id));
-        for id in next.take(depth - 1) {
-            let Some((start_ms, then)) = paper.next(self, id) else {
-                break;
-            };
-            if !paper.start(self, id, then.clone(), PERCENT) {
-                break;
+        let Some(reservation) = &ahead.reservation else {
+            return true;
+        };
+        let kept = ahead.next.take();
+        let kept = kept.filter(|next| next.is_of(&self.gangs[head], turn.now_ms));
+        let next = ahead
+            .next
+            .insert(kept.unwrap_or_else(|| Next::new(self, head, reservation, turn.now_ms)));
+        while !next.is_done(self.config.backfill_depth) {
+            if !turn.may_work(WORK_OF_ONE * self.nodes.free().len()) {
+                return false;
             }
-            behind.push(Behind {
-                key: self.gangs[id].key(id),
-                start_ms,
-                then,
-            });
+            next.add(self, queue);
         }
-        behind
+        true
     }
 
-    /// Whether none of those that are before the gang starts later because of it.
-    fn may_pass(&self, id: GangId, placement: &Placement, behind: &mut [Behind<'_>], now_ms: i64) -> bool {
-        let gang = &self.gangs[id];
-        let (key, ends_ms) = (gang.key(id), now_ms.saturating_add(self.runtime(gang).p90_ms()));
-        let mut before = behind
-            .iter_mut()
-            .filter(|other| other.key < key && other.start_ms < ends_ms);
-        before.all(|other| self.fits_beside(gang, placement, &mut other.then))
+    /// Whether a gang may start there now, before the head and the others that are before it. If so it takes its place on
+    /// paper.
+    fn may_pass(&self, key: OrderKey, placement: &Placement, start_ms: i64, ahead: &mut Ahead, now_ms: i64) -> bool {
+        let Some(reservation) = &mut ahead.reservation else {
+            return false;
+        };
+        let gang = &self.gangs[key.gang];
+        let ends_ms = now_ms.saturating_add(self.runtime(gang).p90_ms());
+        let ends_in_time = self.worst_ms(gang) <= self.config.backfill_delay_ms
+            || !self.is_in_the_way(gang, placement, reservation.of());
+        let delays_nobody = ends_in_time
+            && (ends_ms <= start_ms || self.fits_beside(gang, placement, reservation.then()))
+            && ahead
+                .next
+                .as_mut()
+                .is_none_or(|next| next.let_pass(self, gang, key, placement, ends_ms));
+        if let Some(next) = ahead.next.as_mut().filter(|_| delays_nobody) {
+            next.passed(self, gang, placement, ends_ms);
+        }
+        delays_nobody
     }
 
     /// Whether the gang of the outlook still fits once this placement is taken.
-    fn fits_beside(&self, gang: &Gang, placement: &Placement, outlook: &mut Outlook<'_>) -> bool {
+    pub(crate) fn fits_beside(&self, gang: &Gang, placement: &Placement, outlook: &mut Outlook) -> bool {
         self.each_part(gang, placement, |node, requests, count| {
-            outlook.take(node, requests, count);
+            outlook.take(&self.nodes, node, requests, count);
         });
         let fits = outlook.fits();
         self.each_part(gang, placement, |node, requests, count| {
-            outlook.give(node, requests, count);
+            outlook.give(&self.nodes, node, requests, count);
         });
         fits
     }
 
-    fn may_overtake(&self, id: GangId, placement: &Placement, head: &mut Reservation<'_>, now_ms: i64) -> bool {
-        let gang = &self.gangs[id];
+    /// How long a gang runs in the worst case.
+    fn worst_ms(&self, gang: &Gang) -> i64 {
         let run_ms = self.runtime(gang).p90_ms();
-        let ends_ms = now_ms.saturating_add(run_ms);
-        let worst_ms = run_ms.saturating_mul(self.config.backfill_overrun);
-        (worst_ms <= self.config.backfill_delay_ms || !self.is_in_the_way(gang, placement, head.of))
-            && (ends_ms <= head.start_ms || self.fits_beside(gang, placement, &mut head.then))
+        run_ms.saturating_mul(self.config.backfill_overrun)
+    }
+
+    /// Whether a gang would be in the head's way for longer than it may, wherever it went: cheap, and not all of them.
+    fn is_surely_in_the_way(&self, id: GangId, head: GangId) -> bool {
+        let (gang, head) = (&self.gangs[id], &self.gangs[head]);
+        gang.driver_class == head.driver_class && self.worst_ms(gang) > self.config.backfill_delay_ms
     }
 
     /// Whether a placement takes nodes that the head might use.
@@ -294,11 +278,6 @@ impl Planner {
             taken |= classes.into_iter().flatten().any(of_head);
         });
         taken
-    }
-
-    /// When a gang that holds room is expected to end.
-    pub(crate) fn end_ms(&self, gang: &Gang, now_ms: i64) -> i64 {
-        self.runtime(gang).end_ms(started_ms(gang, now_ms), now_ms)
     }
 
     /// All room that a gang holds: its driver's, its free slots', its executors'.

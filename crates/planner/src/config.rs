@@ -30,9 +30,11 @@ pub struct Config {
     pub backfill_overrun: i64,
     /// How many gangs may overtake one head.
     pub backfills_max: u64,
-    /// Of how many gangs the start must not be delayed with [`Backfill::Conservative`], at most; of fewer in a large
-    /// cluster.
+    /// Of how many gangs the start must not be delayed with [`Backfill::Conservative`], at most.
     pub backfill_depth: usize,
+    /// How many nodes, or kinds of nodes, are looked at for the sake of backfill in one decision, about: the next one goes
+    /// on, and Filter comes between.
+    pub backfill_nodes_per_decide: usize,
     /// How often it is looked at when waiting gangs will start; `None`: only when it is asked.
     pub forecast_ms: Option<i64>,
     /// How long a gang is expected to run while nothing at all is known.
@@ -187,6 +189,7 @@ impl Default for Config {
             backfill_overrun: 3,
             backfills_max: 1_000,
             backfill_depth: 16,
+            backfill_nodes_per_decide: 15_000,
             forecast_ms: Some(5_000),
             unknown_run_ms: 3_600_000,
             unplanned_max: 8,

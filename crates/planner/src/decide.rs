@@ -18,6 +18,8 @@ pub(crate) struct Turn {
     /// What is still to come in namespaces with quotas.
     pub(crate) coming: BTreeMap<Arc<str>, Usage>,
     packs_left: u32,
+    /// Nodes that may still be looked at for the sake of backfill.
+    work_left: usize,
     wake_ms: Option<i64>,
 }
 
@@ -43,6 +45,19 @@ impl Turn {
         self.again |= !may;
         may
     }
+
+    /// However many queues there are, each gets on by some work.
+    pub(crate) fn work_at_least_once(&mut self) {
+        self.work_left = self.work_left.max(1);
+    }
+
+    /// Takes some work from what one decision may cost: Filter waits meanwhile. The rest is for the next.
+    pub(crate) fn may_work(&mut self, nodes: usize) -> bool {
+        let may = self.work_left > 0;
+        self.work_left = self.work_left.saturating_sub(nodes);
+        self.again |= !may;
+        may
+    }
 }
 
 impl Planner {
@@ -62,6 +77,7 @@ impl Planner {
             again: false,
             coming: BTreeMap::new(),
             packs_left,
+            work_left: self.config.backfill_nodes_per_decide.max(1),
             wake_ms: None,
         };
         self.expire(&mut turn);

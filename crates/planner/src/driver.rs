@@ -70,7 +70,7 @@ impl Planner {
         {
             let job = pod.profile.as_ref().map(|profile| profile.profile_key.as_str());
             let queue = self.policy.queue(&pod.namespace, pod.queue.as_deref());
-            self.runtimes.record(job, &queue, ended_ms.saturating_sub(started_ms));
+            self.learn(job, &queue, ended_ms.saturating_sub(started_ms));
         }
     }
 
@@ -309,8 +309,7 @@ impl Planner {
         let finished = self.finish(id, outcome, ended_ms);
         // How long one that was deleted would have run is not known.
         if let Some(run_ms) = finished.run_ms.filter(|_| outcome != Outcome::Deleted) {
-            self.runtimes
-                .record(finished.profile_key.as_deref(), &finished.queue, run_ms);
+            self.learn(finished.profile_key.as_deref(), &finished.queue, run_ms);
         }
         if self.synced && self.lead.is_some() {
             self.finished.push(finished);

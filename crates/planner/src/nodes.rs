@@ -12,6 +12,7 @@ use kompass_core::{Constraints, Node, Resources};
 use rustc_hash::FxHashMap;
 
 use crate::classes::{ClassId, Classes};
+use crate::journal::Journal;
 
 mod alike;
 mod spread;
@@ -84,6 +85,8 @@ pub(crate) struct Nodes {
     pub(crate) grown: u64,
     /// Changes whenever the room without KOMPASS's pods has.
     pub(crate) capacity: u64,
+    /// Nodes of which anything has changed that matters to the packing.
+    pub(crate) journal: Journal<NodeId>,
     /// Nodes that may have lost room or use since they were last looked at.
     worse: Vec<NodeId>,
 }
@@ -322,6 +325,11 @@ impl Nodes {
         self.alike_now.batches()
     }
 
+    /// How many there are of these.
+    pub(crate) fn kinds_now(&self) -> usize {
+        self.alike_now.count()
+    }
+
     /// The same if all of KOMPASS's pods were gone.
     pub(crate) fn alike_empty(&self) -> impl Iterator<Item = &Batch> {
         self.alike_empty.batches()
@@ -392,6 +400,7 @@ impl Nodes {
     }
 
     fn refresh(&mut self, id: NodeId) {
+        self.journal.note(id);
         let entry = &self.entries[id.index()];
         let before = self.free[id.index()].resources.cpu_milli;
         let (free, empty) = (&mut self.free[id.index()], &mut self.empty[id.index()]);

@@ -7,130 +7,178 @@
 use std::collections::BTreeMap;
 
 use kompass_core::Resources;
-use rustc_hash::FxHashMap;
 
-use crate::nodes::{NodeId, Nodes, Room};
-use crate::pack::{Ask, Placement, View, capacity, pack};
+use crate::classes::ClassId;
+use crate::config::Packing;
+use crate::gang::GangId;
+use crate::nodes::{NodeId, Nodes};
+use crate::pack::{Ask, DriverAsk, Placement, View, capacity, pack};
+use crate::planner::Planner;
+use crate::space::Spaces;
 
-/// Room by node index, most of which is as it is now: copying it costs what differs.
-#[derive(Debug, Clone)]
-pub(crate) struct Rooms<'a> {
-    now: &'a [Room],
-    changed: FxHashMap<usize, Room>,
+/// What a gang without a bound driver asks of the packing, to be kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    driver: Resources,
+    ports: Box<[u16]>,
+    driver_class: ClassId,
+    avoid: Option<NodeId>,
+    executor: Resources,
+    class: Option<ClassId>,
+    count: u64,
+    packing: Packing,
 }
 
-impl<'a> Rooms<'a> {
-    pub(crate) fn now(nodes: &'a Nodes) -> Self {
-        Self {
-            now: nodes.free(),
-            changed: FxHashMap::default(),
+impl Wanted {
+    fn ask<'a>(&'a self, room: View<'a>) -> Ask<'a> {
+        Ask {
+            driver: Some(DriverAsk {
+                requests: &self.driver,
+                ports: &self.ports,
+                class: self.driver_class,
+                among: None,
+                avoid: self.avoid,
+            }),
+            executor: &self.executor,
+            class: self.class,
+            count: self.count,
+            partial: false,
+            near: None,
+            room,
+            zone: None,
+            packing: self.packing,
         }
-    }
-
-    pub(crate) fn get(&self, index: usize) -> &Room {
-        // Nearly always nothing has changed, or only little.
-        self.changed.get(&index).unwrap_or(&self.now[index])
-    }
-
-    fn get_mut(&mut self, index: usize) -> &mut Room {
-        self.changed.entry(index).or_insert_with(|| self.now[index].clone())
     }
 }
 
 /// See the module.
 #[derive(Debug, Clone)]
-pub(crate) struct Outlook<'a> {
-    nodes: &'a Nodes,
-    ask: Ask<'a>,
-    rooms: Rooms<'a>,
+pub(crate) struct Outlook {
+    wanted: Wanted,
+    rooms: Spaces,
+    tally: Tally,
+}
+
+impl Outlook {
+    /// What the gang sees where this room is free.
+    pub(crate) fn new(nodes: &Nodes, wanted: Wanted, rooms: Spaces) -> Self {
+        let mut outlook = Self {
+            wanted,
+            rooms,
+            tally: Tally::default(),
+        };
+        outlook.grow(nodes);
+        for index in 0..nodes.free().len() {
+            outlook.count(nodes, index);
+        }
+        outlook
+    }
+
+    /// What it asks for.
+    pub(crate) fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+
+    pub(crate) fn rooms_mut(&mut self) -> &mut Spaces {
+        &mut self.rooms
+    }
+
+    /// The room.
+    pub(crate) fn into_rooms(self) -> Spaces {
+        self.rooms
+    }
+
+    /// Nodes may have come since.
+    pub(crate) fn grow(&mut self, nodes: &Nodes) {
+        self.rooms.grow(nodes);
+        self.tally.nodes.resize(nodes.free().len(), (0, None));
+    }
+
+    /// So many pods of these requests leave the node.
+    pub(crate) fn give(&mut self, nodes: &Nodes, node: NodeId, requests: &Resources, count: u64) {
+        if count > 0 {
+            self.rooms.give(node, requests, count);
+            self.count(nodes, node.index());
+        }
+    }
+
+    /// So many pods of these requests come to the node.
+    pub(crate) fn take(&mut self, nodes: &Nodes, node: NodeId, requests: &Resources, count: u64) {
+        if count > 0 {
+            self.rooms.take(node, requests, count);
+            self.count(nodes, node.index());
+        }
+    }
+
+    /// Where the gang would go.
+    pub(crate) fn place(&self, nodes: &Nodes) -> Option<Placement> {
+        pack(nodes, &self.wanted.ask(View::Then(&self.rooms)))
+    }
+
+    /// Whether the gang would fit.
+    pub(crate) fn fits(&self) -> bool {
+        let least = self.tally.losses.first_key_value().map(|(&loss, _)| loss);
+        least.is_some_and(|loss| self.tally.total - loss >= self.wanted.count)
+    }
+
+    /// Counts a node anew.
+    pub(crate) fn count(&mut self, nodes: &Nodes, index: usize) {
+        // Host ports as they are now: nothing tells who leaves them free.
+        let ask = self.wanted.ask(View::Now(None));
+        let takes = capacity(nodes, &ask, NodeId::at(index), &self.rooms.get(index));
+        self.tally.set(index, takes);
+    }
+}
+
+/// What the nodes take.
+#[derive(Debug, Clone, Default)]
+struct Tally {
     /// By node: executors that it takes, and the same with the driver on it.
-    takes: Vec<(u64, Option<u64>)>,
+    nodes: Vec<(u64, Option<u64>)>,
     total: u64,
     /// How many nodes cost how many executors when the driver goes there.
     losses: BTreeMap<u64, u32>,
 }
 
-impl<'a> Outlook<'a> {
-    /// What the gang of `ask` sees now.
-    pub(crate) fn now(nodes: &'a Nodes, ask: Ask<'a>) -> Self {
-        Self::of(nodes, ask, Rooms::now(nodes))
-    }
-
-    /// What it sees where this room is free.
-    pub(crate) fn of(nodes: &'a Nodes, ask: Ask<'a>, rooms: Rooms<'a>) -> Self {
-        let mut outlook = Self {
-            nodes,
-            ask,
-            rooms,
-            takes: vec![(0, None); nodes.free().len()],
-            total: 0,
-            losses: BTreeMap::new(),
-        };
-        for index in 0..nodes.free().len() {
-            outlook.count(index);
-        }
-        outlook
-    }
-
-    /// So many pods of these requests leave the node.
-    pub(crate) fn give(&mut self, node: NodeId, requests: &Resources, count: u64) {
-        // Where no pod may go there is no room to be had.
-        if count > 0 && self.nodes.usable(node) {
-            let room = self.rooms.get_mut(node.index());
-            room.resources.add_times(requests, count);
-            room.pods += count;
-            self.count(node.index());
-        }
-    }
-
-    /// So many pods of these requests come to the node.
-    pub(crate) fn take(&mut self, node: NodeId, requests: &Resources, count: u64) {
-        if count > 0 {
-            let room = self.rooms.get_mut(node.index());
-            room.resources.subtract_times(requests, count);
-            room.pods = room.pods.saturating_sub(count);
-            self.count(node.index());
-        }
-    }
-
-    /// The room.
-    pub(crate) fn into_rooms(self) -> Rooms<'a> {
-        self.rooms
-    }
-
-    /// Where the gang would go.
-    pub(crate) fn place(&self) -> Option<Placement> {
-        let ask = Ask {
-            room: View::Then(&self.rooms),
-            ..self.ask
-        };
-        pack(self.nodes, &ask)
-    }
-
-    /// Whether the gang would fit.
-    pub(crate) fn fits(&self) -> bool {
-        if self.ask.driver.is_none() {
-            return self.total >= self.ask.count;
-        }
-        let least = self.losses.first_key_value().map(|(&loss, _)| loss);
-        least.is_some_and(|loss| self.total - loss >= self.ask.count)
-    }
-
-    /// Counts a node anew.
-    fn count(&mut self, index: usize) {
-        let (takes, beside) = capacity(self.nodes, &self.ask, NodeId::at(index), self.rooms.get(index));
-        let (old_takes, old_beside) = std::mem::replace(&mut self.takes[index], (takes, beside));
+impl Tally {
+    fn set(&mut self, index: usize, (takes, beside): (u64, Option<u64>)) {
+        let (old_takes, old_beside) = std::mem::replace(&mut self.nodes[index], (takes, beside));
         self.total = self.total - old_takes + takes;
-        if let Some(old_beside) = old_beside
-            && let Some(nodes) = self.losses.get_mut(&(old_takes - old_beside))
+        let loss = beside.map(|beside| takes - beside);
+        let old_loss = old_beside.map(|beside| old_takes - beside);
+        // Nearly always it is the same.
+        if loss == old_loss {
+            return;
+        }
+        if let Some(old) = old_loss
+            && let Some(nodes) = self.losses.get_mut(&old)
         {
             *nodes -= 1;
             if *nodes == 0 {
-                self.losses.remove(&(old_takes - old_beside));
+                self.losses.remove(&old);
             }
         }
-        if let Some(beside) = beside {
-            *self.losses.entry(takes - beside).or_insert(0) += 1;
+        if let Some(loss) = loss {
+            *self.losses.entry(loss).or_insert(0) += 1;
+        }
+    }
+}
+
+impl Planner {
+    /// What a gang without a bound driver asks of the packing.
+    pub(crate) fn wanted(&self, id: GangId) -> Wanted {
+        let ask = self.ask(id, None);
+        let gang = &self.gangs[id];
+        let driver = &self.pods.all[gang.driver];
+        Wanted {
+            driver: driver.requests.clone(),
+            ports: driver.ports.clone(),
+            driver_class: gang.driver_class,
+            avoid: gang.avoid,
+            executor: ask.executor.clone(),
+            class: ask.class,
+            count: ask.count,
+            packing: ask.packing,
         }
     }
 }

@@ -10,13 +10,13 @@ use kompass_core::Resources;
 use crate::classes::ClassId;
 use crate::config::{Packing, Zones};
 use crate::nodes::{NodeId, Nodes};
-use crate::outlook::Rooms;
+use crate::space::Spaces;
 
 mod place;
 mod spots;
 
 use self::spots::{Spot, spots};
-pub(crate) use self::spots::{capacity, each_kind};
+pub(crate) use self::spots::{capacity, each_kind, looks_at};
 
 /// What is to be placed.
 #[derive(Debug, Clone, Copy)]
@@ -58,7 +58,7 @@ pub(crate) enum View<'a> {
     /// What would be free without any of KOMPASS's pods.
     Empty,
     /// What is free at another time.
-    Then(&'a Rooms<'a>),
+    Then(&'a Spaces),
 }
 
 /// Where a gang goes.

@@ -7,6 +7,8 @@ use kompass_core::{Node, Pod};
 use rustc_hash::FxHashMap;
 
 use crate::attention::Attention;
+use crate::backfill::Ahead;
+use crate::ends::Ends;
 use crate::gang::GangId;
 use crate::gangs::Gangs;
 use crate::headroom::Headroom;
@@ -40,6 +42,10 @@ pub struct Planner {
     pub(crate) idle: BTreeMap<GangId, i64>,
     /// How long gangs have run of late.
     pub(crate) runtimes: Runtimes,
+    /// When those that hold room are expected to end.
+    pub(crate) ends: Ends,
+    /// By queue: what is kept of the head that waits for room.
+    pub(crate) ahead: FxHashMap<Arc<str>, Ahead>,
     pub(crate) synced: bool,
     /// Leading, and no new driver plan before this time.
     pub(crate) lead: Option<i64>,
@@ -103,6 +109,8 @@ impl Planner {
             headroom: Headroom::default(),
             idle: BTreeMap::new(),
             runtimes: Runtimes::default(),
+            ends: Ends::default(),
+            ahead: FxHashMap::default(),
             synced: false,
             lead: None,
             holds_back: false,

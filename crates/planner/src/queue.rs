@@ -87,12 +87,12 @@ impl Queues {
         queue: &str,
         head: GangId,
         hopeless: impl Fn(&Vain, i64) -> bool,
-    ) -> Vec<(&Arc<Need>, i64, OrderKey)> {
+    ) -> Vec<(Arc<Need>, i64, OrderKey)> {
         let needs = self.waiting.get(queue).into_iter().flat_map(|waiting| &waiting.needs);
         let shortest = needs.filter_map(|(need, alike)| {
             let &(run_ms, key) = alike.shortest.iter().find(|(_, key)| key.gang != head)?;
             let tried = alike.vain.as_ref().is_some_and(|vain| hopeless(vain, run_ms));
-            (!tried).then_some((need, run_ms, key))
+            (!tried).then(|| (need.clone(), run_ms, key))
         });
         shortest.collect()
     }

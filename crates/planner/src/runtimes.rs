@@ -52,9 +52,28 @@ pub(crate) enum Known<'a> {
     Nothing(i64),
 }
 
+/// Whose runs an expectation comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kin {
+    /// The job's own, or what the predictor said of it.
+    Own,
+    /// Those of its queue.
+    Queue,
+    /// Everybody's, or nobody's.
+    All,
+}
+
+/// When a gang is expected to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Expectation {
+    pub(crate) end_ms: i64,
+    /// Until then nothing else is expected, if no run is added.
+    pub(crate) until_ms: i64,
+}
+
 impl Runtimes {
-    /// A gang has run to its end.
-    pub(crate) fn record(&mut self, job: Option<&str>, queue: &str, run_ms: i64) {
+    /// A gang has run to its end. Tells which jobs' runs are forgotten for it.
+    pub(crate) fn record(&mut self, job: Option<&str>, queue: &str, run_ms: i64) -> Vec<Box<str>> {
         let run_ms = run_ms.max(0);
         self.all.push(run_ms);
         if let Some(known) = self.queues.get_mut(queue) {
@@ -62,7 +81,8 @@ impl Runtimes {
         } else if self.queues.len() < JOBS_MAX {
             self.queues.entry(queue.into()).or_default().push(run_ms);
         }
-        let Some(job) = job else { return };
+        let mut forgotten = Vec::new();
+        let Some(job) = job else { return forgotten };
         let runs = self.jobs.entry(job.into()).or_default();
         runs.push(run_ms);
         runs.uses += 1;
@@ -73,34 +93,37 @@ impl Runtimes {
                 runs.uses -= 1;
                 if runs.uses == 0 {
                     self.jobs.remove(&oldest);
+                    forgotten.push(oldest);
                 }
             }
         }
+        forgotten
     }
 
     /// What is known of a gang: the predictor's estimate where there is one, else its job's last runs, its queue's, or
-    /// everybody's, else `unknown_ms`.
+    /// everybody's, else `unknown_ms`; and which of these it is.
     pub(crate) fn known(
         &self,
         told: Option<RuntimeEstimate>,
         job: Option<&str>,
         queue: &str,
         unknown_ms: i64,
-    ) -> Known<'_> {
+    ) -> (Known<'_>, Kin) {
         if let Some(told) = told.filter(|told| told.samples > 0) {
-            return Known::Told(told);
+            return (Known::Told(told), Kin::Own);
         }
         let candidates = [
-            job.and_then(|job| self.jobs.get(job)),
-            self.queues.get(queue),
-            Some(&self.all),
+            (job.and_then(|job| self.jobs.get(job)), Kin::Own),
+            (self.queues.get(queue), Kin::Queue),
+            (Some(&self.all), Kin::All),
         ];
         candidates
             .into_iter()
-            .flatten()
-            .map(|runs| runs.by_length.as_slice())
-            .find(|runs| !runs.is_empty())
-            .map_or(Known::Nothing(unknown_ms), Known::Runs)
+            .filter_map(|(runs, kin)| Some((runs?.by_length.as_slice(), kin)))
+            .find(|(runs, _)| !runs.is_empty())
+            .map_or((Known::Nothing(unknown_ms), Kin::All), |(runs, kin)| {
+                (Known::Runs(runs), kin)
+            })
     }
 }
 
@@ -141,26 +164,33 @@ impl Known<'_> {
 
     /// When a gang is expected to end that has run since `started_ms`: the third quartile of the runs that were longer than
     /// what it has run already.
-    pub(crate) fn end_ms(self, started_ms: i64, now_ms: i64) -> i64 {
-        self.ends_by_ms(LATE, started_ms, now_ms)
+    pub(crate) fn late_end(self, started_ms: i64, now_ms: i64) -> Expectation {
+        self.ends_by(LATE, started_ms, now_ms)
     }
 
     /// The end that it does not exceed in so many percent of the cases (50 or more). Where no run was longer than what it
     /// has run already, what is expected is doubled until it has not been outrun: without that a gang that runs longer
     /// than ever would be expected to end now, for ever.
-    pub(crate) fn ends_by_ms(self, percent: usize, started_ms: i64, now_ms: i64) -> i64 {
+    pub(crate) fn ends_by(self, percent: usize, started_ms: i64, now_ms: i64) -> Expectation {
         let ran_ms = now_ms.saturating_sub(started_ms).max(0);
-        if let Self::Runs(runs) = self {
-            let longer = &runs[runs.partition_point(|&run_ms| run_ms <= ran_ms)..];
-            if !longer.is_empty() {
-                return started_ms.saturating_add(quantile(longer, percent));
-            }
+        if let Self::Runs(runs) = self
+            && let longer = &runs[runs.partition_point(|&run_ms| run_ms <= ran_ms)..]
+            && let Some(&next_ms) = longer.first()
+        {
+            return Expectation {
+                end_ms: started_ms.saturating_add(quantile(longer, percent)),
+                until_ms: started_ms.saturating_add(next_ms),
+            };
         }
         let mut total_ms = if percent < 90 { self.p50_ms() } else { self.p90_ms() };
         while total_ms <= ran_ms {
             total_ms = total_ms.saturating_mul(2);
         }
-        started_ms.saturating_add(total_ms)
+        let end_ms = started_ms.saturating_add(total_ms);
+        Expectation {
+            end_ms,
+            until_ms: end_ms,
+        }
     }
 }
 
@@ -178,7 +208,7 @@ mod tests {
     use super::*;
 
     fn of(runtimes: &Runtimes, job: Option<&str>, queue: &str) -> (i64, i64) {
-        let known = runtimes.known(None, job, queue, 7);
+        let known = runtimes.known(None, job, queue, 7).0;
         (known.p50_ms(), known.p90_ms())
     }
 
@@ -206,7 +236,7 @@ mod tests {
                 p90_s: 3,
                 samples,
             };
-            let known = runtimes.known(Some(told), Some("etl"), "q", 1);
+            let known = runtimes.known(Some(told), Some("etl"), "q", 1).0;
             (known.p50_ms(), known.p90_ms())
         };
         assert_eq!(told(4), (7_000, 7_000));
@@ -219,13 +249,17 @@ mod tests {
         for run_ms in [10, 100, 200, 300] {
             runtimes.record(None, "q", run_ms);
         }
-        let known = runtimes.known(None, None, "q", 1);
+        let known = runtimes.known(None, None, "q", 1).0;
         for (ran_ms, total_ms) in [(0, 200), (10, 300), (100, 300), (250, 300)] {
-            assert_eq!(known.end_ms(1_000, 1_000 + ran_ms), 1_000 + total_ms, "{ran_ms}");
+            assert_eq!(
+                known.late_end(1_000, 1_000 + ran_ms).end_ms,
+                1_000 + total_ms,
+                "{ran_ms}"
+            );
         }
         // Longer than all: 100, doubled.
-        assert_eq!(known.end_ms(1_000, 1_300), 1_400);
-        assert_eq!(known.end_ms(1_000, 1_400), 1_800);
+        assert_eq!(known.late_end(1_000, 1_300).end_ms, 1_400);
+        assert_eq!(known.late_end(1_000, 1_400).end_ms, 1_800);
     }
 
     #[test]
@@ -238,13 +272,13 @@ mod tests {
             (1_199, 1_200),
             (1_700, 1_800),
         ] {
-            assert_eq!(known.end_ms(1_000, now_ms), end_ms, "{now_ms}");
+            assert_eq!(known.late_end(1_000, now_ms).end_ms, end_ms, "{now_ms}");
         }
         assert_eq!(
-            Known::Nothing(i64::MAX / 2 + 1).end_ms(i64::MAX / 2, i64::MAX),
+            Known::Nothing(i64::MAX / 2 + 1).late_end(i64::MAX / 2, i64::MAX).end_ms,
             i64::MAX
         );
-        assert_eq!(Known::Nothing(0).end_ms(0, 3), 4);
+        assert_eq!(Known::Nothing(0).late_end(0, 3).end_ms, 4);
     }
 
     #[test]

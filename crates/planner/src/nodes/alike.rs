@@ -46,6 +46,10 @@ impl Alike {
         self.batches.iter().filter(|batch| !batch.nodes.is_empty())
     }
 
+    pub(crate) fn count(&self) -> usize {
+        self.batches.len() - self.unused.len()
+    }
+
     /// The node has this much room now.
     pub(crate) fn change(&mut self, node: NodeId, lie: Lie, room: &Room) {
         if self.places.len() <= node.index() {

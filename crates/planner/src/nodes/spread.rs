@@ -46,7 +46,9 @@ impl Spread {
             return u64::MAX;
         }
         let steps = self.nodes[..STEPS - 1].iter().zip(1_u64..);
+        // Most steps have no nodes, and a division each would be most of the cost.
         let within: u64 = steps
+            .filter(|&(&nodes, _)| nodes > 0)
             .map(|(&nodes, end)| u64::from(nodes) * ((end * STEP_MILLI - 1) / cpu_milli))
             .sum();
         within.saturating_add(self.beyond_milli / cpu_milli)

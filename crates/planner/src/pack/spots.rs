@@ -4,6 +4,7 @@ use kompass_core::Resources;
 
 use super::{Ask, View};
 use crate::nodes::{Batch, LEAST_CPU_MILLI, NodeId, Nodes, Room};
+use crate::space::Space;
 
 /// Nodes that take equal parts.
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +38,7 @@ pub(super) fn spots<'a>(nodes: &'a Nodes, ask: &Ask<'_>) -> Vec<Spot<'a>> {
         View::Empty if is_plain(nodes, ask) => of_batches(nodes, ask, nodes.alike_empty()),
         View::Now(without) => of_nodes(nodes, ask, |index| &nodes.free()[index], without),
         View::Empty => of_nodes(nodes, ask, |index| &nodes.empty()[index], None),
-        View::Then(rooms) => of_nodes(nodes, ask, |index| rooms.get(index), None),
+        View::Then(spaces) => of_nodes(nodes, ask, |index| spaces.get(index), None),
     };
     debug_assert!(spots.iter().all(|spot| !spot.nodes.is_empty()));
     spots
@@ -59,7 +60,16 @@ pub(crate) fn each_kind<'a>(nodes: &'a Nodes, ask: &Ask<'a>, mut each: impl FnMu
         }
         View::Now(_) => each_node(&|index| &nodes.free()[index], &mut each),
         View::Empty => each_node(&|index| &nodes.empty()[index], &mut each),
-        View::Then(rooms) => each_node(&|index| rooms.get(index), &mut each),
+        View::Then(_) => debug_assert!(false, "nothing asks what lacks at another time"),
+    }
+}
+
+/// How many nodes or kinds of nodes are looked at to find a place now.
+pub(crate) fn looks_at(nodes: &Nodes, ask: &Ask<'_>) -> usize {
+    if is_plain(nodes, ask) {
+        nodes.kinds_now()
+    } else {
+        nodes.free().len()
     }
 }
 
@@ -104,10 +114,10 @@ fn of_batches<'a>(nodes: &Nodes, ask: &Ask<'_>, batches: impl Iterator<Item = &'
     spots
 }
 
-fn of_nodes<'a, 'r>(
+fn of_nodes<'a, S: Space>(
     nodes: &'a Nodes,
     ask: &Ask<'_>,
-    room: impl Fn(usize) -> &'r Room,
+    room: impl Fn(usize) -> S,
     without: Option<&[bool]>,
 ) -> Vec<Spot<'a>> {
     let mut spots = Vec::new();
@@ -117,7 +127,7 @@ fn of_nodes<'a, 'r>(
         if outside || without.is_some_and(|without| without[index]) {
             continue;
         }
-        let (takes, beside) = capacity(nodes, ask, node, room);
+        let (takes, beside) = capacity(nodes, ask, node, &room);
         if takes > 0 || beside.is_some() {
             let near = ask.near.is_some_and(|near| near[index]);
             spots.push(Spot {
@@ -125,9 +135,9 @@ fn of_nodes<'a, 'r>(
                 zone: nodes.zone(node),
                 tier: if near { 0 } else { 2 - u8::from(nodes.in_use(node)) },
                 takes,
-                could: could(ask, room, takes),
+                could: could(ask, &room, takes),
                 beside,
-                slack: (room.resources.cpu_milli, room.resources.memory_bytes),
+                slack: (room.cpu_milli(), room.memory_bytes()),
             });
         }
     }
@@ -136,9 +146,9 @@ fn of_nodes<'a, 'r>(
 
 /// What a node with this room takes: executors, at most the count, and the same with the driver on it; `None` where the
 /// driver can't go.
-pub(crate) fn capacity(nodes: &Nodes, ask: &Ask<'_>, node: NodeId, room: &Room) -> (u64, Option<u64>) {
+pub(crate) fn capacity(nodes: &Nodes, ask: &Ask<'_>, node: NodeId, room: &impl Space) -> (u64, Option<u64>) {
     let index = node.index();
-    if room.pods == 0 {
+    if room.pods() == 0 {
         return (0, None);
     }
     let now = matches!(ask.room, View::Now(_));
@@ -150,7 +160,7 @@ pub(crate) fn capacity(nodes: &Nodes, ask: &Ask<'_>, node: NodeId, room: &Room) 
         nodes.allowed(driver.class)[index]
             && driver.among.is_none_or(|among| among[index])
             && driver.avoid != Some(node)
-            && driver.requests.fits(&room.resources)
+            && room.holds(driver.requests)
             && (!now || nodes.ports_free(node, driver.ports))
     });
     let beside = beside.map(|driver| match takes {
@@ -161,7 +171,7 @@ pub(crate) fn capacity(nodes: &Nodes, ask: &Ask<'_>, node: NodeId, room: &Room) 
 }
 
 /// Executors that a node with this room takes which takes so many of those wanted.
-fn could(ask: &Ask<'_>, room: &Room, takes: u64) -> u64 {
+fn could(ask: &Ask<'_>, room: &impl Space, takes: u64) -> u64 {
     if takes < ask.count {
         takes
     } else {
@@ -171,7 +181,7 @@ fn could(ask: &Ask<'_>, room: &Room, takes: u64) -> u64 {
 
 /// How many of `want` fit in `room` after `first`.
 #[inline]
-fn times(want: &Resources, room: &Room, first: Option<&Resources>) -> u64 {
+fn times(want: &Resources, room: &impl Space, first: Option<&Resources>) -> u64 {
     let share = |have: u64, taken: u64, want: u64| {
         let have = have.saturating_sub(taken);
         if have < want {
@@ -181,20 +191,20 @@ fn times(want: &Resources, room: &Room, first: Option<&Resources>) -> u64 {
         }
     };
     let taken = |of: fn(&Resources) -> u64| first.map_or(0, of);
-    let cpu = share(room.resources.cpu_milli, taken(|first| first.cpu_milli), want.cpu_milli);
+    let cpu = share(room.cpu_milli(), taken(|first| first.cpu_milli), want.cpu_milli);
     if cpu == 0 {
         return 0;
     }
     let memory = share(
-        room.resources.memory_bytes,
+        room.memory_bytes(),
         taken(|first| first.memory_bytes),
         want.memory_bytes,
     );
-    let pods = room.pods - u64::from(first.is_some());
+    let pods = room.pods() - u64::from(first.is_some());
     want.extended
         .iter()
         .fold(cpu.min(memory).min(pods), |least, (name, &units)| {
             let taken = first.map_or(0, |first| first.units(name));
-            least.min(share(room.resources.units(name), taken, units))
+            least.min(share(room.units(name), taken, units))
         })
 }

@@ -4,6 +4,7 @@ use kompass_core::cluster::{Taint, TaintEffect};
 use kompass_core::constraints::Toleration;
 use kompass_core::wait::WaitCode;
 use kompass_planner::{Backfill, Config};
+use proptest::prelude::*;
 
 use crate::job::Job;
 use crate::world::World;
@@ -239,4 +240,50 @@ fn a_planner_that_restarts_learns_from_drivers_that_have_ended() {
     world.restart(7);
     assert!(!starts(&mut world, Job::new("slow-again", 1).key("slow")));
     assert!(starts(&mut world, Job::new("quick-again", 1).key("quick")));
+}
+
+/// One gang to come: when (seconds after the one before), executors, run time.
+fn gangs() -> impl Strategy<Value = Vec<(i64, u64, u64)>> {
+    proptest::collection::vec((0..20_i64, 0..12_u64, 1..200_u64), 1..30)
+}
+
+/// Who has started after each arrival, with so much work in one decision.
+fn course(backfill: Backfill, nodes_per_decide: usize, gangs: &[(i64, u64, u64)]) -> Vec<Vec<bool>> {
+    let config = Config {
+        backfill,
+        backfill_nodes_per_decide: nodes_per_decide,
+        ..easy(1_000)
+    };
+    let mut world = World::with(config, &[("n1", 8, 64), ("n2", 6, 64), ("n3", 3, 64)]);
+    let mut ends: Vec<(i64, String)> = Vec::new();
+    let mut course = Vec::new();
+    let mut now_s = 0;
+    for (number, &(after_s, executors, seconds)) in gangs.iter().enumerate() {
+        now_s += after_s;
+        world.tick(after_s * SECOND);
+        ends.retain(|(end_s, uid)| {
+            let runs = *end_s > now_s || world.node_of(uid).is_none();
+            if !runs {
+                world.end(uid);
+            }
+            runs
+        });
+        world.settle();
+        let uid = world.submit(job(&format!("gang-{number}"), executors, seconds));
+        ends.push((now_s + i64::try_from(seconds).unwrap(), uid));
+        world.settle();
+        course.push(ends.iter().map(|(_, uid)| world.node_of(uid).is_some()).collect());
+    }
+    course
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn work_in_slices_comes_to_the_same(gangs in gangs()) {
+        for backfill in [Backfill::Easy, Backfill::Conservative] {
+            prop_assert_eq!(course(backfill, 1, &gangs), course(backfill, usize::MAX, &gangs));
+        }
+    }
 }
