@@ -20,6 +20,8 @@ pub(crate) struct Turn {
     packs_left: u32,
     /// Nodes that may still be looked at for the sake of backfill.
     work_left: usize,
+    /// The same for the sake of gangs that did not fit at all a moment ago.
+    hope_left: usize,
     wake_ms: Option<i64>,
 }
 
@@ -46,6 +48,13 @@ impl Turn {
         may
     }
 
+    /// Takes some of what may be looked at for gangs that did not fit at all a moment ago.
+    pub(crate) fn may_hope(&mut self, nodes: usize) -> bool {
+        let may = self.hope_left > 0;
+        self.hope_left = self.hope_left.saturating_sub(nodes);
+        may
+    }
+
     /// However many queues there are, each gets on by some work.
     pub(crate) fn work_at_least_once(&mut self) {
         self.work_left = self.work_left.max(1);
@@ -59,6 +68,9 @@ impl Turn {
         may
     }
 }
+
+/// Nodes that one decision looks at for gangs that did not fit at all a moment ago, about.
+const HOPE_MAX: usize = 15_000;
 
 impl Planner {
     /// Decides what has to be done. Cheap when nothing has changed. Empty while not synced or not leading.
@@ -78,6 +90,7 @@ impl Planner {
             coming: BTreeMap::new(),
             packs_left,
             work_left: self.config.backfill_nodes_per_decide.max(1),
+            hope_left: HOPE_MAX,
             wake_ms: None,
         };
         self.expire(&mut turn);

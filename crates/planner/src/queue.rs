@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rustc_hash::FxHashMap;
 
 use crate::backfill::{Need, Vain};
-use crate::gang::{GangId, OrderKey};
+use crate::gang::{GangId, Lack, OrderKey};
 
 /// All queues that have gangs waiting.
 #[derive(Debug, Default)]
@@ -34,6 +34,16 @@ struct Alike {
     /// By the run time that was expected when they came, milliseconds.
     shortest: BTreeSet<(i64, OrderKey)>,
     vain: Option<Vain>,
+    /// That there is no room for any of them.
+    lack: Option<Found>,
+}
+
+/// What was found where the nodes were in some state.
+#[derive(Debug, Clone, Copy)]
+struct Found {
+    grown: u64,
+    capacity: u64,
+    lack: Lack,
 }
 
 /// How a waiting gang stands among those alike.
@@ -95,6 +105,20 @@ impl Queues {
             (!tried).then(|| (need.clone(), run_ms, key))
         });
         shortest.collect()
+    }
+
+    /// That there is no room for any gang that needs the same, as long as these numbers of the nodes are the same.
+    pub(crate) fn note_lack(&mut self, queue: &str, listed: &Listed, (grown, capacity): (u64, u64), lack: Lack) {
+        let waiting = self.waiting.get_mut(queue);
+        if let Some(alike) = waiting.and_then(|waiting| waiting.needs.get_mut(&listed.need)) {
+            alike.lack = Some(Found { grown, capacity, lack });
+        }
+    }
+
+    /// What was noted, if it still holds.
+    pub(crate) fn lack(&self, queue: &str, listed: &Listed, state: (u64, u64)) -> Option<Lack> {
+        let found = self.waiting.get(queue)?.needs.get(&listed.need)?.lack?;
+        ((found.grown, found.capacity) == state).then_some(found.lack)
     }
 
     pub(crate) fn note_vain(&mut self, queue: &str, need: &Need, attempt: Vain) {

@@ -30,7 +30,7 @@ use kompass_core::wait::WaitCode;
 use crate::action::Action;
 use crate::decide::Turn;
 use crate::gang::{Behind, Gang, GangId, Lack, OrderKey, Stage, Verdict};
-use crate::pack::{Ask, DriverAsk, Placement, View, pack};
+use crate::pack::{Ask, DriverAsk, Placement, View, looks_at, pack};
 use crate::planner::{Planner, Target};
 use crate::quota::Usage;
 
@@ -246,10 +246,12 @@ impl Planner {
                 break;
             }
             if !self.is_vain(id, turn) {
-                if !turn.may_pack() {
-                    return (held_up, Head::Unknown);
-                }
-                match self.look(id, None) {
+                let found = match self.lack_of_those_alike(id) {
+                    Some(lack) => Err(lack),
+                    None if !turn.may_pack() => return (held_up, Head::Unknown),
+                    None => self.look(id, None),
+                };
+                match found {
                     Ok(placement) => {
                         self.start(id, &placement, turn);
                         return (held_up, Head::Started(id));
@@ -430,18 +432,34 @@ impl Planner {
         if verdict.grown == self.nodes.grown && verdict.capacity == self.nodes.capacity {
             return true;
         }
-        // Many gangs that can't fit must not each be packed on every event.
+        // Gangs of many sizes that can't fit must not each be packed on every event.
         let again_ms = verdict.at_ms.saturating_add(HOPELESS_MS);
-        let hopeless = verdict.lack != Lack::Now && turn.now_ms >= verdict.at_ms && turn.now_ms < again_ms;
-        if hopeless {
+        if verdict.lack == Lack::Now || turn.now_ms < verdict.at_ms || turn.now_ms >= again_ms {
+            return false;
+        }
+        let may_look =
+            self.lack_of_those_alike(id).is_some() || turn.may_hope(2 * looks_at(&self.nodes, &self.ask(id, None)));
+        if !may_look {
             turn.wake_at(again_ms);
         }
-        hopeless
+        !may_look
+    }
+
+    /// What was found for a gang that needs the same, with the nodes as they are.
+    fn lack_of_those_alike(&self, id: GangId) -> Option<Lack> {
+        let gang = &self.gangs[id];
+        let listed = gang.listed.as_ref().filter(|_| gang.avoid.is_none())?;
+        let state = (self.nodes.grown, self.nodes.capacity);
+        self.queues.lack(&gang.queue, listed, state)
     }
 
     /// Keeps the answer that there is no room.
     pub(crate) fn condemn(&mut self, id: GangId, lack: Lack, turn: &mut Turn) {
         let (grown, capacity) = (self.nodes.grown, self.nodes.capacity);
+        let gang = &self.gangs[id];
+        if let Some(listed) = gang.listed.as_ref().filter(|_| gang.avoid.is_none()) {
+            self.queues.note_lack(&gang.queue, listed, (grown, capacity), lack);
+        }
         let waiting = &mut self.gangs[id].waiting;
         waiting.verdict = Some(Verdict {
             grown,
@@ -490,5 +508,5 @@ impl Planner {
     }
 }
 
-/// How long a gang that does not fit at all is not looked at again.
+/// How long a gang that does not fit at all is not looked at again, where there are many.
 const HOPELESS_MS: i64 = 250;

@@ -667,3 +667,26 @@ fn reasons_are_told_once_per_kind() {
     assert_eq!(summary.waiting.get(&WaitCode::NoRoom), Some(&1));
     assert!(world.orders.iter().all(|order| !matches!(order, Action::Check { .. })));
 }
+
+#[test]
+fn room_that_other_schedulers_pods_held_is_used_at_once() {
+    let mut world = World::new(&[("n1", 8, 64), ("n2", 8, 64)]);
+    let foreign = world.foreign("n1", 7_000, 1_024);
+    let last = world.foreign("n2", 8_000, 1_024);
+    let gangs: Vec<String> = (0..50)
+        .map(|number| world.submit(Job::new(&format!("gang-{number}"), 3)))
+        .collect();
+    world.settle();
+    assert_eq!(world.gang(&gangs[0]).waiting.unwrap().code, WaitCode::TooLarge);
+    // Behind them one of another size.
+    let small = world.submit(Job::new("small", 1));
+    world.settle();
+    world.delete(&last);
+    world.settle();
+    let started = gangs.iter().filter(|gang| world.node_of(gang).is_some()).count();
+    assert_eq!(started, 2, "both that have room now, without any time having passed");
+    assert!(world.node_of(&small).is_none());
+    world.delete(&foreign);
+    world.settle();
+    assert!(world.node_of(&gangs[2]).is_some());
+}
