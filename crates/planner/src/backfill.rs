@@ -30,7 +30,7 @@ use crate::lookahead::Reservation;
 use crate::nodes::NodeId;
 use crate::outlook::Outlook;
 use crate::pack::{Placement, looks_at};
-use crate::paper::Next;
+use crate::paper::{Next, WORK_OF_ONE};
 use crate::planner::Planner;
 use crate::pods::{PodEntry, Seat};
 use crate::runtimes::Known;
@@ -68,8 +68,6 @@ pub(crate) struct Ahead {
 
 /// Heads of which something is kept.
 const AHEAD_MAX: usize = 16;
-/// How often each node is looked at to put one more gang on paper.
-const WORK_OF_ONE: usize = 4;
 
 impl Planner {
     /// The need of a gang whose profile is known.

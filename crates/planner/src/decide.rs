@@ -18,7 +18,7 @@ pub(crate) struct Turn {
     /// What is still to come in namespaces with quotas.
     pub(crate) coming: BTreeMap<Arc<str>, Usage>,
     packs_left: u32,
-    /// Nodes that may still be looked at for the sake of backfill.
+    /// Nodes that may still be looked at for the sake of backfill and forecasts.
     work_left: usize,
     /// The same for the sake of gangs that did not fit at all a moment ago.
     hope_left: usize,
@@ -112,10 +112,10 @@ impl Planner {
         self.ask_for_nodes(&mut turn);
         self.keep_nodes(&mut turn);
         self.free_stuck_executors(&mut turn);
-        if !self.holds_back {
-            self.promise(&mut turn);
+        // Whoever is told why it waits is told until when, too.
+        if self.holds_back || self.promise(&mut turn) {
+            self.explain(&mut turn);
         }
-        self.explain(&mut turn);
         for finished in std::mem::take(&mut self.finished) {
             self.order(&mut turn, Action::Finished(Box::new(finished)), None);
         }

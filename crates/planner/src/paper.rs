@@ -113,6 +113,8 @@ pub(crate) struct Next {
     last: OrderKey,
 }
 
+/// How often each node is looked at to start one more gang on paper, about.
+pub(crate) const WORK_OF_ONE: usize = 4;
 /// What percentage of gangs like it have ended when one on paper is expected to.
 const PERCENT: usize = 75;
 /// After this what is on paper is made anew, milliseconds.

@@ -258,6 +258,7 @@ impl Planner {
     pub fn step_down(&mut self) {
         self.lead = None;
         self.holds_back = false;
+        self.promises.give_up();
         self.gangs.touch_all();
     }
 

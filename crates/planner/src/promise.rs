@@ -5,8 +5,9 @@ use std::collections::VecDeque;
 use serde::Serialize;
 
 use crate::decide::Turn;
-use crate::forecast::ExpectedStart;
+use crate::forecast::{ExpectedStart, Forecast};
 use crate::gang::GangId;
+use crate::paper::WORK_OF_ONE;
 use crate::planner::Planner;
 
 /// Outcomes that are remembered.
@@ -33,11 +34,18 @@ pub(crate) struct Promises {
     held: Held,
     /// When starts were last looked at.
     looked_ms: Option<i64>,
+    /// What one decision did not get to the end of.
+    forecast: Option<Forecast>,
 }
 
 impl Promises {
     pub(crate) fn held(&self) -> Held {
         self.held
+    }
+
+    /// What was begun is no longer wanted.
+    pub(crate) fn give_up(&mut self) {
+        self.forecast = None;
     }
 
     /// A gang that was told this has started.
@@ -60,36 +68,56 @@ impl Promises {
 }
 
 impl Planner {
-    /// Looks at when those that wait will start, now and then, and before somebody is told why it waits.
-    pub(crate) fn promise(&mut self, turn: &mut Turn) {
-        let Some(every_ms) = self.config.forecast_ms else {
-            return;
+    /// Looks at when those that wait will start, now and then, and before somebody is told why it waits. Tells whether it
+    /// has come to an end; if not, the next decision goes on.
+    pub(crate) fn promise(&mut self, turn: &mut Turn) -> bool {
+        let Some(mut forecast) = self.due_forecast(turn) else {
+            return true;
         };
-        self.attend();
-        if self.queues.is_empty() {
-            return;
+        turn.work_at_least_once();
+        loop {
+            if !turn.may_work(2 * WORK_OF_ONE * self.nodes.free().len()) {
+                self.promises.forecast = Some(forecast);
+                return false;
+            }
+            if !forecast.add(self) {
+                break;
+            }
         }
-        let news = !self.attention.untold.is_empty();
-        let after_ms = if news { every_ms / SOONER } else { every_ms };
-        let looked_ms = self.promises.looked_ms;
-        if looked_ms.is_some_and(|at_ms| turn.now_ms >= at_ms && !turn.is_due(at_ms, after_ms)) {
-            return;
-        }
-        self.promises.looked_ms = Some(turn.now_ms);
-        turn.wake_at(turn.now_ms.saturating_add(every_ms));
-        let told = std::mem::take(&mut self.told);
-        for id in told {
+        for id in std::mem::take(&mut self.told) {
             if self.gangs.get(id).is_some() {
                 self.gangs[id].waiting.expected = None;
             }
         }
-        for (uid, expected) in self.expected_starts(turn.now_ms) {
-            let Some(id) = self.gangs.id(&uid) else { continue };
+        let starts: Vec<_> = forecast.starts(self).collect();
+        for (id, expected) in starts {
             let waiting = &mut self.gangs[id].waiting;
             waiting.expected = Some(expected);
             waiting.promised.get_or_insert(expected);
             self.told.push(id);
         }
+        true
+    }
+
+    /// The forecast that is to be made or gone on with.
+    fn due_forecast(&mut self, turn: &mut Turn) -> Option<Forecast> {
+        let every_ms = self.config.forecast_ms?;
+        self.attend();
+        if let Some(begun) = self.promises.forecast.take() {
+            return Some(begun);
+        }
+        if self.queues.is_empty() {
+            return None;
+        }
+        let news = !self.attention.untold.is_empty();
+        let after_ms = if news { every_ms / SOONER } else { every_ms };
+        let looked_ms = self.promises.looked_ms;
+        if looked_ms.is_some_and(|at_ms| turn.now_ms >= at_ms && !turn.is_due(at_ms, after_ms)) {
+            return None;
+        }
+        self.promises.looked_ms = Some(turn.now_ms);
+        turn.wake_at(turn.now_ms.saturating_add(every_ms));
+        Some(Forecast::new(self, turn.now_ms))
     }
 
     /// A gang has started: what it was told first has come true or not.
