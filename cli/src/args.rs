@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::{local, queue, queues, run, simulate, why};
+use crate::{explain, local, queue, queues, run, simulate, why};
 
 /// Exit code for a wait that came to its end before the job did.
 pub(crate) const TIMED_OUT: u8 = 3;
@@ -17,6 +17,7 @@ Examples:
   kompass run --executors 2 -- 100                  SparkPi on it, with the gang's time line
   kompass queue                                     who waits, in which order, and why
   kompass why SparkPi                               why one job waits, and until when
+  kompass explain spark-pi-driver                   how much it will ask for, and where that is from
   export KUBECONFIG=$(kompass local kubeconfig)     use the cluster with kubectl
   kompass queues check queues.yaml                  whether a queue file is right, and what it says
   kompass local down                                take it away again
@@ -43,6 +44,8 @@ enum Command {
     Queues(queues::Args),
     /// Say why a job waits, and until when.
     Why(why::Args),
+    /// Say what KOMPASS makes of a driver pod, and where it has each part from; also from files.
+    Explain(explain::Args),
     /// Replay a trace of jobs on a cluster that you describe, and compare policies.
     Simulate(simulate::Args),
 }
@@ -68,6 +71,7 @@ impl Cli {
                 Command::Queue(args) => args.run().await,
                 Command::Queues(args) => tokio::task::block_in_place(|| args.run()),
                 Command::Why(args) => args.run().await,
+                Command::Explain(args) => args.run().await,
                 Command::Simulate(args) => tokio::task::block_in_place(|| args.run()),
             }
         });
@@ -97,7 +101,7 @@ mod tests {
                 .to_owned()
         });
         let commands: Vec<String> = commands.collect();
-        assert_eq!(commands.len(), 7);
+        assert_eq!(commands.len(), 8);
         for command in commands {
             assert!(Cli::try_parse_from(command.split_whitespace()).is_ok(), "{command}");
         }
@@ -114,6 +118,7 @@ mod tests {
             "kompass run --class a.B --executors 3 --conf spark.executor.memory=1g -- 100 x",
             "kompass queue --output json",
             "kompass why --namespace a job",
+            "kompass explain --pod p.json --configmap a.json b.json -o json",
         ] {
             assert!(Cli::try_parse_from(command.split_whitespace()).is_ok(), "{command}");
         }

@@ -4,7 +4,7 @@ pub(crate) mod api_only;
 mod consent;
 mod down;
 mod forward;
-mod kubeconfig;
+pub(crate) mod kubeconfig;
 mod kubectl;
 mod logs;
 pub(crate) mod services;

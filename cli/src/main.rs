@@ -1,7 +1,9 @@
-//! `kompass`: a local cluster, running a job, the queue, rules of queues, why a job waits, and simulations.
+//! `kompass`: a local cluster, running a job, the queue, rules of queues, why a job waits, what is made of it, and
+//! simulations.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command for people")]
 
 mod args;
+mod explain;
 mod extender;
 mod gangs;
 mod local;

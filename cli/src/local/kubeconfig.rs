@@ -34,7 +34,7 @@ impl Args {
 }
 
 /// The kubeconfig of a running local cluster of either kind.
-pub(super) async fn of(name: &str) -> anyhow::Result<PathBuf> {
+pub(crate) async fn of(name: &str) -> anyhow::Result<PathBuf> {
     if let Some(held) = api_only::find(name)? {
         return Ok(held.kubeconfig);
     }

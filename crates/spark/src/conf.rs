@@ -8,6 +8,7 @@ use std::fmt;
 
 use kompass_core::quantity;
 
+use crate::explain::{Consulted, Field, Use};
 use crate::properties;
 use crate::units::{self, Unit};
 use crate::version::Version;
@@ -249,6 +250,8 @@ impl Conf {
             conf: self,
             version,
             warnings: self.warnings.clone(),
+            field: Field::Executor,
+            consulted: Vec::new(),
         }
     }
 }
@@ -262,15 +265,26 @@ pub(crate) struct Reader<'a> {
     conf: &'a Conf,
     version: Version,
     warnings: Vec<String>,
+    /// What is being worked out.
+    field: Field,
+    consulted: Vec<(Field, Consulted)>,
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn text(&self, key: Key) -> Option<&'a str> {
-        self.conf
-            .values
-            .get(&key)
-            .filter(|_| self.version >= key.since())
-            .map(String::as_str)
+    /// What follows is read for this field of the profile.
+    pub(crate) fn about(&mut self, field: Field) {
+        self.field = field;
+    }
+
+    pub(crate) fn text(&mut self, key: Key) -> Option<&'a str> {
+        let (value, counts) = (self.conf.values.get(&key), self.version >= key.since());
+        let used = match (value, counts) {
+            (None, _) => Use::Unset,
+            (Some(_), true) => Use::Set,
+            (Some(_), false) => Use::NotYet,
+        };
+        self.consult(key.name().to_owned(), used);
+        value.filter(|_| counts).map(String::as_str)
     }
 
     pub(crate) fn version(&self) -> Version {
@@ -305,11 +319,16 @@ impl<'a> Reader<'a> {
     }
 
     /// The user's part of each key of a family, and its value.
-    pub(crate) fn family(&self, family: Family) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let (conf, counts) = (self.conf, self.version >= family.rule().1);
-        conf.families
-            .iter()
-            .filter(move |((of, _), _)| counts && *of == family)
+    pub(crate) fn family(&mut self, family: Family) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        let (prefix, since) = family.rule();
+        let (conf, counts) = (self.conf, self.version >= since);
+        let entries = conf.families.iter().filter(move |((of, _), _)| *of == family);
+        for ((_, rest), _) in entries.clone() {
+            let used = if counts { Use::Set } else { Use::NotYet };
+            self.consult(format!("{prefix}{rest}"), used);
+        }
+        entries
+            .filter(move |_| counts)
             .map(|((_, rest), value)| (rest.as_str(), value.as_str()))
     }
 
@@ -318,13 +337,27 @@ impl<'a> Reader<'a> {
         warn(&mut self.warnings, text);
     }
 
+    /// All warnings, and which keys were looked at for which field.
+    pub(crate) fn finish(self) -> (Vec<String>, Vec<(Field, Consulted)>) {
+        (self.warnings, self.consulted)
+    }
+
     pub(crate) fn into_warnings(self) -> Vec<String> {
         self.warnings
+    }
+
+    fn consult(&mut self, key: String, used: Use) {
+        let consulted = (self.field, Consulted { key, used });
+        if !self.consulted.contains(&consulted) {
+            self.consulted.push(consulted);
+        }
     }
 
     fn parsed<T>(&mut self, key: Key, expected: &str, parse: impl Fn(&str) -> Option<T>) -> Option<T> {
         let parsed = parse(self.text(key)?);
         if parsed.is_none() {
+            self.consulted.pop();
+            self.consult(key.name().to_owned(), Use::Unreadable);
             self.warn(format!("{}: not {expected}; Spark's default is used", key.name()));
         }
         parsed

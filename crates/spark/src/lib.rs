@@ -16,11 +16,14 @@
 //! - [`Conf::parse`]: the whitelisted keys of `spark.properties`.
 //! - [`profile::build`]: the [`JobProfile`](kompass_core::JobProfile) of conf and template, or a guess without them.
 //!
+//! - [`explain::explain`]: the same, with what each field comes from.
+//!
 //! For any pod:
 //! - [`requests::pod_requests`]: what kube-scheduler counts for it.
 //! - [`placement::constraints`]: its hard rules about nodes.
 
 pub mod conf;
+pub mod explain;
 mod json;
 pub mod placement;
 pub mod profile;

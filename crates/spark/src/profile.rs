@@ -4,6 +4,7 @@ use kompass_core::profile::{JobProfile, MAX_EXECUTORS, Shape, Source, VERSION};
 use serde_json::Value;
 
 use crate::conf::{Conf, Family, Key, Reader};
+use crate::explain::{Consulted, Field};
 use crate::profile_key;
 use crate::role::DriverPod;
 use crate::{json, placement, requests, template, version};
@@ -15,6 +16,15 @@ const DEFAULT_EXECUTORS: u64 = 2;
 ///
 /// Without a configuration the profile is a guess: the driver alone, executors unknown.
 pub fn build(driver: &DriverPod<'_>, conf: Option<&Conf>, template: Option<&str>) -> JobProfile {
+    trace(driver, conf, template).0
+}
+
+/// The same, with the keys of the configuration that were looked at for each field, and whether the template counts.
+pub(crate) fn trace(
+    driver: &DriverPod<'_>,
+    conf: Option<&Conf>,
+    template: Option<&str>,
+) -> (JobProfile, Vec<(Field, Consulted)>, bool) {
     let version::Detected {
         rules,
         text: spark_version,
@@ -41,7 +51,7 @@ pub fn build(driver: &DriverPod<'_>, conf: Option<&Conf>, template: Option<&str>
         profile
             .warnings
             .push("the configuration is not there: the number and size of executors are unknown".to_owned());
-        return profile;
+        return (profile, Vec::new(), false);
     };
 
     let mut reader = conf.reader(rules);
@@ -53,6 +63,7 @@ pub fn build(driver: &DriverPod<'_>, conf: Option<&Conf>, template: Option<&str>
     profile.executors_max = executors.max;
     profile.dynamic_allocation = executors.dynamic;
     profile.executor_constraints = placement::constraints(&pod);
+    reader.about(Field::ExecutorConstraints);
     // Spark adds its selectors to the template's, the executors' own last.
     for family in [Family::NodeSelector, Family::ExecutorNodeSelector] {
         let selector = reader
@@ -62,6 +73,7 @@ pub fn build(driver: &DriverPod<'_>, conf: Option<&Conf>, template: Option<&str>
     }
     profile.executor_priority_class = json::text(&pod, "/spec/priorityClassName").map(str::to_owned);
     profile.source = Source::Conf;
+    reader.about(Field::ExecutorsAtStart);
     if reader
         .text(Key::PodsAllocator)
         .is_some_and(|allocator| allocator != "direct")
@@ -71,8 +83,9 @@ pub fn build(driver: &DriverPod<'_>, conf: Option<&Conf>, template: Option<&str>
             Key::PodsAllocator.name()
         ));
     }
-    profile.warnings.extend(reader.into_warnings());
-    profile
+    let (warnings, consulted) = reader.finish();
+    profile.warnings.extend(warnings);
+    (profile, consulted, template.is_some())
 }
 
 /// The template that this version of Spark uses.
@@ -106,6 +119,7 @@ struct Executors {
 impl Executors {
     /// As Spark's `SchedulerBackendUtils.getInitialTargetExecutorNumber` counts.
     fn of(reader: &mut Reader<'_>) -> Self {
+        reader.about(Field::ExecutorsAtStart);
         // Since 3.4 a driver may be told to be all there is.
         if reader
             .text(Key::DriverMaster)
@@ -118,11 +132,14 @@ impl Executors {
             };
         }
         let instances = reader.integer(Key::ExecutorInstances);
+        reader.about(Field::DynamicAllocation);
         let dynamic = reader.boolean(Key::DynamicAllocation).unwrap_or(false);
+        reader.about(Field::ExecutorsAtStart);
         let (mut at_start, mut max) = if dynamic {
             let min = reader.integer(Key::MinExecutors).unwrap_or(0);
             let initial = reader.integer(Key::InitialExecutors).unwrap_or(min);
             let at_start = min.max(initial).max(instances.unwrap_or(0));
+            reader.about(Field::ExecutorsMax);
             // 2^31 - 1 is Spark's way to write no limit.
             let max = reader
                 .integer(Key::MaxExecutors)
@@ -132,6 +149,7 @@ impl Executors {
             let count = instances.unwrap_or(DEFAULT_EXECUTORS);
             (count, Some(count))
         };
+        reader.about(Field::ExecutorsMax);
         if let Some(all) = reader
             .integer(Key::AllocationMaximum)
             .filter(|&all| all > 0 && all < i32::MAX as u64)

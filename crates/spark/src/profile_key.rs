@@ -27,11 +27,7 @@ const OWNERS: [&[&str]; 4] = [
 /// Of an owner's name where a workflow tool labelled the pod, else of application name, main class and file name of
 /// the jar or script. The namespace is part of the hash: equal names of two tenants are two jobs.
 pub fn of(namespace: &str, driver: &DriverPod<'_>) -> String {
-    let owner = OWNERS.iter().find_map(|labels| {
-        let values: Option<Vec<&str>> = labels.iter().map(|label| driver.label(label)).collect();
-        let name = stable(&values?.join("-"));
-        (!name.is_empty()).then_some(name)
-    });
+    let owner = OWNERS.iter().find_map(|labels| owner(driver, labels));
     let (slug, parts) = if let Some(owner) = owner {
         (owner.clone(), vec!["owner".to_owned(), owner])
     } else {
@@ -65,6 +61,29 @@ pub fn of(namespace: &str, driver: &DriverPod<'_>) -> String {
         let _ = write!(key, "{byte:02x}");
     }
     key
+}
+
+/// What the key of a driver pod is made of.
+pub fn origin(driver: &DriverPod<'_>) -> &'static str {
+    const OF_OWNERS: [&str; OWNERS.len()] = [
+        "label sparkoperator.k8s.io/scheduled-app-name",
+        "label sparkoperator.k8s.io/app-name",
+        "label spark.operator/spark-app-name",
+        "labels dag_id and task_id",
+    ];
+    let written = driver.label(kompass_core::names::PROFILE_KEY_LABEL);
+    if written.is_some_and(|key| !key.is_empty()) {
+        return "label kompass.dev/profile-key";
+    }
+    let named = OWNERS.iter().position(|labels| owner(driver, labels).is_some());
+    named.map_or("application name, main class and file name", |at| OF_OWNERS[at])
+}
+
+/// The name of a job that these labels give.
+fn owner(driver: &DriverPod<'_>, labels: &[&str]) -> Option<String> {
+    let values: Option<Vec<&str>> = labels.iter().map(|label| driver.label(label)).collect();
+    let name = stable(&values?.join("-"));
+    (!name.is_empty()).then_some(name)
 }
 
 /// The key that the webhook wrote on a driver pod, else a new one for the pod's own namespace.

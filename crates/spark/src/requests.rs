@@ -5,6 +5,7 @@ use kompass_core::quantity;
 use serde_json::{Value, json};
 
 use crate::conf::{Conf, Family, Key, Reader};
+use crate::explain::Field;
 use crate::json;
 use crate::template::{self, SparkResources};
 use crate::units::{self, Unit};
@@ -117,7 +118,9 @@ pub fn executor_requests(conf: &Conf, version: Version, template: Option<&Value>
 
 /// The executor pod that Spark will make, as far as it decides about room.
 pub(crate) fn executor_pod(reader: &mut Reader<'_>, template: Option<&Value>) -> Value {
+    reader.about(Field::ExecutorMemory);
     let memory = json!(format!("{}Mi", memory_mib(reader)));
+    reader.about(Field::ExecutorCpu);
     let cores = reader
         .integer(Key::ExecutorCores)
         .filter(|&cores| cores > 0)
@@ -135,8 +138,10 @@ pub(crate) fn executor_pod(reader: &mut Reader<'_>, template: Option<&Value>) ->
     if let Some(limit) = reader.cpu_milli(Key::ExecutorLimitCores) {
         resources.limits.push(("cpu".into(), json!(format!("{limit}m"))));
     }
+    reader.about(Field::ExecutorExtended);
     resources.limits.extend(custom(reader));
 
+    reader.about(Field::Executor);
     let template = template.filter(|_| Key::ExecutorTemplateFile.since() <= reader.version());
     let container = reader.text(Key::ExecutorTemplateContainer);
     let (pod, missing) = template::executor(template.cloned().unwrap_or_default(), container, resources);

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 
 use kompass_core::profile::{JobProfile, Source};
 use kompass_core::{Resources, Role};
+use kompass_spark::explain::{Field, Origin};
 use kompass_spark::{
-    CONF_KEY, Conf, DriverPod, TEMPLATE_KEY, Version, placement, profile, profile_key, requests, role, version,
+    CONF_KEY, Conf, DriverPod, TEMPLATE_KEY, Version, explain, placement, profile, profile_key, requests, role, version,
 };
 use serde_json::{Value, json};
 
@@ -322,5 +323,28 @@ fn no_value_of_a_configuration_shows_in_what_may_be_logged() {
         ));
         let profile = profile::build(&driver, Some(&conf), None);
         assert!(!format!("{conf:?} {profile:?}").contains("hunter2"), "{}", app.name());
+    }
+}
+
+#[test]
+fn every_recorded_profile_is_explained_field_by_field() {
+    for app in Recorded::all() {
+        let driver = app.driver();
+        let template = app.text(driver.template_config_map(), TEMPLATE_KEY);
+        let explanation = explain::explain(&driver, Some(&app.conf()), template);
+        assert_eq!(explanation.profile, app.profile(), "{}", app.name());
+        for field in [
+            Field::SparkVersion,
+            Field::ProfileKey,
+            Field::Driver,
+            Field::ExecutorCpu,
+            Field::ExecutorMemory,
+            Field::ExecutorsAtStart,
+            Field::DynamicAllocation,
+        ] {
+            assert!(explanation.origins.contains_key(&field), "{}: {field:?}", app.name());
+        }
+        let templated = explanation.origins[&Field::ExecutorMemory].contains(&Origin::Template);
+        assert_eq!(templated, template.is_some(), "{}", app.name());
     }
 }

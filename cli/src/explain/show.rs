@@ -1,0 +1,120 @@
+//! An explanation in print.
+
+use kompass_core::profile::Shape;
+use kompass_spark::explain::{Consulted, Explanation, Field, Origin, Use};
+use serde_json::{Value, json};
+
+use crate::table;
+
+/// For people: each field with its value and what it comes from.
+pub(super) fn table(explanation: &Explanation) -> String {
+    let profile = &explanation.profile;
+    let or = |value: Option<String>, none: &str| value.unwrap_or_else(|| none.to_owned());
+    let mut rows = Vec::new();
+    let mut row = |field: &str, value: String, fields: &[Field]| {
+        let origins = fields
+            .iter()
+            .filter_map(|field| explanation.origins.get(field))
+            .flatten();
+        let mut origins: Vec<String> = origins.map(origin).collect();
+        origins.dedup();
+        let first = origins.first().cloned().unwrap_or_default();
+        rows.push(vec![field.to_owned(), value, first]);
+        rows.extend(
+            origins
+                .into_iter()
+                .skip(1)
+                .map(|origin| vec![String::new(), String::new(), origin]),
+        );
+    };
+    row(
+        "spark_version",
+        or(profile.spark_version.clone(), "unknown"),
+        &[Field::SparkVersion],
+    );
+    row("profile_key", profile.profile_key.clone(), &[Field::ProfileKey]);
+    row("driver", shape(&profile.driver), &[Field::Driver]);
+    let cpu = format!("{}", profile.executor.cpu_milli);
+    row("executor.cpu_milli", cpu, &[Field::Executor, Field::ExecutorCpu]);
+    let memory = format!("{}", profile.executor.memory_mib);
+    row("executor.memory_mib", memory, &[Field::ExecutorMemory]);
+    row(
+        "executor.extended",
+        extended(&profile.executor),
+        &[Field::ExecutorExtended],
+    );
+    row(
+        "executors_at_start",
+        profile.executors_at_start.to_string(),
+        &[Field::ExecutorsAtStart],
+    );
+    let max = profile.executors_max.map(|max| max.to_string());
+    row("executors_max", or(max, "no limit"), &[Field::ExecutorsMax]);
+    row(
+        "dynamic_allocation",
+        profile.dynamic_allocation.to_string(),
+        &[Field::DynamicAllocation],
+    );
+    let constraints = &profile.executor_constraints;
+    let rules = constraints.node_selector.len()
+        + constraints.required_terms.as_ref().map_or(0, Vec::len)
+        + constraints.tolerations.len();
+    row(
+        "executor_constraints",
+        format!("{rules} rules"),
+        &[Field::ExecutorConstraints],
+    );
+    let mut text = table::render(&["FIELD", "VALUE", "FROM"], &rows);
+    for warning in &profile.warnings {
+        text.push_str("warning: ");
+        text.push_str(warning);
+        text.push('\n');
+    }
+    text
+}
+
+/// For programs.
+pub(super) fn json(explanation: &Explanation) -> anyhow::Result<Value> {
+    let mut value = serde_json::to_value(&explanation.profile)?;
+    // Always there, unlike in the annotation.
+    for (role, shape) in [
+        ("driver", &explanation.profile.driver),
+        ("executor", &explanation.profile.executor),
+    ] {
+        value[role]["extended"] = json!(shape.extended);
+    }
+    value["spark_version"] = json!(explanation.profile.spark_version);
+    value["warnings"] = json!(explanation.profile.warnings);
+    value["origins"] = serde_json::to_value(&explanation.origins)?;
+    Ok(value)
+}
+
+fn shape(shape: &Shape) -> String {
+    let mut text = format!("{} milli-CPU, {} MiB", shape.cpu_milli, shape.memory_mib);
+    if !shape.extended.is_empty() {
+        text.push_str(", ");
+        text.push_str(&extended(shape));
+    }
+    text
+}
+
+fn extended(shape: &Shape) -> String {
+    let units = shape.extended.iter().map(|(name, units)| format!("{units} {name}"));
+    let units = units.collect::<Vec<_>>().join(", ");
+    if units.is_empty() { "none".to_owned() } else { units }
+}
+
+/// One line of the last column.
+fn origin(origin: &Origin) -> String {
+    match origin {
+        Origin::Conf(Consulted { key, used }) => match used {
+            Use::Set => key.clone(),
+            Use::Unset => format!("{key} is not set"),
+            Use::NotYet => format!("{key} is set, but this version of Spark does not follow it"),
+            Use::Unreadable => format!("{key} can't be read: Spark's default"),
+        },
+        Origin::Pod { what } => format!("the driver pod: {what}"),
+        Origin::Template => "the executors' pod template".to_owned(),
+        Origin::Assumed { what } => (*what).to_owned(),
+    }
+}
