@@ -28,21 +28,7 @@ enum Command {
 
 /// Options of `kompass queues check`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  kompass queues check queues.yaml
-  kompass queues check queues.yaml && kubectl create configmap queues --from-file queues.yaml
-
-A queue file:
-  version: 1
-  queues:
-    - name: etl
-      weight: 2
-      guaranteed: { cpu: \"100\", memory: 400Gi }
-      limit: { cpu: \"200\", memory: 800Gi, nvidia.com/gpu: 4 }
-      namespaces: [team-etl]
-
-Exit codes: 0 it is right, 1 it is wrong or can't be read.")]
+#[command(after_help = check_help())]
 struct Check {
     /// The queue file: YAML, or JSON.
     #[arg(value_name = "FILE")]
@@ -58,7 +44,21 @@ impl Args {
     }
 }
 
-fn read(path: &Path) -> anyhow::Result<QueueTable> {
+fn check_help() -> String {
+    format!(
+        "\
+Examples:
+  kompass queues check queues.yaml
+  kompass queues check queues.yaml && kubectl create configmap queues --from-file queues.yaml
+
+A queue file:
+{}
+Exit codes: 0 it is right, 1 it is wrong or can't be read.",
+        kompass_queues::EXAMPLE
+    )
+}
+
+pub(crate) fn read(path: &Path) -> anyhow::Result<QueueTable> {
     let mut content = Vec::new();
     let file = File::open(path).context("failed to open the queue file")?;
     // One byte more than is allowed is enough to be told.
@@ -74,7 +74,10 @@ fn render(table: &QueueTable) -> String {
         return "no queues: all that are named share alike, without limits\n".to_owned();
     }
     let rows: Vec<Vec<String>> = queues.iter().map(row).collect();
-    table::render(&["NAME", "WEIGHT", "GUARANTEED", "LIMIT", "NAMESPACES"], &rows)
+    table::render(
+        &["NAME", "WEIGHT", "GUARANTEED", "LIMIT", "PACKING", "NAMESPACES"],
+        &rows,
+    )
 }
 
 fn row(queue: &QueueView) -> Vec<String> {
@@ -88,6 +91,7 @@ fn row(queue: &QueueView) -> Vec<String> {
         queue.weight.to_string(),
         amounts(&queue.guaranteed),
         amounts(&queue.limit),
+        or_none(queue.packing.unwrap_or_default().to_owned()),
         or_none(queue.namespaces.join(", ")),
     ]
 }
@@ -111,13 +115,13 @@ mod tests {
     fn a_right_file_is_shown_as_a_table() {
         let table = check(
             "{version: 1, queues: [{name: etl, weight: 2, guaranteed: {memory: 400Gi, cpu: 1.5}, limit: {pods: 9, \
-             nvidia.com/gpu: 4}, namespaces: [b, a]}, {name: ml}]}",
+             nvidia.com/gpu: 4}, packing: tight, namespaces: [b, a]}, {name: ml}]}",
         );
         assert_eq!(
             render(&table.unwrap()),
-            "NAME  WEIGHT  GUARANTEED               LIMIT                     NAMESPACES\n\
-             etl   2       cpu 1500m, memory 400Gi  nvidia.com/gpu 4, pods 9  a, b\n\
-             ml    1       -                        -                         -\n"
+            "NAME  WEIGHT  GUARANTEED               LIMIT                     PACKING  NAMESPACES\n\
+             etl   2       cpu 1500m, memory 400Gi  nvidia.com/gpu 4, pods 9  tight    a, b\n\
+             ml    1       -                        -                         -        -\n"
         );
         assert!(render(&check("version: 1").unwrap()).starts_with("no queues"));
     }

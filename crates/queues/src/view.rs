@@ -18,6 +18,8 @@ pub struct QueueView {
     pub guaranteed: BTreeMap<String, String>,
     /// What it may have at most: Kubernetes quantities by resource.
     pub limit: BTreeMap<String, String>,
+    /// Which nodes its gangs get, where the queue says it.
+    pub packing: Option<&'static str>,
     /// Whose gangs belong here.
     pub namespaces: Vec<String>,
 }
@@ -29,6 +31,7 @@ pub fn queues(table: &QueueTable) -> Vec<QueueView> {
         weight: rules.weight,
         guaranteed: quantities(&rules.guaranteed),
         limit: quantities(&rules.limit),
+        packing: rules.packing.map(kompass_planner::Packing::as_str),
         namespaces: rules.namespaces.iter().cloned().collect(),
     };
     table.queues.iter().map(view).collect()

@@ -234,7 +234,7 @@ async fn queues_are_shown_in_the_words_of_the_file() {
         json!({ "file": null, "in_force": true, "applied_ms": null, "refused": null, "version": 1, "queues": [] });
     assert_eq!((status, answer), (StatusCode::OK, nothing));
 
-    let file = "{version: 1, queues: [{name: etl, limit: {cpu: 1500m, memory: 4Gi, a.b/c: 2}, namespaces: [x]}]}";
+    let file = "{version: 1, queues: [{name: etl, limit: {cpu: 1500m, memory: 4Gi, a.b/c: 2}, packing: tight, namespaces: [x]}]}";
     app.queues.send_modify(|status| {
         status.path = Some("/etc/kompass/queues.yaml".into());
         status.table = Arc::new(kompass_queues::parse(file.as_bytes()).unwrap());
@@ -246,7 +246,7 @@ async fn queues_are_shown_in_the_words_of_the_file() {
     });
     let etl = json!({
         "name": "etl", "weight": 1, "guaranteed": {}, "limit": { "cpu": "1500m", "memory": "4Gi", "a.b/c": "2" },
-        "namespaces": ["x"],
+        "packing": "tight", "namespaces": ["x"],
     });
     let expected = json!({
         "file": "/etc/kompass/queues.yaml", "in_force": false, "applied_ms": 5,
