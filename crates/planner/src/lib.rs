@@ -45,6 +45,7 @@ mod runtimes;
 mod share;
 mod shortfall;
 mod slots;
+pub mod standing;
 mod start;
 pub mod view;
 
@@ -58,4 +59,5 @@ pub use planner::Planner;
 pub use policy::{QueueRules, QueueTable};
 pub use promise::Held;
 pub use quota::{Limits, Quota};
+pub use standing::{NextGang, QueueState};
 pub use view::{GangState, GangView, Summary};

@@ -121,6 +121,11 @@ impl Planner {
         self.policy.queue(namespace, label)
     }
 
+    /// The rules of a queue, also where the table doesn't name it.
+    pub(crate) fn rules_of(&self, queue: &str) -> QueueRules {
+        self.policy.rules(queue).clone()
+    }
+
     /// Which nodes the gangs of a queue get.
     pub(crate) fn packing(&self, queue: &str) -> Packing {
         self.policy.rules(queue).packing.unwrap_or(self.config.packing)

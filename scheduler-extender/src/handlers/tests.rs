@@ -230,8 +230,10 @@ async fn queues_are_shown_in_the_words_of_the_file() {
     let app = app_with(&[], &[]);
     let request = || Request::get("/v1/queues").body(Body::empty()).unwrap();
     let (status, answer) = send(&app, request()).await;
-    let nothing =
-        json!({ "file": null, "in_force": true, "applied_ms": null, "refused": null, "version": 1, "queues": [] });
+    let nothing = json!({
+        "file": null, "in_force": true, "applied_ms": null, "refused": null, "version": 1, "queues": [],
+        "leads": true, "total": { "cpu": "0", "memory": "0" }, "state": [],
+    });
     assert_eq!((status, answer), (StatusCode::OK, nothing));
 
     let file = "{version: 1, queues: [{name: etl, limit: {cpu: 1500m, memory: 4Gi, a.b/c: 2}, packing: tight, namespaces: [x]}]}";
@@ -251,6 +253,7 @@ async fn queues_are_shown_in_the_words_of_the_file() {
     let expected = json!({
         "file": "/etc/kompass/queues.yaml", "in_force": false, "applied_ms": 5,
         "refused": { "message": "no", "since_ms": 7 }, "version": 1, "queues": [etl],
+        "leads": true, "total": { "cpu": "0", "memory": "0" }, "state": [],
     });
     assert_eq!(send(&app, request()).await.1, expected);
 }

@@ -325,3 +325,55 @@ fn what_a_gang_has_lost_comes_back_in_the_zone_of_its_queue() {
         assert_eq!(world.gang(&uid).executors_bound, found, "{packing:?}");
     }
 }
+
+#[test]
+fn queues_say_what_they_have_and_whose_turn_it_is() {
+    let light = QueueRules {
+        guaranteed: cpus(2),
+        ..limit(cpus(4))
+    };
+    let heavy = QueueRules {
+        weight: 3,
+        ..packs(Packing::Tight)
+    };
+    let mut world = world(
+        10,
+        table([("light", light), ("heavy", heavy), ("unused", packs(Packing::Balanced))]),
+    );
+    submit(&mut world, job("heavy-runs", "heavy", 6));
+    submit(&mut world, job("light-runs", "light", 3));
+    // Heavy has 60 % of the CPU by weight 3, light 30 % by weight 1.
+    submit(&mut world, job("heavy-waits", "heavy", 4));
+    submit(&mut world, job("light-waits", "light", 2));
+    submit(&mut world, job("other", "default", 8));
+    let states = world.planner.queue_states();
+    let names: Vec<&str> = states.iter().map(|state| state.name.as_str()).collect();
+    assert_eq!(names, ["default", "heavy", "light", "unused"]);
+    let [default, heavy, light, unused] = &states[..] else {
+        panic!("{states:#?}")
+    };
+    assert_eq!(
+        (heavy.share_millionths, heavy.dominant.as_deref()),
+        (600_000, Some("cpu"))
+    );
+    assert_eq!((heavy.used.cpu_milli, heavy.used.pods), (Some(6_000), Some(6)));
+    assert_eq!((heavy.running, heavy.waiting), (1, 1));
+    assert_eq!(
+        (heavy.packing, default.packing),
+        (Packing::Tight, Packing::SingleZonePreferred)
+    );
+    // The default queue has nothing yet.
+    assert_eq!(
+        (default.turn, heavy.turn, light.turn, unused.turn),
+        (Some(1), Some(2), None, None)
+    );
+    let next = light.next.as_ref().unwrap();
+    assert_eq!(
+        (next.name.as_str(), next.code),
+        ("light-waits-driver", WaitCode::QueueLimit)
+    );
+    assert_eq!(
+        (unused.running, unused.waiting, &unused.dominant, &unused.next),
+        (0, 0, &None, &None)
+    );
+}
