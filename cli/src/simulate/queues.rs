@@ -1,5 +1,7 @@
 //! What each queue got: as a table, and drawn over time.
 
+use std::fmt::Write as _;
+
 use kompass_simulation::report::QueueReport;
 use kompass_simulation::{Report, series::Series};
 
@@ -142,7 +144,8 @@ pub(super) fn text(names: &[&str], reports: &[&Report]) -> String {
         text.push('\n');
     }
     for column in COLUMNS.iter().skip(7) {
-        text.push_str(&format!("  {}: {}\n", column.name, column.meaning));
+        // Writing to a string never fails.
+        let _ = writeln!(text, "  {}: {}", column.name, column.meaning);
     }
     text
 }
@@ -255,10 +258,10 @@ fn promised(queue: &QueueReport, all_milli: f64) -> String {
     let mut text = format!("weight {}", queue.weight);
     let of_all = |milli: u64| percent(if all_milli > 0.0 { milli as f64 / all_milli } else { 0.0 });
     if let Some(milli) = queue.guaranteed_cpu_milli {
-        text.push_str(&format!(", guaranteed {}", of_all(milli)));
+        let _ = write!(text, ", guaranteed {}", of_all(milli));
     }
     if let Some(milli) = queue.limit_cpu_milli {
-        text.push_str(&format!(", limit {}", of_all(milli)));
+        let _ = write!(text, ", limit {}", of_all(milli));
     }
     text
 }

@@ -142,9 +142,9 @@ struct Suffered {
 
 impl Suffered {
     fn add(&mut self, gang: &Gang, waited_ms: i64) {
-        let waited_s = waited_ms as f64 / 1_000.0;
-        self.slowdown += ((waited_s + gang.run_time_s) / gang.run_time_s.max(SHORTEST_S)).max(1.0);
-        self.waits.push(waited_s);
+        let wait = waited_ms as f64 / 1_000.0;
+        self.slowdown += ((wait + gang.run_time_s) / gang.run_time_s.max(SHORTEST_S)).max(1.0);
+        self.waits.push(wait);
     }
 
     fn sort(&mut self) {
