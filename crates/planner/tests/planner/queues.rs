@@ -377,3 +377,21 @@ fn queues_say_what_they_have_and_whose_turn_it_is() {
         (0, 0, &None, &None)
     );
 }
+
+#[test]
+fn executors_beyond_the_minimum_are_placed_as_the_queue_says() {
+    for (packing, nodes) in [(Packing::Tight, 1), (Packing::Balanced, 3)] {
+        let mut world = World::new(&[("n1", 16, 64), ("n2", 16, 64), ("n3", 16, 64)]);
+        world.webhook = true;
+        world.planner.set_queues(table([("q", packs(packing))]));
+        let uid = world.submit(job("grows", "q", 2).dynamic(7));
+        world.settle();
+        for _ in 0..7 {
+            world.executor(&uid);
+        }
+        world.settle();
+        assert_eq!(world.gang(&uid).executors_bound, 7);
+        let on: BTreeSet<_> = world.executors(&uid).iter().map(|uid| world.node_of(uid)).collect();
+        assert_eq!(on.len(), nodes, "{packing:?}: {on:?}");
+    }
+}
