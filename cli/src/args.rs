@@ -19,6 +19,7 @@ Examples:
   kompass why SparkPi                               why one job waits, and until when
   kompass explain spark-pi-driver                   how much it will ask for, and where that is from
   export KUBECONFIG=$(kompass local kubeconfig)     use the cluster with kubectl
+  kompass queues show                               what queues have and may have, and whose turn it is
   kompass queues check queues.yaml                  whether a queue file is right, and what it says
   kompass local down                                take it away again
 
@@ -40,7 +41,7 @@ enum Command {
     Run(run::Args),
     /// Show the gangs that KOMPASS knows, in the order of their queues.
     Queue(queue::Args),
-    /// Check the rules of queues before they are used.
+    /// Check the rules of queues before they are used, and show how queues stand.
     Queues(queues::Args),
     /// Say why a job waits, and until when.
     Why(why::Args),
@@ -69,7 +70,7 @@ impl Cli {
                 Command::Local(args) => args.run().await,
                 Command::Run(args) => args.run().await,
                 Command::Queue(args) => args.run().await,
-                Command::Queues(args) => tokio::task::block_in_place(|| args.run()),
+                Command::Queues(args) => args.run().await,
                 Command::Why(args) => args.run().await,
                 Command::Explain(args) => args.run().await,
                 Command::Simulate(args) => tokio::task::block_in_place(|| args.run()),

@@ -1,4 +1,4 @@
-//! The way to the extender's `/v1/gangs`, wherever it runs.
+//! The way to the extender's `/v1/gangs` and `/v1/queues`, wherever it runs.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -13,8 +13,10 @@ use kompass_local_cluster::progress::Progress;
 use crate::gangs::{self, Answer, Gang};
 use crate::local::{self, services};
 use crate::page;
+use crate::queues::Standing;
 
 const GANGS: &str = "/v1/gangs";
+const QUEUES: &str = "/v1/queues";
 
 /// Which extender to ask, and where it is.
 #[derive(Debug, Clone, clap::Args)]
@@ -88,6 +90,22 @@ impl Connection {
         gangs::one(&text).context("failed to read the extender's words about a gang: it is of another version")
     }
 
+    /// How queues stand: as it was sent, and as it is understood.
+    pub(crate) async fn queues(&self) -> anyhow::Result<(serde_json::Value, Standing)> {
+        const OLD: &str = "failed to ask for the state of queues: the extender is older than this command and does not \
+                           tell it; update KOMPASS in the cluster, or use the `kompass` of its version";
+        let text = match self.get(QUEUES).await {
+            Err(error) if page::is_missing(&error) => return Err(error.context(OLD)),
+            asked => asked?,
+        };
+        let answer: serde_json::Value =
+            serde_json::from_str(&text).context("failed to read the extender's word on queues: it is no JSON")?;
+        anyhow::ensure!(answer.get("state").is_some(), OLD);
+        let standing = serde_json::from_value(answer.clone())
+            .context("failed to read the extender's word on queues: it is of another version")?;
+        Ok((answer, standing))
+    }
+
     async fn get(&self, path: &str) -> anyhow::Result<String> {
         let address = match self {
             Self::Direct(address) => *address,
@@ -108,4 +126,55 @@ async fn proxied(client: &kube::Client, namespace: &str, path: &str) -> anyhow::
     asked
         .await
         .with_context(|| format!("failed to ask the Service {service} in namespace {namespace}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// What is understood of an extender that answers so.
+    async fn queues(status: &str, body: &str) -> anyhow::Result<Standing> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let connection = Connection::Direct(listener.local_addr()?);
+        let serve = async {
+            let (mut stream, _) = listener.accept().await?;
+            let mut request = [0; 1024];
+            let read = stream.read(&mut request).await?;
+            assert!(request[..read].starts_with(b"GET /v1/queues HTTP/1.1\r\n"));
+            let answer = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            stream.write_all(answer.as_bytes()).await?;
+            anyhow::Ok(())
+        };
+        let (served, asked) = tokio::join!(serve, connection.queues());
+        served?;
+        asked.map(|(_, standing)| standing)
+    }
+
+    #[tokio::test]
+    async fn an_extender_that_tells_no_state_is_too_old_and_one_that_is_not_there_is_said_to_be_so() {
+        let right = r#"{"leads": true, "total": {}, "state": [{"name": "a", "later": 1}], "later": 1}"#;
+        assert_eq!(queues("200 OK", right).await.unwrap().state[0].name, "a");
+        for (status, body, words) in [
+            ("404 Not Found", "", "older than this command"),
+            ("200 OK", r#"{"file": null, "queues": []}"#, "older than this command"),
+            ("200 OK", r#"{"state": 5}"#, "of another version"),
+            ("200 OK", "<html>", "no JSON"),
+            ("503 Service Unavailable", "busy", "does not run, or is not ready"),
+        ] {
+            let said = format!("{:#}", queues(status, body).await.unwrap_err());
+            assert!(
+                said.starts_with("failed to ") && said.contains(words),
+                "{status} {body}: {said}"
+            );
+        }
+        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let said = format!("{:#}", Connection::Direct(nobody).queues().await.unwrap_err());
+        assert!(
+            said.contains("does not run") && said.contains(&format!("http://{nobody}/v1/queues")),
+            "{said}"
+        );
+    }
 }

@@ -15,6 +15,27 @@ const LIMIT: Duration = Duration::from_secs(10);
 /// Longer answers are a mistake: 20,000 gangs are some 20 MB.
 const MAX_BYTES: usize = 64 << 20;
 
+/// The service answered, but not with the page.
+#[derive(Debug)]
+struct Refused {
+    status: http::StatusCode,
+    text: String,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "status {}: {}", self.status, self.text)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// Whether the service answered that it has no such page.
+pub(crate) fn is_missing(error: &anyhow::Error) -> bool {
+    let refused = error.downcast_ref::<Refused>();
+    refused.is_some_and(|refused| refused.status == http::StatusCode::NOT_FOUND)
+}
+
 /// The text of a page; an error for any status that is no success.
 pub(crate) async fn get(address: SocketAddr, path: &str) -> anyhow::Result<String> {
     tokio::time::timeout(LIMIT, exchange(address, path))
@@ -37,7 +58,10 @@ async fn exchange(address: SocketAddr, path: &str) -> anyhow::Result<String> {
             .await
             .map_err(anyhow::Error::from_boxed)?;
         let text = String::from_utf8_lossy(&body.to_bytes()).into_owned();
-        anyhow::ensure!(status.is_success(), "status {status}: {}", text.trim());
+        if !status.is_success() {
+            let text = text.trim().to_owned();
+            return Err(Refused { status, text }.into());
+        }
         Ok(text)
     };
     let (mut answer, mut connection) = (pin!(answer), pin!(connection));

@@ -4,10 +4,11 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::str::FromStr;
 
 use anyhow::Context as _;
 use kompass_local_cluster::progress::Progress;
-use kompass_planner::{Backfill, Packing};
+use kompass_planner::{Backfill, Packing, QueueTable};
 use kompass_simulation::engine::Queues;
 use kompass_simulation::{Estimates, Gang, Report, Settings, trace};
 use serde::Serialize;
@@ -20,6 +21,7 @@ mod figures;
 mod markup;
 mod page;
 mod plot;
+mod queues;
 mod sizes;
 mod terminal;
 
@@ -33,9 +35,15 @@ use page::Page;
 Examples:
   kompass simulate --trace jobs.csv --nodes 80 --node-cpu-milli 8000 --node-memory-mib 65536
   kompass simulate --trace jobs.csv --nodes 80 --node-cpu-milli 8000 --node-memory-mib 65536 --policy fifo --policy easy --html out.html
+  kompass simulate --trace jobs.csv --nodes 80 --node-cpu-milli 8000 --node-memory-mib 65536 --queues queues.yaml
 
 The trace is a CSV file with a gang a line, sorted by time of submission, and this header:
   submit_time_s,run_time_s,profile,queue,driver_cpu_milli,driver_memory_mib,executors,executor_cpu_milli,executor_memory_mib
+A further column, namespace, may be there.
+
+With a queue file a gang belongs to its queue as in a cluster: `queue` is what its driver's label says, `namespace` is
+where it runs. Without a namespace `queue` is a queue of the file or a namespace that one lists; others are in `default`.
+`kompass queues check` shows an example of such a file.
 
 The same trace and options always give the same result. It is the planner of the scheduler extender that decides.")]
 pub(crate) struct Args {
@@ -54,7 +62,7 @@ pub(crate) struct Args {
     /// Who may overtake the head of a queue; several are compared side by side.
     #[arg(long, value_enum, default_values_t = [Policy::Fifo, Policy::Easy])]
     policy: Vec<Policy>,
-    /// Which nodes a gang gets: single-zone-preferred, single-zone, min-fragmentation, tight or balanced; several are
+    /// Which nodes a gang gets where its queue doesn't say: single-zone-preferred, single-zone, min-fragmentation, tight or balanced; several are
     /// compared side by side.
     #[arg(long, value_name = "POLICY", default_value = "single-zone-preferred")]
     packing: Vec<Packing>,
@@ -67,8 +75,8 @@ pub(crate) struct Args {
     /// How much later the head of a queue may start because of all that overtake it, in the worst case, seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = 14_400)]
     overtake_delay_s: u32,
-    /// Which gangs share a queue.
-    #[arg(long, value_enum, default_value_t = Sharing::One)]
+    /// Which gangs share a queue: `one` is for all, `trace` as the trace says; or a queue file, whose rules decide.
+    #[arg(long, value_name = "one|trace|FILE", default_value = "one")]
     queues: Sharing,
     /// Write the results to this file as JSON: one object for one policy, a list for several.
     #[arg(long, value_name = "FILE")]
@@ -98,13 +106,50 @@ enum Source {
     Perfect,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Sharing {
     /// All are in one queue.
     One,
     /// As the trace says.
     Trace,
+    /// By the rules of a queue file.
+    File(PathBuf),
+}
+
+impl FromStr for Sharing {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(match text {
+            "one" => Self::One,
+            "trace" => Self::Trace,
+            file => Self::File(file.into()),
+        })
+    }
+}
+
+impl Sharing {
+    /// As it is written beside results.
+    const fn as_str(&self) -> &'static str {
+        match self {
+            Self::One => "one",
+            Self::Trace => "trace",
+            Self::File(_) => "file",
+        }
+    }
+
+    /// Reads the file, where there is one.
+    fn read(&self) -> anyhow::Result<Queues> {
+        Ok(match self {
+            Self::One => Queues::One,
+            Self::Trace => Queues::OfTrace,
+            Self::File(path) => Queues::Ruled(rules(path)?),
+        })
+    }
+}
+
+fn rules(path: &Path) -> anyhow::Result<QueueTable> {
+    crate::queues::read(path).with_context(|| format!("failed to use {}", path.display()))
 }
 
 /// One simulation as it is written.
@@ -113,7 +158,7 @@ struct Simulated {
     policy: Policy,
     packing: &'static str,
     run_times: Source,
-    queues: Sharing,
+    queues_by: &'static str,
     nodes: usize,
     zones: usize,
     node_cpu_milli: u64,
@@ -131,6 +176,7 @@ impl Args {
         );
         anyhow::ensure!(self.nodes > 0, "a cluster without nodes: give --nodes a number above 0");
         let gangs = read(&self.trace)?;
+        let queues = self.queues.read()?;
         let progress = Progress::auto();
         let (mut names, mut results) = (Vec::new(), Vec::new());
         let packings = self.packing.iter().copied();
@@ -140,15 +186,16 @@ impl Args {
         for (policy, packing) in runs {
             let name = self.name(policy, packing);
             let step = progress.step(format!("Simulating {} gangs, policy {name}", gangs.len()), None);
-            let report = kompass_simulation::simulate(&gangs, &self.settings(policy, packing), |ended| {
-                step.count(ended as u64, gangs.len() as u64, "gangs");
-            });
+            let report =
+                kompass_simulation::simulate(&gangs, &self.settings(policy, packing, queues.clone()), |ended| {
+                    step.count(ended as u64, gangs.len() as u64, "gangs");
+                });
             step.done();
             results.push(Simulated {
                 policy,
                 packing: packing.as_str(),
                 run_times: self.run_times,
-                queues: self.queues,
+                queues_by: self.queues.as_str(),
                 nodes: self.nodes,
                 zones: self.zones,
                 node_cpu_milli: self.node_cpu_milli,
@@ -161,6 +208,9 @@ impl Args {
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let reports: Vec<&Report> = results.iter().map(|result| &result.report).collect();
         println!("{}\n{}", render(&names, &reports), terminal::waits(&names, &reports));
+        if queues::are_told(&reports) {
+            println!("{}", queues::text(&names, &reports));
+        }
         if let Some(path) = &self.json {
             write(path, &json(&results)?)?;
         }
@@ -188,9 +238,10 @@ impl Args {
             Source::Learned => "learned from gangs that ended before",
             Source::Perfect => "taken from the trace, as a perfect predictor would tell them",
         };
-        let queues = match self.queues {
-            Sharing::One => "one for all gangs",
-            Sharing::Trace => "as the trace says",
+        let queues = match &self.queues {
+            Sharing::One => "one for all gangs".to_owned(),
+            Sharing::Trace => "as the trace says".to_owned(),
+            Sharing::File(path) => format!("by the rules of {}", path.display()),
         };
         let packings = self.packing.iter().map(|packing| packing.as_str());
         let packings = packings.collect::<Vec<_>>().join(", ");
@@ -203,7 +254,7 @@ impl Args {
             ("Packing", packings),
             ("Zones", self.zones.to_string()),
             ("Expected run times", run_times.to_owned()),
-            ("Queues", queues.to_owned()),
+            ("Queues", queues),
             (
                 "Overtaking may cost a head",
                 table::seconds(f64::from(self.overtake_delay_s)),
@@ -234,7 +285,7 @@ impl Args {
         }
     }
 
-    fn settings(&self, policy: Policy, packing: Packing) -> Settings {
+    fn settings(&self, policy: Policy, packing: Packing, queues: Queues) -> Settings {
         Settings {
             nodes: self.nodes,
             zones: self.zones,
@@ -251,10 +302,7 @@ impl Args {
                 Source::Learned => Estimates::Learned,
                 Source::Perfect => Estimates::Perfect,
             },
-            queues: match self.queues {
-                Sharing::One => Queues::One,
-                Sharing::Trace => Queues::OfTrace,
-            },
+            queues,
         }
     }
 }
@@ -364,6 +412,52 @@ mod tests {
     }
 
     #[test]
+    fn a_queue_file_decides_and_its_queues_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let (rules, drawn) = (folder.path().join("queues.yaml"), folder.path().join("out.html"));
+        let file = "{version: 1, queues: [{name: etl, weight: 3, limit: {cpu: 2}}, {name: ml, namespaces: [team-ml]}]}";
+        std::fs::write(&rules, file).unwrap();
+        let lines = "0,100,a,etl,1000,1024,1,1000,1024\n0,10,a,etl,1000,1024,1,1000,1024\n0,10,a,etl,1000,1,2,1000,1\n\
+                     0,10,b,team-ml,1000,1024,0,1,1\n0,10,b,who,1000,1024,0,1,1\n";
+        let more = ["--queues", rules.to_str().unwrap(), "--html", drawn.to_str().unwrap()];
+        let (result, written) = simulate(
+            &format!("{HEADER}{lines}"),
+            &[&more[..], &["--policy", "fifo"]].concat(),
+        );
+        result.unwrap();
+        let queues = &written["queues"];
+        assert_eq!(
+            (&written["queues_by"], &written["over_limit"]),
+            (&"file".into(), &1.into())
+        );
+        assert_eq!(
+            (&queues["etl"]["gangs"], &queues["etl"]["weight"]),
+            (&2.into(), &3.into())
+        );
+        assert_eq!(
+            (&queues["etl"]["wait_p95_s"], &queues["etl"]["wait_mean_s"]),
+            (&0.0.into(), &50.0.into())
+        );
+        assert_eq!(
+            (&queues["ml"]["gangs"], &queues["default"]["gangs"]),
+            (&1.into(), &1.into())
+        );
+        let page = std::fs::read_to_string(&drawn).unwrap();
+        for words in [
+            "<h2>Queues</h2>",
+            "CPU by queue, fifo",
+            "etl (weight 3, limit 50.0 %)",
+            "by the rules of ",
+        ] {
+            assert!(page.contains(words), "{words} is missing in {page}");
+        }
+        std::fs::write(&rules, "{version: 1, queues: [{name: etl, weight: 0}]}").unwrap();
+        let (result, _) = simulate(&format!("{HEADER}{lines}"), &more);
+        let text = format!("{:#}", result.unwrap_err());
+        assert!(text.contains("queues.yaml: ") && text.contains("weight 0"), "{text}");
+    }
+
+    #[test]
     fn a_trace_that_is_none_is_refused_with_its_place() {
         let (result, _) = simulate(&format!("{HEADER}5,-1,a,q,1,1,0,1,1\n"), &[]);
         let text = format!("{:#}", result.unwrap_err());
@@ -388,8 +482,10 @@ mod tests {
             "1",
         ];
         let args = Cli::try_parse_from(arguments).unwrap().args;
-        let simulated =
-            |policy| kompass_simulation::simulate(&trace, &args.settings(policy, Packing::default()), |_| {});
+        let simulated = |policy| {
+            let settings = args.settings(policy, Packing::default(), Queues::One);
+            kompass_simulation::simulate(&trace, &settings, |_| {})
+        };
         let (fifo, easy) = (simulated(Policy::Fifo), simulated(Policy::Easy));
         let text = render(&["fifo", "easy"], &[&fifo, &easy]);
         let lines: Vec<Vec<&str>> = text

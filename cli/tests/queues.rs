@@ -34,6 +34,7 @@ fn the_example_of_the_documentation_is_right() {
     let document = include_str!("../../docs/queues.md");
     let (_, rest) = document.split_once("```yaml\n").unwrap();
     let (example, rest) = rest.split_once("```").unwrap();
+    assert_eq!(example, kompass_queues::EXAMPLE, "the help texts show another one");
     let shown = check(example.as_bytes());
     let shown = String::from_utf8(shown.stdout).unwrap();
     assert!(rest.contains(&shown), "the document shows something else than\n{shown}");

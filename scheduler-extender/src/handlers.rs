@@ -181,9 +181,10 @@ async fn gang(State(app): State<Arc<App>>, Path((namespace, driver)): Path<(Stri
     refuse(StatusCode::NOT_FOUND, "not-found", &text)
 }
 
-/// `version` and `queues` are what a queue file would say.
+/// `version` and `queues` are what a queue file would say, `total` and `state` how it stands now.
 async fn queues(State(app): State<Arc<App>>) -> Response {
     let status = app.queues.borrow().clone();
+    let (total, state) = app.planner(|planner, _| (view::resources(planner.total()), planner.queue_states()));
     let refused = status
         .refused
         .as_ref()
@@ -199,6 +200,9 @@ async fn queues(State(app): State<Arc<App>>) -> Response {
             "refused": refused,
             "version": kompass_queues::VERSION,
             "queues": view::queues(&status.table),
+            "leads": app.claim.borrow().is_held(),
+            "total": total,
+            "state": view::states(&state),
         }),
     )
 }

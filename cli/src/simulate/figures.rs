@@ -77,7 +77,7 @@ impl Figure {
 }
 
 /// All figures, in the order in which they are shown.
-pub(super) const FIGURES: [Figure; 14] = [
+pub(super) const FIGURES: [Figure; 15] = [
     Figure {
         name: "gangs",
         meaning: "Spark jobs that were simulated: a driver and its executors, which start together or not at all.",
@@ -89,6 +89,12 @@ pub(super) const FIGURES: [Figure; 14] = [
         meaning: "Gangs that not even the empty cluster could take; they are left out of everything else.",
         better: Better::Neither,
         value: |report| Value::Number(report.too_large),
+    },
+    Figure {
+        name: "above its queue's limit",
+        meaning: "Gangs that alone need more than the rules allow their queue; they are left out of everything else.",
+        better: Better::Neither,
+        value: |report| Value::Number(report.over_limit),
     },
     Figure {
         name: "wait, mean",
@@ -160,7 +166,7 @@ pub(super) const FIGURES: [Figure; 14] = [
     },
     Figure {
         name: "violations",
-        meaning: "Nodes overbooked, gangs starved, invariants broken. Anything but 0 is a bug in KOMPASS.",
+        meaning: "Nodes overbooked, limits of queues exceeded, gangs starved, invariants broken. Anything but 0 is a bug in KOMPASS.",
         better: Better::Zero,
         value: |report| Value::Number(report.violations),
     },

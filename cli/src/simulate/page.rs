@@ -3,7 +3,7 @@
 use super::charts::{CHARTS, Compared};
 use super::figures::{Better, FIGURES};
 use super::markup::Markup;
-use super::plot;
+use super::{plot, queues};
 use crate::table;
 
 /// What a page is made of.
@@ -39,6 +39,9 @@ impl Page<'_> {
             html.element("body", &[], |body| {
                 self.heading(body);
                 self.figures(body);
+                if queues::are_told(self.compared.reports) {
+                    queues::draw(self.compared, body);
+                }
                 self.charts(body);
                 self.settings(body);
             });
@@ -178,6 +181,7 @@ mod tests {
             run_time_s,
             profile: "p".to_owned(),
             queue: "q".to_owned(),
+            namespace: None,
             driver_cpu_milli: 1_000,
             driver_memory_mib: 1,
             executors: pods - 1,

@@ -35,8 +35,8 @@ impl Axis {
 #[derive(Debug)]
 pub(super) struct Frame<'a> {
     /// Unique in the page.
-    pub(super) id: &'static str,
-    pub(super) title: &'static str,
+    pub(super) id: &'a str,
+    pub(super) title: &'a str,
     /// What a person sees who does not see it.
     pub(super) description: String,
     pub(super) across: Axis,

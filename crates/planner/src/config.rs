@@ -20,7 +20,7 @@ pub struct Config {
     /// How many gangs may start before a gang of another queue, or a running gang that lost slots, that was passed over
     /// for lack of room: the bound on starvation between queues.
     pub overtakes_max: u64,
-    /// Which nodes a gang gets, of those that have room for it.
+    /// Which nodes a gang gets, of those that have room for it, where its queue doesn't say.
     pub packing: Packing,
     /// Whether gangs may overtake the head of their queue while it waits for room.
     pub backfill: Backfill,

@@ -207,7 +207,7 @@ impl Planner {
                 near: Some(&near),
                 room: View::Now(Some(claimed)),
                 zone: self.zone_of(gang),
-                packing: self.config.packing,
+                packing: self.packing(&self.gangs[gang].queue),
             };
             let found = pack(&self.nodes, &ask)
                 .map(|placement| placement.executors)

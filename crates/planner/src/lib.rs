@@ -50,6 +50,7 @@ mod share;
 mod shortfall;
 mod slots;
 mod space;
+pub mod standing;
 mod start;
 pub mod view;
 
@@ -63,4 +64,5 @@ pub use planner::Planner;
 pub use policy::{QueueRules, QueueTable};
 pub use promise::Held;
 pub use quota::{Limits, Quota};
+pub use standing::{NextGang, QueueState};
 pub use view::{GangState, GangView, Summary};

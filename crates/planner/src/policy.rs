@@ -10,6 +10,7 @@ use std::sync::Arc;
 use kompass_core::names::DEFAULT_QUEUE;
 use rustc_hash::FxHashMap;
 
+use crate::config::Packing;
 use crate::planner::Planner;
 use crate::quota::Limits;
 
@@ -29,6 +30,8 @@ pub struct QueueRules {
     pub guaranteed: Limits,
     /// What all of its gangs together may have at most; what isn't named is without limit.
     pub limit: Limits,
+    /// Which nodes its gangs get; `None`: as the planner's configuration says.
+    pub packing: Option<Packing>,
     /// Whose gangs belong here where nothing else is said. Where there are any, those of other namespaces may not.
     pub namespaces: BTreeSet<String>,
 }
@@ -39,6 +42,7 @@ impl Default for QueueRules {
             weight: 1,
             guaranteed: Limits::default(),
             limit: Limits::default(),
+            packing: None,
             namespaces: BTreeSet::new(),
         }
     }
@@ -101,6 +105,8 @@ impl Planner {
         if self.policy.table != table {
             let labels = std::mem::take(&mut self.policy.labels);
             self.policy = Policy::new(table, labels);
+            // With another packing there may be room where there was none.
+            self.nodes.grown += 1;
             self.requeue(|_| true);
         }
     }
@@ -108,6 +114,21 @@ impl Planner {
     /// The rules of queues.
     pub fn queue_table(&self) -> &QueueTable {
         &self.policy.table
+    }
+
+    /// The queue of a driver in the namespace, with this label.
+    pub fn queue_of(&self, namespace: &str, label: Option<&str>) -> Arc<str> {
+        self.policy.queue(namespace, label)
+    }
+
+    /// The rules of a queue, also where the table doesn't name it.
+    pub(crate) fn rules_of(&self, queue: &str) -> QueueRules {
+        self.policy.rules(queue).clone()
+    }
+
+    /// Which nodes the gangs of a queue get.
+    pub(crate) fn packing(&self, queue: &str) -> Packing {
+        self.policy.rules(queue).packing.unwrap_or(self.config.packing)
     }
 
     /// A namespace was listed, added or changed; `queue`: what its label says.

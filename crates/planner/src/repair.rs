@@ -148,7 +148,7 @@ impl Planner {
                 near: Some(&near),
                 room: View::Now(None),
                 zone: self.zone_of(id),
-                packing: self.config.packing,
+                packing: self.packing(&gang.queue),
             };
             if let Some(placement) = pack(&self.nodes, &ask) {
                 for (node, count) in placement.executors {
@@ -180,9 +180,8 @@ impl Planner {
 
     /// The zone that all of the gang has to be in, where the policy keeps gangs in one.
     pub(crate) fn zone_of(&self, id: GangId) -> Option<u32> {
-        let held = self.gangs[id]
-            .held
-            .filter(|_| self.config.packing.zones() == Zones::One);
+        let gang = &self.gangs[id];
+        let held = gang.held.filter(|_| self.packing(&gang.queue).zones() == Zones::One);
         held.map(|held| self.nodes.zone(held.node))
     }
 

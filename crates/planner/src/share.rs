@@ -56,25 +56,26 @@ impl Shares {
     }
 }
 
-/// Millionths of all that there is, by weight.
-fn share(used: &Usage, total: &Resources, weight: u32) -> u64 {
+/// The largest part of all that there is of any resource, in millionths, and that resource.
+pub(crate) fn dominant<'a>(used: &'a Usage, total: &Resources) -> (u64, &'a str) {
     let part = |used: u64, total: u64| {
-        let millionths = u128::from(used) * 1_000_000;
-        millionths.checked_div(u128::from(total)).unwrap_or(0)
+        let millionths = (u128::from(used) * 1_000_000).checked_div(u128::from(total));
+        u64::try_from(millionths.unwrap_or(0)).unwrap_or(u64::MAX)
     };
-    let extended = used
-        .requests
-        .extended
-        .iter()
-        .map(|(name, &units)| part(units, total.units(name)));
-    let dominant = extended
+    let extended = used.requests.extended.iter();
+    let extended = extended.map(|(name, &units)| (part(units, total.units(name)), name.as_str()));
+    extended
         .chain([
-            part(used.requests.cpu_milli, total.cpu_milli),
-            part(used.requests.memory_bytes, total.memory_bytes),
+            (part(used.requests.cpu_milli, total.cpu_milli), "cpu"),
+            (part(used.requests.memory_bytes, total.memory_bytes), "memory"),
         ])
-        .max()
-        .unwrap_or(0);
-    u64::try_from(dominant / u128::from(weight.max(1))).unwrap_or(u64::MAX)
+        .max_by_key(|&(part, _)| part)
+        .unwrap_or((0, "cpu"))
+}
+
+/// The same by weight.
+fn share(used: &Usage, total: &Resources, weight: u32) -> u64 {
+    dominant(used, total).0 / u64::from(weight.max(1))
 }
 
 impl Planner {

@@ -420,7 +420,7 @@ impl Planner {
             near: None,
             room: View::Now(None),
             zone: None,
-            packing: self.config.packing,
+            packing: self.packing(&gang.queue),
         }
     }
 

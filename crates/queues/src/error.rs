@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::Utf8Error;
 
 use kompass_core::quantity;
+use kompass_planner::Packing;
 
 use crate::yaml::Mistake;
 use crate::{MAX_BYTES, MAX_QUEUES, MAX_WEIGHT, VERSION};
@@ -77,6 +78,19 @@ pub enum Error {
         queue: String,
         /// What stands there.
         weight: i64,
+        /// Where.
+        place: Place,
+    },
+    /// Not the name of a packing policy.
+    #[error(
+        "failed to use the packing {packing:?} of the queue {queue:?} ({place}): there is no such policy; write one of {}",
+        packings()
+    )]
+    Packing {
+        /// The queue.
+        queue: String,
+        /// What stands there, cut where it is very long.
+        packing: String,
         /// Where.
         place: Place,
     },
@@ -210,6 +224,10 @@ impl From<serde_saphyr::Location> for Place {
             column: location.column(),
         }
     }
+}
+
+fn packings() -> String {
+    Packing::ALL.map(|packing| format!("`{}`", packing.as_str())).join(", ")
 }
 
 fn in_brackets(place: Option<Place>) -> String {

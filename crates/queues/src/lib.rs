@@ -1,14 +1,6 @@
 //! The queue file: what an administrator sets for queues, as YAML, to the planner's rules and back.
 //!
-//! ```yaml
-//! version: 1
-//! queues:
-//!   - name: etl
-//!     weight: 2
-//!     guaranteed: { cpu: "100", memory: 400Gi }
-//!     limit: { cpu: "200", memory: 800Gi }
-//!     namespaces: [team-etl]
-//! ```
+//! [`EXAMPLE`] is such a file.
 //!
 //! Pure: bytes in, a [`QueueTable`] out. The extender and the command line read files and hand their bytes to
 //! [`parse`], so both accept and refuse the same. The shape is closed: what isn't known is refused, because a limit
@@ -29,6 +21,8 @@ pub use self::error::{Error, Field, Place};
 pub use self::read::parse;
 pub use self::yaml::Mistake;
 
+/// A queue file that uses everything there is, to be shown.
+pub const EXAMPLE: &str = include_str!("example.yaml");
 /// The version of the file's shape.
 pub const VERSION: u64 = 1;
 /// Bytes that a file may have. A ConfigMap takes no more either.

@@ -33,6 +33,7 @@ struct Queue {
     weight: Option<Spanned<i64>>,
     guaranteed: Option<Quantities>,
     limit: Option<Quantities>,
+    packing: Option<Spanned<String>>,
     namespaces: Option<Vec<Spanned<String>>>,
 }
 
@@ -118,6 +119,14 @@ fn rules(queue: Queue, owners: &mut BTreeMap<String, (String, Place)>) -> Result
                 weight: weight.value,
                 place: weight.referenced.into(),
             })?;
+    }
+    if let Some(packing) = queue.packing {
+        let found = packing.value.parse().map_err(|_names| Error::Packing {
+            queue: name.clone(),
+            packing: names::shown(&packing.value),
+            place: packing.referenced.into(),
+        })?;
+        rules.packing = Some(found);
     }
     let most = amounts::all(&rules.limit);
     for (resource, guaranteed) in amounts::all(&rules.guaranteed) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use kompass_planner::Limits;
+use kompass_planner::{Limits, Packing};
 use kompass_queues::{Error, MAX_BYTES, MAX_QUEUES, QueueRules, QueueTable, parse, view};
 use proptest::prelude::*;
 
@@ -33,6 +33,7 @@ queues:
     weight: 2
     guaranteed: { cpu: "100", memory: 400Gi, pods: 300 }
     limit: { cpu: 200500m, memory: 1e12, nvidia.com/gpu: 4, ephemeral-storage: 1Ti, hugepages-2Mi: 4Mi }
+    packing: min-fragmentation
     namespaces: [team-etl, "etl-2"]
   - name: Ad_hoc.2
 "#;
@@ -57,11 +58,22 @@ queues:
                 .map(|(name, units)| (name.to_owned(), units)),
             ),
         },
+        packing: Some(Packing::MinFragmentation),
         namespaces: ["team-etl", "etl-2"].map(String::from).into(),
     };
     let queues = [("etl", etl), ("Ad_hoc.2", QueueRules::default())];
     let queues = queues.map(|(name, rules)| (name.to_owned(), rules)).into();
     assert_eq!(parse(text.as_bytes()).unwrap(), QueueTable { queues });
+}
+
+#[test]
+fn the_example_is_right() {
+    let names: Vec<String> = parse(kompass_queues::EXAMPLE.as_bytes())
+        .unwrap()
+        .queues
+        .into_keys()
+        .collect();
+    assert_eq!(names, ["adhoc", "etl"]);
 }
 
 #[test]
@@ -148,6 +160,16 @@ fn a_wrong_queue_says_where_and_what_to_do() {
         (queue("weight: 1001"), &["weight 1001"]),
         (queue("weight: 1.5"), &["line 4, column 13"]),
         (queue("weight: two"), &["line 4, column 13", "whole number"]),
+        (
+            queue("packing: dense"),
+            &[
+                "packing \"dense\" of the queue \"etl\"",
+                "line 4, column 14",
+                "`single-zone-preferred`, `single-zone`, `min-fragmentation`, `tight`, `balanced`",
+            ],
+        ),
+        (queue("packing: Tight"), &["\"Tight\"", "line 4, column 14"]),
+        (queue("packing: [tight]"), &["line 4"]),
         (
             queue("limit: { cpu: 1Q }"),
             &[
@@ -248,6 +270,7 @@ fn what_is_wrong_is_not_repeated_at_length() {
         queue(&format!("limit: {{ cpu: {long} }}")),
         queue(&format!("limit: {{ ? {long}\n     : 1 }}")),
         queue(&format!("namespaces: [{long}]")),
+        queue(&format!("packing: {long}")),
     ] {
         let said = refused(&text);
         assert!(said.len() < 500, "{said}");
@@ -286,8 +309,8 @@ fn limits() -> impl Strategy<Value = Limits> {
 
 proptest! {
     #[test]
-    fn what_is_shown_means_the_same_in_a_file(limit in limits(), guaranteed in limits(), weight in 1_u32..=1_000, spaces in prop::collection::btree_set("[a-z0-9]{1,20}", 0..4)) {
-        let rules = QueueRules { weight, limit, guaranteed: Limits::default(), namespaces: spaces };
+    fn what_is_shown_means_the_same_in_a_file(limit in limits(), guaranteed in limits(), weight in 1_u32..=1_000, packing in prop::option::of(prop::sample::select(&Packing::ALL[..])), spaces in prop::collection::btree_set("[a-z0-9]{1,20}", 0..4)) {
+        let rules = QueueRules { weight, limit, guaranteed: Limits::default(), packing, namespaces: spaces };
         let other = QueueRules { guaranteed, ..QueueRules::default() };
         let table = QueueTable { queues: [("a".to_owned(), rules), ("b".to_owned(), other)].into() };
         let file = serde_json::json!({ "version": 1, "queues": view::queues(&table) }).to_string();

@@ -85,6 +85,7 @@ fn trace(gangs: usize, nodes: usize, load_percent: usize) -> Vec<Gang> {
                 run_time_s: run_s * (0.5 + random.share()),
                 profile: format!("job-{job}"),
                 queue: format!("queue-{}", job % 16),
+                namespace: None,
                 driver_cpu_milli: 1_000,
                 driver_memory_mib: 2_048 + 512 * (job % 3),
                 executors,

@@ -1,10 +1,12 @@
 //! The cluster as the planner sees it: objects come and go, its orders are carried out.
 
+use std::sync::Arc;
+
 use kompass_core::constraints::Constraints;
 use kompass_core::names::{GANG_GATE, SCHEDULER, ZONE_LABEL};
 use kompass_core::profile::{self, JobProfile, RuntimeEstimate, Shape, Source};
 use kompass_core::{GangPlan, Node, Outcome, Phase, Pod, Resources, Role};
-use kompass_planner::{Action, BindResult, Config, FilterAnswer, Planner};
+use kompass_planner::{Action, BindResult, Config, FilterAnswer, Planner, QueueTable};
 
 use crate::engine::{Estimates, Queues, Settings};
 use crate::trace::Gang;
@@ -25,7 +27,7 @@ pub(crate) struct Cluster<'a> {
     planner: Planner,
     gangs: &'a [Gang],
     estimates: Estimates,
-    queues: Queues,
+    queues: &'a Queues,
     version: u64,
     /// Answers of the planner that break its word: a bug, reported and not hidden.
     pub(crate) broken: u64,
@@ -35,7 +37,7 @@ pub(crate) struct Cluster<'a> {
 const FORECAST_MS: i64 = 3_600_000;
 
 impl<'a> Cluster<'a> {
-    pub(crate) fn new(settings: &Settings, gangs: &'a [Gang]) -> Self {
+    pub(crate) fn new(settings: &'a Settings, gangs: &'a [Gang]) -> Self {
         let capacity = settings.capacity();
         let mut planner = Planner::new(Config {
             packing: settings.packing,
@@ -62,15 +64,44 @@ impl<'a> Cluster<'a> {
                 ..Node::default()
             });
         }
+        if let Queues::Ruled(table) = &settings.queues {
+            planner.set_queues(table.clone());
+            for queue in table.queues.keys() {
+                planner.apply_namespace(&namespace_of(queue), Some(queue));
+            }
+        }
         planner.synced(0);
         planner.take_over(0);
         Self {
             planner,
             gangs,
             estimates: settings.estimates,
-            queues: settings.queues,
+            queues: &settings.queues,
             version: 0,
             broken: 0,
+        }
+    }
+
+    /// The rules of queues.
+    pub(crate) fn rules(&self) -> &QueueTable {
+        self.planner.queue_table()
+    }
+
+    /// The queue that a gang belongs to.
+    pub(crate) fn queue_of(&self, gang: usize) -> Arc<str> {
+        let (namespace, label) = self.place(gang);
+        self.planner.queue_of(&namespace, label)
+    }
+
+    /// The namespace of a gang, and what its driver's label says.
+    fn place(&self, gang: usize) -> (String, Option<&'a str>) {
+        let of = &self.gangs[gang];
+        match (self.queues, &of.namespace) {
+            (Queues::One, _) => ("simulated".to_owned(), None),
+            (Queues::OfTrace, _) => ("simulated".to_owned(), Some(&of.queue)),
+            (Queues::Ruled(_), Some(namespace)) => (namespace.clone(), Some(&of.queue)),
+            (Queues::Ruled(table), None) if table.queues.contains_key(&of.queue) => (namespace_of(&of.queue), None),
+            (Queues::Ruled(_), None) => (of.queue.clone(), None),
         }
     }
 
@@ -157,20 +188,19 @@ impl<'a> Cluster<'a> {
 
     fn driver(&mut self, gang: usize) -> Pod {
         let of = &self.gangs[gang];
-        let requests = Resources::from_mib(of.driver_cpu_milli, of.driver_memory_mib);
+        let (_, label) = self.place(gang);
         Pod {
             uid: driver_uid(gang),
             name: driver_uid(gang),
-            queue: (self.queues == Queues::OfTrace).then(|| of.queue.clone()),
+            queue: label.map(str::to_owned),
             profile: Some(profile_of(of, self.estimates)),
             role: Some(Role::Driver),
-            ..self.pod(requests)
+            ..self.pod(gang, of.driver())
         }
     }
 
     fn executor(&mut self, gang: usize, number: u64, driver: &str, node: &str) -> Pod {
         let of = &self.gangs[gang];
-        let requests = Resources::from_mib(of.executor_cpu_milli, of.executor_memory_mib);
         Pod {
             uid: executor_uid(gang, number),
             name: executor_uid(gang, number),
@@ -179,14 +209,14 @@ impl<'a> Cluster<'a> {
             executor_id: Some(number.to_string()),
             node: Some(node.to_owned()),
             phase: Phase::Running,
-            ..self.pod(requests)
+            ..self.pod(gang, of.executor())
         }
     }
 
-    fn pod(&mut self, requests: Resources) -> Pod {
+    fn pod(&mut self, gang: usize, requests: Resources) -> Pod {
         self.version += 1;
         Pod {
-            namespace: "simulated".to_owned(),
+            namespace: self.place(gang).0,
             resource_version: self.version.to_string(),
             scheduler: SCHEDULER.to_owned(),
             requests,
@@ -224,6 +254,11 @@ fn profile_of(gang: &Gang, estimates: Estimates) -> JobProfile {
         source: Source::Conf,
         warnings: vec![],
     }
+}
+
+/// A namespace that is labelled with this queue; no real one is called so.
+fn namespace_of(queue: &str) -> String {
+    format!("queue/{queue}")
 }
 
 fn node_name(number: usize) -> String {

@@ -4,11 +4,12 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 
 use kompass_core::Resources;
-use kompass_planner::{Backfill, Packing};
+use kompass_planner::{Backfill, Packing, QueueTable};
 
 use crate::account::Account;
 use crate::cluster::{Cluster, Started};
 use crate::overtaking::{Need, Overtaking};
+use crate::queues::Accounts;
 use crate::report::{Outcomes, Report};
 use crate::series::Series;
 use crate::trace::Gang;
@@ -24,7 +25,7 @@ pub struct Settings {
     pub node_cpu_milli: u64,
     /// Memory of a node, MiB.
     pub node_memory_mib: u64,
-    /// Which nodes a gang gets.
+    /// Which nodes a gang gets where its queue doesn't say.
     pub packing: Packing,
     /// Who may overtake the head of a queue.
     pub backfill: Backfill,
@@ -32,7 +33,7 @@ pub struct Settings {
     pub backfill_delay_ms: i64,
     /// Where run times are expected from.
     pub estimates: Estimates,
-    /// Which gangs share a queue.
+    /// Which gangs share a queue, and what queues may have.
     pub queues: Queues,
 }
 
@@ -46,12 +47,15 @@ pub enum Estimates {
 }
 
 /// Which gangs share a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Queues {
     /// All are in one queue.
     One,
-    /// As the trace says.
+    /// As the trace says; all queues share alike.
     OfTrace,
+    /// By these rules, as in a cluster: the trace's queue is the label of the driver. Where the trace has no namespace
+    /// for a gang, its queue is the one of that name, or else the one that lists it as a namespace.
+    Ruled(QueueTable),
 }
 
 impl Settings {
@@ -69,10 +73,12 @@ const PROGRESS_EVERY: u64 = 1_024;
 
 /// Simulates the trace from its first gang to its last end. `progress` is told how many gangs have ended, now and then.
 ///
-/// Gangs that no empty cluster of this kind could take are left out, and counted in the report.
+/// Gangs that no empty cluster of this kind could take, or that are alone above their queue's limit, are left out, and counted in the report.
 pub fn simulate(gangs: &[Gang], settings: &Settings, mut progress: impl FnMut(usize)) -> Report {
+    let cluster = Cluster::new(settings, gangs);
     let mut run = Run {
-        cluster: Cluster::new(settings, gangs),
+        queues: Accounts::new(gangs, cluster.rules(), |gang| cluster.queue_of(gang)),
+        cluster,
         account: Account::new(settings.nodes, settings.capacity()),
         overtaking: Overtaking::default(),
         outcomes: Outcomes::new(gangs.len()),
@@ -85,7 +91,9 @@ pub fn simulate(gangs: &[Gang], settings: &Settings, mut progress: impl FnMut(us
     let mut arrivals = gangs
         .iter()
         .enumerate()
-        .filter(|(_, gang)| fits_empty(gang, settings))
+        .filter(|(number, gang)| fits_empty(gang, settings) && run.queues.may_ever(*number, gang))
+        .collect::<Vec<_>>()
+        .into_iter()
         .peekable();
     let check_every = CHECK_EVERY.max(8 * settings.nodes as u64);
     let (mut events, mut ended) = (0_u64, 0_usize);
@@ -98,6 +106,7 @@ pub fn simulate(gangs: &[Gang], settings: &Settings, mut progress: impl FnMut(us
         };
         series.until(now_ms, run.account.levels(run.waiting.len()));
         run.account.until(now_ms);
+        run.queues.until(now_ms, gangs);
         while let Some(&Reverse((end_ms, gang))) = run.running.peek()
             && end_ms <= now_ms
         {
@@ -108,6 +117,7 @@ pub fn simulate(gangs: &[Gang], settings: &Settings, mut progress: impl FnMut(us
         run.look_at_head(now_ms);
         while let Some((gang, _)) = arrivals.next_if(|(_, gang)| gang.submit_ms() <= now_ms) {
             run.cluster.submit(gang, now_ms);
+            run.queues.submitted(gang);
             run.waiting.insert(gang);
             run.outcomes.submitted(gang, now_ms);
         }
@@ -125,21 +135,30 @@ pub fn simulate(gangs: &[Gang], settings: &Settings, mut progress: impl FnMut(us
     let Run {
         cluster,
         account,
+        queues,
         overtaking,
         outcomes,
         waiting,
         ..
     } = run;
     // Whoever still waits in an empty cluster is starved.
-    let violations = account.overbooked + cluster.broken + waiting.len() as u64;
-    Report::new(gangs, &outcomes, &account, &overtaking, violations, settings, series)
+    let violations = account.overbooked + queues.over_limit + cluster.broken + waiting.len() as u64;
+    Report::new(
+        gangs,
+        &outcomes,
+        &account,
+        &queues,
+        &overtaking,
+        violations,
+        settings,
+        series,
+    )
 }
 
 /// Whether the gang alone has room on the whole cluster.
-fn fits_empty(gang: &Gang, settings: &Settings) -> bool {
+pub(crate) fn fits_empty(gang: &Gang, settings: &Settings) -> bool {
     let node = settings.capacity();
-    let driver = Resources::from_mib(gang.driver_cpu_milli, gang.driver_memory_mib);
-    let executor = Resources::from_mib(gang.executor_cpu_milli, gang.executor_memory_mib);
+    let (driver, executor) = (gang.driver(), gang.executor());
     if !driver.fits(&node) || settings.nodes == 0 {
         return false;
     }
@@ -152,6 +171,7 @@ fn fits_empty(gang: &Gang, settings: &Settings) -> bool {
 struct Run<'a> {
     cluster: Cluster<'a>,
     account: Account,
+    queues: Accounts,
     overtaking: Overtaking,
     outcomes: Outcomes,
     gangs: &'a [Gang],
@@ -171,6 +191,7 @@ impl Run<'_> {
             let gang = started.gang;
             self.waiting.remove(&gang);
             self.outcomes.started(gang, now_ms);
+            self.queues.started(gang, &self.gangs[gang]);
             let pods = self.pods(&started);
             for (node, requests, count) in &pods {
                 self.account.take(*node, requests, *count);
@@ -190,6 +211,7 @@ impl Run<'_> {
         for (node, requests, count) in self.pods(&started) {
             self.account.give(node, &requests, count);
         }
+        self.queues.ended(gang, &self.gangs[gang]);
         self.overtaking.ended(gang);
         self.cluster.end(&started, now_ms);
     }
@@ -198,8 +220,8 @@ impl Run<'_> {
         if let Some(&head) = self.waiting.first() {
             let gang = &self.gangs[head];
             let need = Need {
-                driver: Resources::from_mib(gang.driver_cpu_milli, gang.driver_memory_mib),
-                executor: Resources::from_mib(gang.executor_cpu_milli, gang.executor_memory_mib),
+                driver: gang.driver(),
+                executor: gang.executor(),
                 executors: gang.executors,
             };
             self.overtaking.look(&self.account, &need, now_ms);
@@ -209,8 +231,7 @@ impl Run<'_> {
     /// The pods of a gang that has started: node, requests, how many.
     fn pods(&self, started: &Started) -> Vec<(usize, Resources, u64)> {
         let gang = &self.gangs[started.gang];
-        let executor = Resources::from_mib(gang.executor_cpu_milli, gang.executor_memory_mib);
-        let driver = Resources::from_mib(gang.driver_cpu_milli, gang.driver_memory_mib);
+        let (driver, executor) = (gang.driver(), gang.executor());
         let executors = started.executors.iter();
         executors
             .map(|&(node, count)| (node, executor.clone(), count))

@@ -16,6 +16,7 @@ mod account;
 mod cluster;
 pub mod engine;
 mod overtaking;
+pub mod queues;
 pub mod report;
 pub mod series;
 pub mod trace;

@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use kompass_core::Resources;
 use serde::Deserialize;
 
 /// One gang of a trace.
@@ -15,6 +16,9 @@ pub struct Gang {
     pub profile: String,
     /// Its queue (tenant).
     pub queue: String,
+    /// Its namespace, which matters with rules of queues only; the column may be left out.
+    #[serde(default)]
+    pub namespace: Option<String>,
     /// The driver's request, thousandths of a CPU.
     pub driver_cpu_milli: u64,
     /// The driver's request, MiB.
@@ -98,6 +102,16 @@ impl Gang {
         milliseconds(self.run_time_s).max(1)
     }
 
+    /// What its driver requests.
+    pub(crate) fn driver(&self) -> Resources {
+        Resources::from_mib(self.driver_cpu_milli, self.driver_memory_mib)
+    }
+
+    /// What each of its executors requests.
+    pub(crate) fn executor(&self) -> Resources {
+        Resources::from_mib(self.executor_cpu_milli, self.executor_memory_mib)
+    }
+
     /// CPU of all its pods, thousandths.
     pub fn cpu_milli(&self) -> u64 {
         self.driver_cpu_milli
@@ -132,6 +146,15 @@ mod tests {
             (500, 60_000, 7_000)
         );
         assert_eq!(gangs[1].run_ms(), 1);
+    }
+
+    #[test]
+    fn a_namespace_may_be_given() {
+        let text = format!("namespace,{HEADER}team-a,0,1,p,q,1,1,0,1,1\n,0,1,p,q,1,1,0,1,1\n");
+        let gangs = read(text.as_bytes()).unwrap();
+        assert_eq!((gangs[0].namespace.as_deref(), &*gangs[0].queue), (Some("team-a"), "q"));
+        assert_eq!(gangs[1].namespace, None);
+        assert_eq!(of("0,1,p,q,1,1,0,1,1\n").unwrap()[0].namespace, None);
     }
 
     #[test]

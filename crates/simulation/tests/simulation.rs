@@ -32,6 +32,7 @@ fn gang(submit_time_s: f64, run_time_s: f64, pods: u64) -> Gang {
         run_time_s,
         profile: format!("{pods}"),
         queue: format!("queue-{}", pods % 3),
+        namespace: None,
         driver_cpu_milli: 1_000,
         driver_memory_mib: 1_024,
         executors: pods - 1,

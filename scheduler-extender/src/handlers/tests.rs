@@ -230,11 +230,13 @@ async fn queues_are_shown_in_the_words_of_the_file() {
     let app = app_with(&[], &[]);
     let request = || Request::get("/v1/queues").body(Body::empty()).unwrap();
     let (status, answer) = send(&app, request()).await;
-    let nothing =
-        json!({ "file": null, "in_force": true, "applied_ms": null, "refused": null, "version": 1, "queues": [] });
+    let nothing = json!({
+        "file": null, "in_force": true, "applied_ms": null, "refused": null, "version": 1, "queues": [],
+        "leads": true, "total": { "cpu": "0", "memory": "0" }, "state": [],
+    });
     assert_eq!((status, answer), (StatusCode::OK, nothing));
 
-    let file = "{version: 1, queues: [{name: etl, limit: {cpu: 1500m, memory: 4Gi, a.b/c: 2}, namespaces: [x]}]}";
+    let file = "{version: 1, queues: [{name: etl, limit: {cpu: 1500m, memory: 4Gi, a.b/c: 2}, packing: tight, namespaces: [x]}]}";
     app.queues.send_modify(|status| {
         status.path = Some("/etc/kompass/queues.yaml".into());
         status.table = Arc::new(kompass_queues::parse(file.as_bytes()).unwrap());
@@ -246,11 +248,12 @@ async fn queues_are_shown_in_the_words_of_the_file() {
     });
     let etl = json!({
         "name": "etl", "weight": 1, "guaranteed": {}, "limit": { "cpu": "1500m", "memory": "4Gi", "a.b/c": "2" },
-        "namespaces": ["x"],
+        "packing": "tight", "namespaces": ["x"],
     });
     let expected = json!({
         "file": "/etc/kompass/queues.yaml", "in_force": false, "applied_ms": 5,
         "refused": { "message": "no", "since_ms": 7 }, "version": 1, "queues": [etl],
+        "leads": true, "total": { "cpu": "0", "memory": "0" }, "state": [],
     });
     assert_eq!(send(&app, request()).await.1, expected);
 }

@@ -56,6 +56,12 @@ async fn a_queue_file_is_followed_and_a_wrong_one_starts_nothing() {
         "{seen}"
     );
     assert_eq!(seen["queues"][0]["limit"]["cpu"], "1500m");
+    let etl = &seen["state"][0];
+    assert_eq!(
+        (&etl["name"], &etl["weight"], &etl["waiting"]),
+        (&"etl".into(), &2.into(), &0.into()),
+        "{seen}"
+    );
 
     write("version: 1\nqueues: [{ name: etl, weight: 3 }]\n");
     until(&extender, |seen| seen["queues"][0]["weight"] == 3).await;

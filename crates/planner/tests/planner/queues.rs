@@ -1,7 +1,9 @@
 //! Limits, guarantees and fair shares of queues.
 
+use std::collections::BTreeSet;
+
 use kompass_core::wait::WaitCode;
-use kompass_planner::{Backfill, Config, Limits, QueueRules, QueueTable};
+use kompass_planner::{Backfill, Config, Limits, Packing, QueueRules, QueueTable};
 
 use crate::job::Job;
 use crate::world::World;
@@ -25,6 +27,20 @@ fn guarantee(guaranteed: Limits) -> QueueRules {
         guaranteed,
         ..QueueRules::default()
     }
+}
+
+fn packs(packing: Packing) -> QueueRules {
+    QueueRules {
+        packing: Some(packing),
+        ..QueueRules::default()
+    }
+}
+
+/// How many nodes a gang's plan is on.
+fn spread(world: &World, uid: &str) -> usize {
+    let (driver, executors) = world.plan(uid);
+    let nodes: BTreeSet<String> = executors.into_iter().map(|(node, _)| node).chain([driver]).collect();
+    nodes.len()
 }
 
 fn table<const N: usize>(queues: [(&str, QueueRules); N]) -> QueueTable {
@@ -235,4 +251,147 @@ fn a_gang_that_was_overtaken_often_goes_before_a_guarantee() {
     world.end(&passing[1]);
     world.settle();
     assert!(runs(&world, &large));
+}
+
+#[test]
+fn each_queue_packs_as_it_says_and_the_others_as_the_service_does() {
+    let nodes = [("n1", 8, 64), ("n2", 8, 64), ("n3", 8, 64), ("n4", 8, 64)];
+    let config = Config {
+        packing: Packing::Balanced,
+        ..Config::default()
+    };
+    for (service, silent) in [(Config::default(), 1), (config, 4)] {
+        let mut world = World::with(service, &nodes);
+        let tight = ("tight", packs(Packing::Tight));
+        let rules = [tight, ("even", packs(Packing::Balanced)), ("silent", limit(cpus(20)))];
+        world.planner.set_queues(table(rules));
+        for (queue, nodes) in [("tight", 1), ("even", 4), ("silent", silent), ("default", silent)] {
+            let uid = submit(&mut world, job(queue, queue, 4));
+            assert_eq!(spread(&world, &uid), nodes, "{queue}");
+            world.end(&uid);
+            world.settle();
+        }
+    }
+}
+
+#[test]
+fn a_changed_packing_counts_for_gangs_that_are_planned_afterwards() {
+    let mut world = World::new(&[("n1", 8, 64), ("n2", 8, 64), ("n3", 8, 64)]);
+    world.planner.set_queues(table([("a", packs(Packing::Tight))]));
+    let before = submit(&mut world, job("before", "a", 2));
+    world.planner.set_queues(table([("a", packs(Packing::Balanced))]));
+    world.settle();
+    let after = submit(&mut world, job("after", "a", 2));
+    assert_eq!((spread(&world, &before), spread(&world, &after)), (1, 2));
+}
+
+#[test]
+fn who_waits_for_room_in_one_zone_starts_when_that_is_no_longer_asked() {
+    for backfill in [Backfill::Off, Backfill::Easy] {
+        let config = Config {
+            backfill,
+            ..Config::default()
+        };
+        let mut world = World::with(config, &[]);
+        world.add_node_in("a1", 4, 64, "a");
+        world.add_node_in("b1", 4, 64, "b");
+        world.planner.set_queues(table([("q", packs(Packing::SingleZone))]));
+        let first = submit(&mut world, job("first", "q", 6));
+        let second = submit(&mut world, job("second", "q", 6));
+        assert!(!runs(&world, &first) && !runs(&world, &second));
+        world.planner.set_queues(table([("q", packs(Packing::Tight))]));
+        world.settle();
+        world.tick(250);
+        world.settle();
+        assert!(runs(&world, &first), "{:?}", waits(&world, &first));
+    }
+}
+
+#[test]
+fn what_a_gang_has_lost_comes_back_in_the_zone_of_its_queue() {
+    for (packing, found) in [(Packing::SingleZone, 1), (Packing::Tight, 3)] {
+        let mut world = World::new(&[]);
+        world.add_node_in("a1", 2, 64, "a");
+        world.add_node_in("a2", 2, 64, "a");
+        world.planner.set_queues(table([("q", packs(packing))]));
+        let uid = submit(&mut world, job("loses", "q", 4));
+        assert_eq!(world.gang(&uid).executors_bound, 3);
+        world.add_node_in("b1", 8, 64, "b");
+        let driver = world.node_of(&uid).unwrap();
+        world.kill_node(if driver == "a1" { "a2" } else { "a1" });
+        world.settle();
+        world.spark();
+        world.settle();
+        assert_eq!(world.gang(&uid).executors_bound, found, "{packing:?}");
+    }
+}
+
+#[test]
+fn queues_say_what_they_have_and_whose_turn_it_is() {
+    let light = QueueRules {
+        guaranteed: cpus(2),
+        ..limit(cpus(4))
+    };
+    let heavy = QueueRules {
+        weight: 3,
+        ..packs(Packing::Tight)
+    };
+    let mut world = world(
+        10,
+        table([("light", light), ("heavy", heavy), ("unused", packs(Packing::Balanced))]),
+    );
+    submit(&mut world, job("heavy-runs", "heavy", 6));
+    submit(&mut world, job("light-runs", "light", 3));
+    // Heavy has 60 % of the CPU by weight 3, light 30 % by weight 1.
+    submit(&mut world, job("heavy-waits", "heavy", 4));
+    submit(&mut world, job("light-waits", "light", 2));
+    submit(&mut world, job("other", "default", 8));
+    let states = world.planner.queue_states();
+    let names: Vec<&str> = states.iter().map(|state| state.name.as_str()).collect();
+    assert_eq!(names, ["default", "heavy", "light", "unused"]);
+    let [default, heavy, light, unused] = &states[..] else {
+        panic!("{states:#?}")
+    };
+    assert_eq!(
+        (heavy.share_millionths, heavy.dominant.as_deref()),
+        (600_000, Some("cpu"))
+    );
+    assert_eq!((heavy.used.cpu_milli, heavy.used.pods), (Some(6_000), Some(6)));
+    assert_eq!((heavy.running, heavy.waiting), (1, 1));
+    assert_eq!(
+        (heavy.packing, default.packing),
+        (Packing::Tight, Packing::SingleZonePreferred)
+    );
+    // The default queue has nothing yet.
+    assert_eq!(
+        (default.turn, heavy.turn, light.turn, unused.turn),
+        (Some(1), Some(2), None, None)
+    );
+    let next = light.next.as_ref().unwrap();
+    assert_eq!(
+        (next.name.as_str(), next.code),
+        ("light-waits-driver", WaitCode::QueueLimit)
+    );
+    assert_eq!(
+        (unused.running, unused.waiting, &unused.dominant, &unused.next),
+        (0, 0, &None, &None)
+    );
+}
+
+#[test]
+fn executors_beyond_the_minimum_are_placed_as_the_queue_says() {
+    for (packing, nodes) in [(Packing::Tight, 1), (Packing::Balanced, 3)] {
+        let mut world = World::new(&[("n1", 16, 64), ("n2", 16, 64), ("n3", 16, 64)]);
+        world.webhook = true;
+        world.planner.set_queues(table([("q", packs(packing))]));
+        let uid = world.submit(job("grows", "q", 2).dynamic(7));
+        world.settle();
+        for _ in 0..7 {
+            world.executor(&uid);
+        }
+        world.settle();
+        assert_eq!(world.gang(&uid).executors_bound, 7);
+        let on: BTreeSet<_> = world.executors(&uid).iter().map(|uid| world.node_of(uid)).collect();
+        assert_eq!(on.len(), nodes, "{packing:?}: {on:?}");
+    }
 }
