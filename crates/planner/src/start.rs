@@ -118,6 +118,11 @@ impl Planner {
                     judged.extend(before);
                     self.queues.started(&queue);
                     self.count_overtake(id, &queue);
+                    if overdue == Some(id) {
+                        // Whoever was held up by it is not any more.
+                        blocked.clear();
+                        reclaims = false;
+                    }
                 }
                 Head::Blocked => {
                     let claims = |key: &OrderKey| self.gangs[key.gang].waiting.verdict.is_some_and(Verdict::is_now);

@@ -690,3 +690,34 @@ fn room_that_other_schedulers_pods_held_is_used_at_once() {
     world.settle();
     assert!(world.node_of(&gangs[2]).is_some());
 }
+
+#[test]
+fn whoever_an_overdue_gang_held_up_has_its_turn_as_soon_as_that_has_started() {
+    let config = Config {
+        overtakes_max: 1,
+        ..Config::default()
+    };
+    let mut world = World::with(config, &[("n1", 16, 64)]);
+    let running = world.submit(Job::new("running", 7).queue("c"));
+    world.submit(Job::new("of-a", 2).queue("a"));
+    world.settle();
+    let large = world.submit(Job::new("large", 7).queue("a"));
+    world.settle();
+    world.submit(Job::new("passes", 0).queue("b"));
+    world.settle();
+    let next_of_a = world.submit(Job::new("next-of-a", 3).queue("a"));
+    let next_of_b = world.submit(Job::new("next-of-b", 3).queue("b"));
+    world.settle();
+    assert!(
+        world.node_of(&next_of_b).is_none(),
+        "the large one was passed once already"
+    );
+    world.end(&running);
+    world.settle();
+    assert!(world.node_of(&large).is_some());
+    assert!(
+        world.node_of(&next_of_b).is_some(),
+        "the share of its queue is the smaller one"
+    );
+    assert!(world.node_of(&next_of_a).is_none());
+}
