@@ -3,6 +3,7 @@
 //! Fail direction: anything unexpected admits the pod unchanged, with a warning. Nothing here refuses a pod.
 
 mod affinity;
+mod client;
 mod driver;
 mod executor;
 
@@ -11,6 +12,7 @@ use kompass_core::names;
 use serde_json::{Value, json};
 
 pub use self::affinity::{MAX_PINNED_NODES, pin};
+pub use self::client::client_executor;
 pub use self::driver::driver;
 pub use self::executor::{Gang, Placement, executor, placement};
 use crate::patch::{self, Editor};
@@ -23,6 +25,8 @@ const DEFAULT_SCHEDULER: &str = "default-scheduler";
 pub struct Rules {
     /// Scheduler names beside the default one whose pods KOMPASS takes over.
     pub takeover: Vec<String>,
+    /// Leave executors without a driver pod to others.
+    pub ignore_client_mode: bool,
 }
 
 /// What was decided about a pod.
@@ -47,6 +51,8 @@ pub enum Outcome {
     Surplus,
     /// An executor of a gang without a plan, or with nothing to pin to.
     Unpinned,
+    /// An executor without a driver pod.
+    Client,
     /// Labelled `kompass.dev/enabled=false`.
     OptedOut,
     /// Another scheduler is asked for, or the node is chosen already.
@@ -65,6 +71,7 @@ impl Outcome {
             Self::Pinned => "pinned",
             Self::Surplus => "surplus",
             Self::Unpinned => "unpinned",
+            Self::Client => "client",
             Self::OptedOut => "opted-out",
             Self::Foreign => "foreign",
             Self::NotOurs => "not-ours",

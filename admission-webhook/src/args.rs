@@ -43,6 +43,10 @@ pub struct Args {
     /// Schedulers whose Spark pods KOMPASS takes over, beside the default one.
     #[arg(long, env = "KOMPASS_TAKEOVER", value_delimiter = ',')]
     pub takeover: Vec<String>,
+    /// What becomes of executors without a driver pod (client mode): placed by KOMPASS where nothing is reserved, or left
+    /// to others.
+    #[arg(long, env = "KOMPASS_CLIENT_MODE", value_enum, default_value_t)]
+    pub client_mode: ClientMode,
     /// Users beside KOMPASS's own service accounts that may write plans and profiles.
     #[arg(long, env = "KOMPASS_TRUSTED_USERS", value_delimiter = ',')]
     pub trusted_users: Vec<String>,
@@ -64,6 +68,16 @@ pub struct Args {
     /// The end.
     #[command(flatten)]
     pub end: End,
+}
+
+/// What becomes of executors without a driver pod.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum ClientMode {
+    /// KOMPASS places them where nothing is reserved for gangs.
+    #[default]
+    Soft,
+    /// They are left to others.
+    Ignore,
 }
 
 /// Why the options can't be used.
@@ -118,6 +132,7 @@ impl Args {
             mut excluded_namespaces,
             opt_in,
             takeover,
+            client_mode,
             mut trusted_users,
             no_registration,
             conf_hold,
@@ -151,7 +166,10 @@ impl Args {
             endpoint,
             excluded_namespaces,
             opt_in,
-            rules: Rules { takeover },
+            rules: Rules {
+                takeover,
+                ignore_client_mode: client_mode == ClientMode::Ignore,
+            },
             writers: trusted_users,
             register: !no_registration,
             conf_hold,

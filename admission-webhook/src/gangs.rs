@@ -23,6 +23,8 @@ struct State {
     gangs: FxHashMap<String, Entry>,
     /// UID of the driver by UID of the executor.
     driver_of: FxHashMap<String, String>,
+    /// UID of the driver by its namespace and Spark's id of the application.
+    applications: FxHashMap<(String, String), String>,
 }
 
 #[derive(Debug, Default)]
@@ -38,6 +40,7 @@ struct Entry {
 #[derive(Debug)]
 struct Driver {
     namespace: String,
+    application: Option<String>,
     scheduler: String,
     plan: Option<Arc<GangPlan>>,
 }
@@ -63,8 +66,13 @@ impl Gangs {
                 // A plan for another driver is a copy, and worth nothing.
                 let plan = pod.plan.clone().filter(|plan| plan.uid == pod.uid).map(Arc::new);
                 let (namespace, scheduler) = (pod.namespace.clone(), pod.scheduler.clone());
+                if let Some(application) = &pod.app_selector {
+                    let application = (namespace.clone(), application.clone());
+                    state.applications.insert(application, pod.uid.clone());
+                }
                 let driver = Driver {
                     namespace,
+                    application: pod.app_selector.clone(),
                     scheduler,
                     plan,
                 };
@@ -97,7 +105,14 @@ impl Gangs {
             let gang = gang.as_deref().unwrap_or(uid);
             let Some(entry) = state.gangs.get_mut(gang) else { return };
             if gang == uid {
-                entry.driver = None;
+                if let Some(driver) = entry.driver.take()
+                    && let Some(application) = driver.application
+                {
+                    let application = (driver.namespace, application);
+                    if state.applications.get(&application).is_some_and(|known| known == uid) {
+                        state.applications.remove(&application);
+                    }
+                }
                 entry.admitted.clear();
             }
             entry.executors.remove(uid);
@@ -137,6 +152,13 @@ impl Gangs {
             .count();
         gang.unbound += u64::try_from(coming).unwrap_or(u64::MAX);
         Some(gang)
+    }
+
+    /// The UID of the driver of an application, by Spark's id of it.
+    pub fn driver_of_application(&self, namespace: &str, application: &str) -> Option<String> {
+        let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let application = (namespace.to_owned(), application.to_owned());
+        state.applications.get(&application).cloned()
     }
 
     /// Remembers that the executor `name` of the driver `uid` was admitted. `now_ms` is monotonic.

@@ -158,48 +158,79 @@ impl Admission {
 
     async fn executor(&self, pod: Value, namespace: &str, name: &str, dry_run: bool) -> Verdict {
         let now_ms = u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX);
-        let owner = role::driver_of(&pod).map(|owner| (owner.name.to_owned(), owner.uid.to_owned()));
-        let gang = match &owner {
-            None => None,
+        let owner = self.owner(&pod, namespace);
+        let leader = match &owner {
+            None => Leader::Nobody,
             Some((driver, uid)) => match self.gangs.view(namespace, name, uid, now_ms) {
-                Some(gang) => Some(gang),
+                Some(gang) => Leader::Driver(gang),
                 None => self.look_up(namespace, driver, uid).await,
             },
         };
-        let verdict = admit::executor(pod, gang.as_ref(), &self.rules);
+        let verdict = match &leader {
+            Leader::Driver(gang) => admit::executor(pod, Some(gang), &self.rules),
+            Leader::Gone => admit::executor(pod, None, &self.rules),
+            Leader::Nobody => admit::client_executor(pod, &self.rules),
+        };
         if let (Some((_, uid)), Outcome::Pinned, false) = (&owner, verdict.outcome, dry_run || name.is_empty()) {
             self.gangs.admitted(uid, name, now_ms);
         }
         verdict
     }
 
+    /// Name and UID of an executor's driver: the pod that owns it, or the driver of its application. The name is empty
+    /// where it isn't needed, since the driver is known.
+    fn owner(&self, pod: &Value, namespace: &str) -> Option<(String, String)> {
+        if let Some(owner) = role::driver_of(pod) {
+            return Some((owner.name.to_owned(), owner.uid.to_owned()));
+        }
+        let application = role::allocated_application(pod)?;
+        let uid = self.gangs.driver_of_application(namespace, application)?;
+        Some((String::new(), uid))
+    }
+
     /// The gang of a driver that the watch has not shown. An API server that doesn't answer in time is no reason to
     /// tear the gang apart: its executors go to KOMPASS's scheduler without a pin.
-    async fn look_up(&self, namespace: &str, name: &str, uid: &str) -> Option<Gang> {
+    async fn look_up(&self, namespace: &str, name: &str, uid: &str) -> Leader {
         let known = |scheduler: String| Gang {
             uid: uid.to_owned(),
             scheduler,
             ..Gang::default()
         };
-        let (result, gang) = match timeout(LOOKUP_LIMIT, self.lookup.driver(namespace, name)).await {
+        let (result, leader) = match timeout(LOOKUP_LIMIT, self.lookup.driver(namespace, name)).await {
+            // In client mode any pod may own the executors.
+            Ok(Ok(Some(owner))) if owner.uid == uid && owner.role != Some(Role::Driver) => ("found", Leader::Nobody),
             Ok(Ok(Some(driver))) if driver.uid == uid => {
                 let plan = driver.plan.filter(|plan| plan.uid == uid).map(Arc::new);
-                (
-                    "found",
-                    Some(Gang {
-                        plan,
-                        ..known(driver.scheduler)
-                    }),
-                )
+                let gang = Gang {
+                    plan,
+                    ..known(driver.scheduler)
+                };
+                ("found", Leader::Driver(gang))
             }
-            Ok(Ok(_)) => ("absent", None),
+            Ok(Ok(_)) => ("absent", Leader::Gone),
             Ok(Err(error)) => {
                 tracing::warn!(namespace, driver = name, error = %error.0, "failed to read the driver of an executor");
-                ("failed", Some(known(kompass_core::names::SCHEDULER.to_owned())))
+                (
+                    "failed",
+                    Leader::Driver(known(kompass_core::names::SCHEDULER.to_owned())),
+                )
             }
-            Err(_elapsed) => ("timed-out", Some(known(kompass_core::names::SCHEDULER.to_owned()))),
+            Err(_elapsed) => (
+                "timed-out",
+                Leader::Driver(known(kompass_core::names::SCHEDULER.to_owned())),
+            ),
         };
         self.metrics.lookups.with([result]).inc();
-        gang
+        leader
     }
+}
+
+/// Whom an executor belongs to.
+enum Leader {
+    /// A driver pod.
+    Driver(Gang),
+    /// A driver pod that is not there any more.
+    Gone,
+    /// No driver pod: client mode.
+    Nobody,
 }

@@ -32,6 +32,8 @@ const DRIVER_UID: &str = "4ef19b0b-aad8-4d8a-8e5b-ab003629c249";
 #[derive(Clone, Copy)]
 enum Server {
     Has(&'static str),
+    /// A pod that is no driver.
+    Notebook,
     Absent,
     Fails,
     Hangs,
@@ -53,6 +55,12 @@ impl Lookup for FakeLookup {
         match self.server {
             Server::Has(uid) => futures::future::ready(Ok(Some(Pod {
                 uid: uid.to_owned(),
+                ..driver
+            })))
+            .boxed(),
+            Server::Notebook => futures::future::ready(Ok(Some(Pod {
+                uid: "notebook".to_owned(),
+                role: None,
                 ..driver
             })))
             .boxed(),
@@ -239,7 +247,69 @@ async fn an_executor_without_its_driver_stays_as_it_is() {
         pod["metadata"]["labels"].get("kompass.dev/gang").is_none(),
         "a label without the owner is forged"
     );
-    assert_eq!(pod["spec"]["schedulerName"], "default-scheduler");
+    assert!(pinned(&pod).is_empty(), "to KOMPASS it is an executor of client mode");
+}
+
+fn owned_by(api_version: &str, kind: &str) -> String {
+    edited(EXECUTOR, |review| {
+        review["request"]["object"]["metadata"]["ownerReferences"] =
+            json!([{"apiVersion": api_version, "kind": kind, "name": "o", "uid": "o-uid", "controller": true}]);
+        review["request"]["object"]["metadata"]["labels"]["kompass.dev/gang"] = json!("forged");
+    })
+}
+
+#[tokio::test]
+async fn executors_of_a_stateful_set_or_a_deployment_follow_the_driver_of_their_application() {
+    let executor: Value = serde_json::from_str(EXECUTOR).unwrap();
+    let application = executor["request"]["object"]["metadata"]["labels"]["spark-app-selector"].as_str();
+    for kind in ["StatefulSet", "ReplicaSet"] {
+        let webhook = Webhook::new(Server::Absent);
+        webhook.gangs.apply(&Pod {
+            app_selector: application.map(str::to_owned),
+            ..driver()
+        });
+        let pod = webhook.admit(&owned_by("apps/v1", kind)).await;
+        assert_eq!(pod["metadata"]["labels"]["kompass.dev/gang"], DRIVER_UID, "{kind}");
+        assert_eq!(pinned(&pod), ["n1", "n2"], "{kind}");
+        // The driver has gone: nobody's gang, and the label is worth nothing.
+        webhook.gangs.remove(DRIVER_UID);
+        let pod = webhook.admit(&owned_by("apps/v1", kind)).await;
+        assert!(pod["metadata"]["labels"].get("kompass.dev/gang").is_none(), "{kind}");
+    }
+    let webhook = Webhook::new(Server::Absent);
+    webhook.gangs.apply(&Pod {
+        app_selector: application.map(str::to_owned),
+        namespace: "other".into(),
+        ..driver()
+    });
+    let pod = webhook.admit(&owned_by("apps/v1", "StatefulSet")).await;
+    assert!(pinned(&pod).is_empty(), "the driver of another tenant");
+}
+
+#[tokio::test]
+async fn executors_of_client_mode_are_placed_where_nothing_is_reserved() {
+    // Without any owner, owned by the notebook's pod, and owned by something that no Spark makes.
+    let ownerless = edited(EXECUTOR, |review| {
+        review["request"]["object"]["metadata"]["ownerReferences"] = json!([]);
+    });
+    let notebook = edited(EXECUTOR, |review| {
+        review["request"]["object"]["metadata"]["ownerReferences"][0]["uid"] = json!("notebook");
+    });
+    for review in [ownerless, notebook, owned_by("batch/v1", "Job")] {
+        let webhook = Webhook::new(Server::Notebook);
+        let pod = webhook.admit(&review).await;
+        assert_eq!(pod["spec"]["schedulerName"], "kompass");
+        assert!(pinned(&pod).is_empty() && pod["spec"].get("schedulingGates").is_none());
+        assert!(pod["metadata"]["labels"].get("kompass.dev/gang").is_none());
+        let text = webhook.registry.render();
+        assert!(text.contains(r#"outcome="client",role="executor"} 1"#), "{text}");
+    }
+    let foreign = edited(EXECUTOR, |review| {
+        review["request"]["object"]["metadata"]["ownerReferences"] = json!([]);
+        review["request"]["object"]["spec"]["schedulerName"] = json!("volcano");
+    });
+    let pod = Webhook::new(Server::Absent).admit(&foreign).await;
+    assert_eq!(pod["spec"]["schedulerName"], "volcano");
 }
 
 #[tokio::test]

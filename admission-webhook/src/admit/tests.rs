@@ -95,6 +95,7 @@ fn a_driver_is_taken_over_gated_and_marked() {
 fn only_the_default_our_own_and_configured_schedulers_are_taken_over() {
     let rules = Rules {
         takeover: vec!["volcano".into()],
+        ..Rules::default()
     };
     for (scheduler, expected) in [
         (json!(null), Outcome::Gated),
@@ -411,6 +412,7 @@ fn recorded_pods_of_all_versions_are_admitted_and_nothing_else_of_them_is_touche
         takeover: ["template-scheduler", "volcano", "drv-sched", "exec-sched"]
             .map(Into::into)
             .into(),
+        ..Rules::default()
     };
     for (path, pod) in recorded(Role::Driver) {
         let driver_pod = kompass_spark::DriverPod::from_json(&pod).unwrap();

@@ -124,10 +124,13 @@ pub struct Pod {
     pub constraints: Constraints,
     /// Spark role by label, `None` for every other pod.
     pub role: Option<Role>,
-    /// UID of the pod that is the controller owner (an executor's driver).
+    /// UID of the pod that is the controller owner (an executor's driver). For an executor that a StatefulSet or a
+    /// `ReplicaSet` owns, the driver that admission found for it.
     pub owner_pod_uid: Option<String>,
     /// UID of the DaemonSet that is the controller owner.
     pub daemon_set: Option<String>,
+    /// Label `spark-app-selector` of a Spark pod.
+    pub app_selector: Option<String>,
     /// `spark-exec-id`.
     pub executor_id: Option<String>,
     /// Label `kompass.dev/gang`.

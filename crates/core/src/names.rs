@@ -26,6 +26,8 @@ pub const MARKER_LABEL: &str = "kompass.dev/marker-for";
 
 /// Spark's own label that tells the role of a pod.
 pub const SPARK_ROLE_LABEL: &str = "spark-role";
+/// Spark's label with the application's id, the same on driver and executors (not in 2.4.0).
+pub const SPARK_APP_SELECTOR_LABEL: &str = "spark-app-selector";
 /// Spark's own label with the executor's number.
 pub const SPARK_EXECUTOR_ID_LABEL: &str = "spark-exec-id";
 /// Spark's own label with the application id.

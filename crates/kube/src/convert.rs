@@ -52,6 +52,10 @@ pub fn pod(pod: object::Pod) -> Result<(Pod, Vec<Warning>), Error> {
     let ended = ended(&pod);
     let started_ms = spark_status(&pod).and_then(started_ms);
     let owner_pod_uid = owner_uid(&pod.metadata, "v1", "Pod");
+    // Spark's allocators `statefulset` and `deployment` stand between the driver and its executors.
+    let is_allocated = ["StatefulSet", "ReplicaSet"]
+        .iter()
+        .any(|kind| owner_uid(&pod.metadata, "apps/v1", kind).is_some());
     let daemon_set = owner_uid(&pod.metadata, "apps/v1", "DaemonSet");
     let object::Pod { metadata, spec, status } = pod;
     let mut warnings = Vec::new();
@@ -71,6 +75,10 @@ pub fn pod(pod: object::Pod) -> Result<(Pod, Vec<Warning>), Error> {
         Some("executor") => Some(Role::Executor),
         _ => None,
     };
+    let gang_label = labels.remove(names::GANG_LABEL);
+    let allocated_for = gang_label
+        .clone()
+        .filter(|_| role == Some(Role::Executor) && owner_pod_uid.is_none() && is_allocated);
     let containers = spec
         .containers
         .iter()
@@ -97,10 +105,11 @@ pub fn pod(pod: object::Pod) -> Result<(Pod, Vec<Warning>), Error> {
         host_ports,
         constraints,
         role,
-        owner_pod_uid,
+        owner_pod_uid: owner_pod_uid.or(allocated_for),
+        app_selector: role.and_then(|_| labels.remove(names::SPARK_APP_SELECTOR_LABEL)),
         daemon_set,
         executor_id: labels.remove(names::SPARK_EXECUTOR_ID_LABEL),
-        gang_label: labels.remove(names::GANG_LABEL),
+        gang_label,
         queue: labels.remove(names::QUEUE_LABEL),
         profile_key: labels.remove(names::PROFILE_KEY_LABEL),
         stand_in_for: labels.remove(names::STAND_IN_LABEL),

@@ -12,6 +12,9 @@ use crate::{json, placement, requests, template, version};
 /// Executors of an application that says nothing about them.
 const DEFAULT_EXECUTORS: u64 = 2;
 
+/// Spark's own allocators of executor pods.
+const ALLOCATORS: [&str; 3] = ["direct", "statefulset", "deployment"];
+
 /// The profile of a driver from its configuration and, where it has one, its executors' pod template (YAML).
 ///
 /// Without a configuration the profile is a guess: the driver alone, executors unknown.
@@ -76,10 +79,10 @@ pub(crate) fn trace(
     reader.about(Field::ExecutorsAtStart);
     if reader
         .text(Key::PodsAllocator)
-        .is_some_and(|allocator| allocator != "direct")
+        .is_some_and(|allocator| !ALLOCATORS.contains(&allocator))
     {
         reader.warn(format!(
-            "{}: executors of this allocator are not owned by the driver",
+            "{}: executors of an allocator of one's own may not be recognised",
             Key::PodsAllocator.name()
         ));
     }

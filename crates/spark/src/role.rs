@@ -1,7 +1,7 @@
 //! Which pods are Spark's, and what a driver pod tells of its application.
 
 use kompass_core::Role;
-use kompass_core::names::SPARK_ROLE_LABEL;
+use kompass_core::names::{SPARK_APP_SELECTOR_LABEL, SPARK_ROLE_LABEL};
 use serde_json::Value;
 
 use crate::json;
@@ -71,6 +71,17 @@ pub fn driver_of(executor: &Value) -> Option<Owner<'_>> {
         name: json::text(owner, "/name")?,
         uid: json::text(owner, "/uid")?,
     })
+}
+
+/// The id of the application that an executor belongs to, where a StatefulSet or a Deployment makes its executors and not
+/// the driver itself (`spark.kubernetes.allocation.pods.allocator`).
+pub fn allocated_application(executor: &Value) -> Option<&str> {
+    let owner = json::list(executor, "/metadata/ownerReferences")
+        .iter()
+        .find(|owner| owner.get("controller").and_then(Value::as_bool) == Some(true))?;
+    let is_allocator = matches!(json::text(owner, "/kind"), Some("StatefulSet" | "ReplicaSet"))
+        && json::text(owner, "/apiVersion") == Some("apps/v1");
+    is_allocator.then(|| json::label(executor, SPARK_APP_SELECTOR_LABEL))?
 }
 
 /// A driver pod of cluster mode.

@@ -417,3 +417,24 @@ fn only_the_controller_of_the_right_kind_owns_a_pod() {
         assert_eq!(pod.daemon_set.is_some(), of_daemon_set, "{kind}");
     }
 }
+
+#[test]
+fn an_executor_of_an_allocator_belongs_to_the_driver_that_admission_found() {
+    let owner = |api_version: &str, kind: &str| {
+        let metadata = json!({
+            "labels": {"spark-role": "executor", "kompass.dev/gang": "driver-uid", "spark-app-selector": "spark-1"},
+            "ownerReferences": [{"apiVersion": api_version, "kind": kind, "name": "o", "uid": "o", "controller": true}],
+        });
+        let pod = read(json!({"metadata": metadata, "spec": {}, "status": {}}));
+        assert_eq!(pod.app_selector.as_deref(), Some("spark-1"));
+        pod.owner_pod_uid
+    };
+    assert_eq!(owner("apps/v1", "StatefulSet").as_deref(), Some("driver-uid"));
+    assert_eq!(owner("apps/v1", "ReplicaSet").as_deref(), Some("driver-uid"));
+    assert_eq!(
+        owner("v1", "Pod").as_deref(),
+        Some("o"),
+        "the owner counts, whatever the label says"
+    );
+    assert_eq!(owner("batch/v1", "Job"), None);
+}
