@@ -14,6 +14,7 @@ mod hand_over;
 mod karpenter;
 mod kills;
 mod late_configuration;
+mod launchers;
 mod outages;
 mod proxy;
 mod queues;

@@ -1,0 +1,134 @@
+//! Executors that no driver pod owns: of Spark's other allocators, and of client mode.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::StatefulSet;
+use kompass_core::names;
+use kompass_tests::deployment::{Deployment, JOBS, Options};
+use kompass_tests::spark::{Application, Behaviour, Drivers};
+use kompass_tests::wait_for;
+use kompass_tests::watchdog::Watchdog;
+use kube::api::PostParams;
+use kube::{Api, ResourceExt as _};
+use serde_json::{Value, json};
+
+use crate::{PATIENCE, all_done, bound, plan};
+
+/// Creates a pod as the API server gets it.
+async fn create(deployment: &Deployment, pod: Value) -> kube::Result<()> {
+    let pod = serde_json::from_value(pod).map_err(kube::Error::SerdeError)?;
+    deployment.pods().create(&PostParams::default(), &pod).await.map(drop)
+}
+
+/// An executor that nobody owns.
+fn executor(application: &Application, id: u64) -> Value {
+    let mut pod = application.executor_pod("nobody", id);
+    pod["metadata"]["ownerReferences"] = json!([]);
+    pod
+}
+
+/// What Spark makes instead of executors where `spark.kubernetes.allocation.pods.allocator` is `statefulset`.
+fn stateful_set(application: &Application, driver_uid: &str) -> Value {
+    let pod = application.executor_pod(driver_uid, 0);
+    let mut labels = pod["metadata"]["labels"].clone();
+    labels["spark-exec-id"] = json!("EXECID");
+    let mut spec = pod["spec"].clone();
+    spec["restartPolicy"] = json!("Always");
+    json!({
+        "apiVersion": "apps/v1", "kind": "StatefulSet",
+        "metadata": {
+            "name": format!("spark-s-{}-0", application.name),
+            "ownerReferences": pod["metadata"]["ownerReferences"],
+        },
+        "spec": {
+            "replicas": application.executors, "serviceName": "none", "podManagementPolicy": "Parallel",
+            "selector": { "matchLabels": labels },
+            "template": { "metadata": { "labels": labels }, "spec": spec },
+        },
+    })
+}
+
+#[tokio::test]
+async fn executors_of_a_stateful_set_take_the_slots_of_their_gang() {
+    let deployment = Deployment::start(Options {
+        nodes: 2,
+        node_cpu_milli: 4_000,
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    let watchdog = Watchdog::start(deployment.client());
+    let application = Application::new("allocated", 500, 3, 2_000);
+    let stays = Behaviour {
+        held: true,
+        ..Behaviour::default()
+    };
+    let client = deployment.client();
+    let drivers = Drivers::start(client.clone(), JOBS, std::slice::from_ref(&application), stays);
+    application.submit(client, JOBS).await.unwrap();
+    let driver = bound(&deployment, &application.driver(), PATIENCE).await.unwrap();
+    let uid = driver.uid().unwrap();
+    let planned = plan(&driver).unwrap();
+    let sets = Api::<StatefulSet>::namespaced(client.clone(), JOBS);
+    let set = serde_json::from_value(stateful_set(&application, &uid)).unwrap();
+    sets.create(&PostParams::default(), &set).await.unwrap();
+    let mut taken = BTreeMap::new();
+    for id in 0..3 {
+        let name = format!("spark-s-allocated-0-{id}");
+        wait_for("the executor to be made", PATIENCE, || async {
+            deployment.pods().get(&name).await.map_err(|error| error.to_string())
+        })
+        .await
+        .unwrap();
+        let pod = bound(&deployment, &name, PATIENCE).await.unwrap();
+        assert_eq!(pod.labels().get(names::GANG_LABEL), Some(&uid));
+        *taken.entry(pod.spec.unwrap().node_name.unwrap()).or_insert(0_u64) += 1;
+    }
+    assert_eq!(
+        taken,
+        planned.executors.into_iter().collect(),
+        "each on a slot of the plan"
+    );
+    watchdog.finish().await.unwrap();
+    drivers.stop().await;
+    deployment.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn executors_of_client_mode_run_and_leave_reserved_room_alone() {
+    let deployment = Deployment::start(Options {
+        nodes: 1,
+        node_cpu_milli: 8_000,
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    let watchdog = Watchdog::start(deployment.client());
+    let gang = Application::new("gang", 500, 3, 2_000);
+    let stays = Behaviour {
+        held: true,
+        ..Behaviour::default()
+    };
+    let client = deployment.client();
+    let drivers = Drivers::start(client.clone(), JOBS, std::slice::from_ref(&gang), stays);
+    gang.submit(client, JOBS).await.unwrap();
+    bound(&deployment, &gang.driver(), PATIENCE).await.unwrap();
+
+    // One CPU and a half are not reserved: room for one of the notebook's executors.
+    let notebook = Application::new("notebook", 500, 0, 1_000);
+    let mut names = Vec::new();
+    for id in 1..=2 {
+        let pod = executor(&notebook, id);
+        names.push(pod["metadata"]["name"].as_str().unwrap().to_owned());
+        create(&deployment, pod).await.unwrap();
+    }
+    let first = bound(&deployment, &names[0], PATIENCE).await.unwrap();
+    assert_eq!(first.spec.unwrap().scheduler_name.as_deref(), Some(names::SCHEDULER));
+    // The gang's executors get what was reserved for them, though the second of the notebook's has waited longer.
+    drivers.let_go();
+    all_done(&drivers, &[gang], PATIENCE).await.unwrap();
+    bound(&deployment, &names[1], PATIENCE).await.unwrap();
+    watchdog.finish().await.unwrap();
+    drivers.stop().await;
+    deployment.stop().await.unwrap();
+}
