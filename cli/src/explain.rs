@@ -17,12 +17,13 @@ use self::objects::Objects;
 /// Options of `kompass explain`.
 #[derive(Debug, clap::Args)]
 #[command(
-    group = clap::ArgGroup::new("what").required(true).args(["name", "pod"]),
+    group = clap::ArgGroup::new("what").required(true).args(["name", "pod", "schema"]),
     after_help = "\
 Examples:
   kompass explain spark-pi-0123456789abcdef-driver --namespace etl     a pod of the local cluster
   kompass explain spark-pi-driver --kubeconfig ~/.kube/config -o json  of another cluster
   kompass explain --pod pod.yaml --configmap conf.yaml template.yaml   from files, without any cluster
+  kompass explain --schema                                             how a profile is written
 
 Files are YAML or JSON as `kubectl get -o yaml` writes them, lists too, or bodies of requests to the API server.
 Values of the application's configuration are never printed, but for those that are part of the profile.
@@ -44,6 +45,9 @@ pub(crate) struct Args {
     /// Files with the config maps of the application: its configuration and, where it has one, its executors' template.
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "pod")]
     configmap: Vec<PathBuf>,
+    /// Print the JSON schema of a job profile, which is the annotation kompass.dev/job-profile, and nothing else.
+    #[arg(long)]
+    schema: bool,
     /// How to print it.
     #[arg(long, short, value_enum, default_value_t = Format::Table)]
     output: Format,
@@ -59,6 +63,10 @@ enum Format {
 
 impl Args {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
+        if self.schema {
+            println!("{:#}", kompass_core::profile::schema());
+            return Ok(ExitCode::SUCCESS);
+        }
         let objects = match (&self.pod, &self.name) {
             (Some(pod), _) => Objects::read(pod, &self.configmap)?,
             (None, Some(name)) => self.cluster.objects(&self.namespace, name).await?,
@@ -153,6 +161,17 @@ mod tests {
         assert!(
             table.contains("executor.memory_mib") && table.contains("spark.executor.memory"),
             "{table}"
+        );
+    }
+
+    #[test]
+    fn the_published_schema_is_the_present_one() {
+        let published = include_str!("../../docs/job-profile.schema.json");
+        let published: Value = serde_json::from_str(published).unwrap();
+        assert_eq!(
+            published,
+            kompass_core::profile::schema(),
+            "`kompass explain --schema > docs/job-profile.schema.json` brings it up to date"
         );
     }
 

@@ -45,6 +45,7 @@ pub struct Taint {
 
 /// What a taint does to pods without a toleration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum TaintEffect {
     /// None may come.
     NoSchedule,

@@ -9,6 +9,7 @@ use crate::cluster::{Node, Taint, TaintEffect};
 /// A pod's hard rules about its node. Soft rules (preferred affinity) are left to kube-scheduler.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Constraints {
     /// `nodeSelector`: every label must be there with this value.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
@@ -24,6 +25,7 @@ pub struct Constraints {
 /// One term of a required node affinity: all its requirements must hold. A term without any matches nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct NodeTerm {
     /// Requirements on labels.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -36,6 +38,7 @@ pub struct NodeTerm {
 /// `key operator values`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Requirement {
     /// Label name, or `metadata.name`.
     pub key: String,
@@ -48,6 +51,7 @@ pub struct Requirement {
 
 /// Operators of a node selector requirement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Operator {
     /// The value is one of these.
     In,
@@ -66,6 +70,7 @@ pub enum Operator {
 /// What a pod puts up with.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Toleration {
     /// Taint key; empty with `exists` tolerates every key.
     #[serde(skip_serializing_if = "String::is_empty")]

@@ -25,6 +25,7 @@ pub enum Error {
 
 /// What a job needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct JobProfile {
     /// Schema version, [`VERSION`].
     pub version: u32,
@@ -61,6 +62,7 @@ pub struct JobProfile {
 
 /// The requests of one pod.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Shape {
     /// Thousandths of a CPU.
     pub cpu_milli: u64,
@@ -73,6 +75,7 @@ pub struct Shape {
 
 /// Predicted run time of a job from its driver's start to its end, seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct RuntimeEstimate {
     /// Median.
     pub p50_s: u64,
@@ -85,6 +88,7 @@ pub struct RuntimeEstimate {
 /// Where a profile comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum Source {
     /// The application's configuration.
     Conf,
@@ -132,6 +136,12 @@ impl From<&Resources> for Shape {
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+/// The JSON schema of the annotation.
+#[cfg(feature = "schema")]
+pub fn schema() -> serde_json::Value {
+    schemars::schema_for!(JobProfile).to_value()
 }
 
 #[cfg(test)]
