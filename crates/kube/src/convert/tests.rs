@@ -417,3 +417,10 @@ fn only_the_controller_of_the_right_kind_owns_a_pod() {
         assert_eq!(pod.daemon_set.is_some(), of_daemon_set, "{kind}");
     }
 }
+
+#[test]
+fn a_pod_that_its_kubelet_says_nothing_of_keeps_its_room() {
+    let holds = |phase: &str| read(json!({ "spec": { "nodeName": "n1" }, "status": { "phase": phase } })).holds_room();
+    assert!(holds("Unknown") && holds("Running") && holds("Pending"));
+    assert!(!holds("Failed") && !holds("Succeeded"));
+}

@@ -133,6 +133,8 @@ impl Model {
                 (Fate::LostAnswer | Fate::Lost | Fate::Late, _) => Some(Failure::Unknown),
             };
             if let Some(failure) = failure {
+                // What is for nobody is ordered away again later.
+                replica.spare.clear();
                 if let Action::OpenGate { driver, .. } = &order.action {
                     let refused = replica.refused.entry(driver.uid.clone()).or_default();
                     *refused = if failure == Failure::Refused {

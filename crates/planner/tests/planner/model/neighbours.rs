@@ -127,7 +127,7 @@ impl Api {
         });
     }
 
-    /// A running pod gets a CPU more, where its node and the quota have one, or one less.
+    /// A pod gets a CPU more, where its node and the quota have one, or one less.
     pub(crate) fn resize(&mut self, uid: &str) {
         let pod = &self.pods[uid];
         let job = pod.owner_pod_uid.as_ref().and_then(|driver| self.jobs.get(driver));

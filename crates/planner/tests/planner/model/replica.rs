@@ -217,10 +217,13 @@ impl Replica {
         {
             self.disturbed.insert(node.clone());
         }
-        if let (Some(node), Some(known)) = (&pod.node, self.told.pods.get(&pod.uid))
-            && known.requests != pod.requests
+        if self
+            .told
+            .pods
+            .get(&pod.uid)
+            .is_some_and(|known| known.requests != pod.requests)
         {
-            self.disturbed.insert(node.clone());
+            self.disturbed.extend(pod.node.clone());
         }
         self.told.apply(pod, now_ms);
     }

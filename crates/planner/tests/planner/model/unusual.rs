@@ -1,7 +1,7 @@
 //! What happens seldom and is allowed all the same: late news, silent kubelets, pods of another size than was said, and a
 //! planner that nobody tells anything for a while.
 
-use kompass_core::{Phase, Pod, Role};
+use kompass_core::{Phase, Pod};
 use kompass_planner::FilterAnswer;
 
 use super::act::{Model, pick};
@@ -71,7 +71,7 @@ impl Model {
     }
 
     pub(crate) fn resize_pod(&mut self, which: u8) {
-        let runs = |pod: &Pod| pod.phase == Phase::Running && pod.role != Some(Role::Driver);
+        let runs = |pod: &Pod| pod.phase == Phase::Running;
         if let Some(uid) = pick(which, self.api.uids(runs)) {
             self.api.resize(&uid);
         }
@@ -83,7 +83,8 @@ impl Model {
         }
     }
 
-    /// Nothing happens until just before the time at which the planner wants to decide again: it has nothing to say then.
+    /// Nothing happens until just before the time at which the planner wants to decide again: it has nothing to say then,
+    /// and a moment later it comes to rest again.
     pub(crate) fn doze(&mut self, ms: i64) {
         self.turn();
         let Some(index) = self.leader else { return };
@@ -97,11 +98,10 @@ impl Model {
         let Some(replica) = &mut self.replicas[index] else {
             return;
         };
-        // News that change nothing: without any it does not look.
-        let Some(pod) = replica.told.pods.values().next().cloned() else {
-            return;
-        };
-        replica.planner.apply_pod(&pod, self.api.now_ms);
+        // It is told that it leads, as it does: so it looks at everything again, and nothing has changed.
+        if let Some(from_ms) = replica.leads_from_ms {
+            replica.planner.take_over(from_ms);
+        }
         self.decide(index);
         let orders = self.replicas[index].as_ref().map(|replica| &replica.orders);
         assert!(
@@ -109,5 +109,7 @@ impl Model {
             "it wants to be woken at {wake_ms} and has more to say at {}: {orders:#?}",
             self.api.now_ms
         );
+        self.tick(1);
+        self.turn();
     }
 }
