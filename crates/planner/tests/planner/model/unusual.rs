@@ -23,7 +23,7 @@ impl Model {
         match event {
             Event::Pod(pod) if replica.told.is_gone(&pod.uid) && filter => {
                 let nodes: Vec<String> = self.api.nodes.keys().cloned().collect();
-                let answer = replica.planner.filter(&**pod, &nodes, now_ms);
+                let answer = replica.planner.filter(pod, &nodes, now_ms);
                 assert!(!matches!(answer, FilterAnswer::Node(_)), "{pod:?} is gone: {answer:?}");
                 // Filter looks at what became worse before it answers.
                 assert_eq!(replica.planner.summary().pods, pods, "Filter has brought {pod:?} back");
@@ -86,6 +86,7 @@ impl Model {
     /// Nothing happens until just before the time at which the planner wants to decide again: it has nothing to say then,
     /// and a moment later it comes to rest again.
     pub(crate) fn doze(&mut self, ms: i64) {
+        self.look_again();
         self.turn();
         let Some(index) = self.leader else { return };
         let Some(replica) = &self.replicas[index] else { return };
@@ -95,13 +96,7 @@ impl Model {
             return;
         }
         self.tick(ms.min(wake_ms - 1 - self.api.now_ms));
-        let Some(replica) = &mut self.replicas[index] else {
-            return;
-        };
-        // It is told that it leads, as it does: so it looks at everything again, and nothing has changed.
-        if let Some(from_ms) = replica.leads_from_ms {
-            replica.planner.take_over(from_ms);
-        }
+        self.look_again();
         self.decide(index);
         let orders = self.replicas[index].iter().flat_map(|replica| &replica.orders);
         // In other words it may say why somebody waits when it happens to look.
@@ -114,5 +109,15 @@ impl Model {
         );
         self.tick(1);
         self.turn();
+    }
+
+    /// The planner is told that it leads, as it does: so it looks at everything again, and nothing has changed. An answer
+    /// to Filter alone does not make it look.
+    fn look_again(&mut self) {
+        if let Some(replica) = self.leader.and_then(|leader| self.replicas[leader].as_mut())
+            && let Some(from_ms) = replica.leads_from_ms
+        {
+            replica.planner.take_over(from_ms);
+        }
     }
 }
