@@ -131,6 +131,9 @@ impl Planner {
         if let Some(answer) = self.assumed_before(id, nodes) {
             return answer;
         }
+        if self.leads() {
+            self.make_free(id, now_ms);
+        }
         if let Some(gang) = gang
             && let Some(node) = self.free_slot(id, gang, nodes)
         {
@@ -185,8 +188,7 @@ impl Planner {
         if !self.leads() {
             return FilterAnswer::NotReady(NOT_LEADING);
         }
-        // Its own assumed room counts as free for another choice.
-        self.vacate(id, now_ms);
+        self.make_free(id, now_ms);
         if gang.is_some_and(|gang| self.is_at_limit(gang, id)) {
             return FilterAnswer::Unresolvable(waits);
         }
@@ -216,6 +218,16 @@ impl Planner {
                 FilterAnswer::Node(self.nodes.name(node).to_string())
             }
             None => FilterAnswer::Unresolvable(waits),
+        }
+    }
+
+    /// The pod's own assumed room counts as free for another choice. A slot that it gives back may keep more than it did:
+    /// what has no room beside it is given up now, not by the next call.
+    fn make_free(&mut self, id: PodId, now_ms: i64) {
+        self.vacate(id, now_ms);
+        if self.nodes.any_worse() {
+            self.repair(now_ms);
+            self.changed = true;
         }
     }
 

@@ -653,3 +653,47 @@ fn a_deleted_driver_leaves_nothing_behind_at_any_stage() {
         assert_eq!(world.finished.len(), 1, "stage {stage}");
     }
 }
+
+#[test]
+fn a_plan_is_kept_while_one_of_two_binds_is_under_way() {
+    let mut world = World::new(&[("n1", 4, 64)]);
+    let app = world.submit(Job::new("app", 3));
+    world.decide();
+    for _ in 0..2 {
+        world.planner.bind_started(&app, "n1", world.now_ms).unwrap();
+    }
+    world.change_node("n1", |node| node.cordoned = true);
+    for kept in [4, 4, 0] {
+        world.decide();
+        assert_eq!(world.planner.charged().1, kept);
+        world.planner.bind_done(&app, "n1", &BindResult::Failed, world.now_ms);
+    }
+}
+
+#[test]
+fn an_executor_with_another_gate_is_not_let_in() {
+    let mut world = World::new(&[("n1", 4, 64)]);
+    let app = world.submit(Job::new("app", 1));
+    world.settle();
+    let executor = world.executor(&app);
+    world.change(&executor, |pod| {
+        pod.gates = vec![GANG_GATE.into(), "example.com/gate".into()];
+    });
+    world.settle();
+    assert!(world.pods[&executor].has_gate(GANG_GATE));
+    world.change(&executor, |pod| pod.gates = vec![GANG_GATE.into()]);
+    world.settle();
+    assert!(world.node_of(&executor).is_some());
+}
+
+#[test]
+fn a_gang_that_ended_under_an_earlier_lead_is_not_told_of_again() {
+    let mut world = World::new(&[("n1", 4, 64)]);
+    let app = world.submit(Job::new("app", 1));
+    world.settle();
+    world.end(&app);
+    world.planner.step_down();
+    world.planner.take_over(world.now_ms);
+    world.decide();
+    assert!(world.finished.is_empty());
+}

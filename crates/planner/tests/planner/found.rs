@@ -275,3 +275,25 @@ fn a_pod_that_is_read_while_its_bind_is_under_way_keeps_its_room() {
     world.planner.decide(world.now_ms);
     assert_eq!(world.planner.charged().1, 0);
 }
+
+#[test]
+fn filter_settles_at_once_what_a_slot_given_back_takes_from_others() {
+    let mut world = World::new(&[("n1", 5, 64)]);
+    let app = world.submit(Job::new("app", 2));
+    world.settle();
+    // The first executor tells that slots are of two CPUs, and the second one needs less.
+    world.jobs.get_mut(&app).unwrap().executor.cpu_milli = 2_000;
+    world.executor(&app);
+    world.jobs.get_mut(&app).unwrap().executor.cpu_milli = 1_000;
+    let small = world.executor(&app);
+    assert_eq!(world.filter(&small, &["n1".into()]), FilterAnswer::Node("n1".into()));
+    let other = world.submit(Job::new("other", 0));
+    world.decide();
+    assert_eq!(world.gang(&other).state, GangState::Reserved);
+    // Looking elsewhere it gives its slot back, of two CPUs.
+    let elsewhere = ["n2".to_owned()];
+    let answer = world.filter(&small, &elsewhere);
+    let gangs = world.planner.gangs();
+    assert_eq!(world.filter(&small, &elsewhere), answer);
+    assert_eq!(world.planner.gangs(), gangs);
+}

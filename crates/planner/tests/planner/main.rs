@@ -15,6 +15,8 @@ mod job;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod objects;
+#[cfg(test)]
 mod peers;
 #[cfg(test)]
 mod queues;

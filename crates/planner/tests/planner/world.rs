@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use kompass_core::constraints::{NodeTerm, Operator, Requirement};
-use kompass_core::names::{GANG_GATE, SCHEDULER, STAND_IN_SCHEDULER};
+use kompass_core::names::{GANG_GATE, SCHEDULER};
 use kompass_core::{Node, Outcome, Phase, Pod, Resources, Role, WaitReason};
 use kompass_planner::{Action, BindResult, Config, Failure, FilterAnswer, FinishedGang, GangView, Order, Planner};
 
 use crate::job::Job;
-
-pub(crate) const GIB: u64 = 1024;
+pub(crate) use crate::objects::GIB;
+use crate::objects::{self, pin};
 
 /// What the watch has still to tell.
 #[derive(Debug, Clone)]
@@ -86,18 +85,7 @@ impl World {
     }
 
     pub(crate) fn add_node_in(&mut self, name: &str, cpus: u64, gib: u64, zone: &str) {
-        self.put_node(Node {
-            name: name.into(),
-            labels: [
-                ("topology.kubernetes.io/zone".into(), zone.into()),
-                ("pool".into(), format!("pool-{zone}")),
-            ]
-            .into(),
-            allocatable: Resources::from_mib(cpus * 1000, gib * GIB),
-            max_pods: 110,
-            ready: true,
-            ..Node::default()
-        });
+        self.put_node(objects::node(name, cpus, gib, zone, &format!("pool-{zone}")));
     }
 
     pub(crate) fn put_node(&mut self, node: Node) {
@@ -181,20 +169,7 @@ impl World {
     pub(crate) fn submit_bare(&mut self, job: Job) -> String {
         self.serial += 1;
         let uid = job.name.clone();
-        let pod = Pod {
-            uid: uid.clone(),
-            namespace: job.namespace.clone(),
-            name: format!("{}-driver", job.name),
-            created_ms: self.now_ms / 1000 * 1000,
-            scheduler: SCHEDULER.into(),
-            gates: vec![GANG_GATE.into()],
-            priority: job.priority,
-            requests: job.driver.resources(),
-            constraints: job.constraints(),
-            role: Some(Role::Driver),
-            queue: job.queue.clone(),
-            ..Pod::default()
-        };
+        let pod = objects::driver(&job, format!("{}-driver", job.name), self.now_ms);
         self.jobs.insert(uid.clone(), job);
         self.put(pod);
         uid
@@ -215,75 +190,15 @@ impl World {
     /// Spark's driver creates one executor more.
     pub(crate) fn executor(&mut self, driver: &str) -> String {
         self.serial += 1;
-        let job = self.jobs[driver].clone();
-        let uid = format!("{driver}-exec-{:03}", self.serial);
-        let (pins, gated) = if self.webhook {
-            self.pins(driver)
-        } else {
-            (vec![], false)
-        };
-        let mut constraints = job.constraints();
-        if !pins.is_empty() {
-            let term = |name: &String| NodeTerm {
-                labels: vec![],
-                fields: vec![Requirement {
-                    key: "metadata.name".into(),
-                    operator: Operator::In,
-                    values: vec![name.clone()],
-                }],
-            };
-            constraints.required_terms = Some(pins.iter().map(term).collect());
+        let mut pod = objects::executor(&self.jobs[driver], driver, self.serial, self.now_ms);
+        if self.webhook {
+            let plan = self.pods.get(driver).and_then(|pod| pod.plan.as_ref());
+            let others = self.executors(driver);
+            objects::admit(&mut pod, plan, others.iter().map(|uid| &self.pods[uid]));
         }
-        self.put(Pod {
-            uid: uid.clone(),
-            namespace: job.namespace,
-            name: uid.clone(),
-            created_ms: self.now_ms / 1000 * 1000,
-            scheduler: SCHEDULER.into(),
-            gates: if gated { vec![GANG_GATE.into()] } else { vec![] },
-            requests: job.executor.resources(),
-            constraints,
-            role: Some(Role::Executor),
-            owner_pod_uid: Some(driver.into()),
-            executor_id: Some(self.serial.to_string()),
-            ..Pod::default()
-        });
+        let uid = pod.uid.clone();
+        self.put(pod);
         uid
-    }
-
-    /// What the webhook does to an executor: pins it to nodes with free slots, or gates it where there are none.
-    fn pins(&self, driver: &str) -> (Vec<String>, bool) {
-        let Some(plan) = self.pods.get(driver).and_then(|pod| pod.plan.as_ref()) else {
-            return (vec![], false);
-        };
-        let on = |node: &str| {
-            let alive = self.executors(driver).into_iter().filter(|uid| {
-                let pod = &self.pods[uid];
-                pod.node.as_deref() == Some(node) && !pod.is_terminal() && !pod.deleting
-            });
-            alive.count() as u64
-        };
-        let unbound = self
-            .executors(driver)
-            .iter()
-            .filter(|&uid| self.pods[uid].node.is_none())
-            .count() as u64;
-        let alive = self.executors(driver).len() as u64;
-        let free: Vec<String> = plan
-            .executors
-            .iter()
-            .filter(|(node, count)| on(node) < *count)
-            .map(|(node, _)| node.clone())
-            .collect();
-        let gated = alive >= plan.executor_count() || free.is_empty() || unbound >= plan.executor_count();
-        (
-            if gated {
-                vec![]
-            } else {
-                free.into_iter().take(10).collect()
-            },
-            gated,
-        )
     }
 
     pub(crate) fn executors(&self, driver: &str) -> Vec<String> {
@@ -359,17 +274,9 @@ impl World {
                 node,
             } => {
                 self.same(&executor.uid, resource_version)?;
-                let pin = Requirement {
-                    key: "metadata.name".into(),
-                    operator: Operator::In,
-                    values: vec![node.clone()],
-                };
                 self.change(&executor.uid, |pod| {
                     pod.gates.retain(|gate| gate != GANG_GATE);
-                    pod.constraints.required_terms = Some(vec![NodeTerm {
-                        labels: vec![],
-                        fields: vec![pin],
-                    }]);
+                    pin(pod, vec![node.clone()]);
                 });
             }
             Action::Replan { driver, plan } => {
@@ -381,34 +288,18 @@ impl World {
                 self.release(&demand.gang.uid);
                 for member in &demand.members {
                     for number in 0..member.count {
-                        let uid = format!("stand-in-{}-{:?}-{number}", demand.gang.uid, member.role);
                         self.serial += 1;
-                        self.put(Pod {
-                            uid: format!("{uid}-{}", self.serial),
-                            namespace: "kompass".into(),
-                            name: uid,
-                            created_ms: self.now_ms,
-                            scheduler: STAND_IN_SCHEDULER.into(),
-                            requests: member.requests.clone(),
-                            constraints: member.constraints.clone(),
-                            stand_in_for: Some(demand.gang.uid.clone()),
-                            ..Pod::default()
-                        });
+                        let gang = &demand.gang.uid;
+                        let uid = format!("stand-in-{gang}-{:?}-{number}-{}", member.role, self.serial);
+                        self.put(objects::stand_in(uid, gang, member, self.now_ms));
                     }
                 }
             }
             Action::ReleaseDemand { gang } => self.release(gang),
             Action::PlaceMarker { gang, node } => {
                 self.serial += 1;
-                self.put(Pod {
-                    uid: format!("marker-{}-{node}-{}", gang.uid, self.serial),
-                    namespace: "kompass".into(),
-                    name: format!("marker-{}-{node}", gang.uid),
-                    created_ms: self.now_ms,
-                    node: Some(node.clone()),
-                    marker_for: Some(gang.uid.clone()),
-                    ..Pod::default()
-                });
+                let uid = format!("marker-{}-{node}-{}", gang.uid, self.serial);
+                self.put(objects::marker(uid, &gang.uid, node, self.now_ms));
             }
             Action::RemoveMarker { marker } => self.delete(&marker.uid),
             Action::DeleteExecutor { executor } => self.delete(&executor.uid),

@@ -3,11 +3,11 @@
 use kompass_core::{Node, Phase, Pod, Resources, Role};
 use kompass_planner::{Action, BindResult, Config, Failure, Order};
 
-use super::api::{Api, OTHER_GATE};
+use super::api::{Api, OTHER_GATE, has_ended};
 use super::replica::{Bind, Replica};
 use super::steps::Step;
 use crate::job::Job;
-use crate::world::GIB;
+use crate::objects::GIB;
 
 /// A write that was sent may arrive so much later, and no later.
 pub(crate) const DEADLINE_MS: i64 = 3_000;
@@ -81,11 +81,9 @@ impl Model {
                 }
             }
             Step::OtherGate(which) => {
-                if let Some(uid) = pick(which, api.drivers(|pod| !pod.gates.is_empty())) {
-                    api.change(&uid, |pod| match pod.gates.iter().position(|gate| gate == OTHER_GATE) {
-                        Some(at) => _ = pod.gates.remove(at),
-                        None => pod.gates.push(OTHER_GATE.into()),
-                    });
+                let closed = |pod: &Pod| pod.has_gate(OTHER_GATE);
+                if let Some(uid) = pick(which, api.drivers(closed)) {
+                    api.change(&uid, |pod| pod.gates.retain(|gate| gate != OTHER_GATE));
                 }
             }
             Step::End(which, sidecar) => {
@@ -127,6 +125,11 @@ impl Model {
                 }
             }
             Step::Reap => api.reap(),
+            Step::Large(which) => self.large(which),
+            Step::Stranger(which) => self.stranger(which),
+            Step::Silence(which) => self.silence(which),
+            Step::ResizePod(which) => self.resize_pod(which),
+            Step::Touch(which) => self.touch(which),
             Step::Deliver { follower, kind, count } => {
                 let index = self.index(follower);
                 if let Some(replica) = &mut self.replicas[index] {
@@ -149,6 +152,12 @@ impl Model {
                 self.check_books(index);
             }
             Step::Repeat(which) => self.repeat(which),
+            Step::Late {
+                follower,
+                which,
+                filter,
+            } => self.late(self.index(follower), which.into(), filter),
+            Step::Doze(ms) => self.doze(ms.into()),
             Step::Decide { follower } => _ = self.decide(self.index(follower)),
             Step::Carry { count, fate } => self.carry(usize::from(count) + 1, fate),
             Step::Turn => self.turn(),
@@ -251,6 +260,7 @@ impl Model {
             dynamic,
             profiled,
             gated,
+            other_gate,
             zone,
             seconds,
         } = step
@@ -273,18 +283,18 @@ impl Model {
             let pool = ["a", "b", "nowhere"][usize::from(zone) - 1];
             job.selector = [("pool".into(), pool.into())].into();
         }
-        self.api.submit(job, profiled, gated);
+        self.api.submit(job, profiled, gated, other_gate);
     }
 
-    fn executors(&self, which: impl Fn(&Pod) -> bool) -> Vec<String> {
+    pub(crate) fn executors(&self, which: impl Fn(&Pod) -> bool) -> Vec<String> {
         self.api
-            .uids(|pod| pod.role == Some(Role::Executor) && !pod.is_terminal() && which(pod))
+            .uids(|pod| pod.role == Some(Role::Executor) && !has_ended(pod) && which(pod))
     }
 
     fn spark(&mut self, driver: &str, most: u64) {
         let alive = self.api.executors_of(driver).filter(|pod| !pod.deleting).count() as u64;
         for _ in 0..self.api.wanted(driver).saturating_sub(alive).min(most) {
-            self.api.executor(driver);
+            self.api.executor(driver, 0);
         }
     }
 
@@ -323,7 +333,7 @@ impl Model {
             self.api
                 .pods
                 .values()
-                .any(|pod| pod.node.as_ref() == Some(name) && !pod.is_terminal())
+                .any(|pod| pod.node.as_ref() == Some(name) && !has_ended(pod))
         };
         let idle: Vec<String> = self.api.nodes.keys().filter(|name| !busy(name)).cloned().collect();
         if let Some(name) = pick(which, idle).filter(|_| self.api.nodes.len() > 1) {
@@ -375,6 +385,7 @@ impl Model {
             replica.planner.step_down();
             replica.leads_from_ms = None;
             replica.overtaken.clear();
+            replica.spare.clear();
             assert!(
                 replica.planner.decide(now_ms).orders.is_empty(),
                 "it does not lead any more"

@@ -3,13 +3,12 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use kompass_core::constraints::{NodeTerm, Operator, Requirement};
-use kompass_core::names::{GANG_GATE, SCHEDULER, STAND_IN_SCHEDULER};
-use kompass_core::{GangPlan, Node, Outcome, Phase, Pod, Resources, Role};
+use kompass_core::names::GANG_GATE;
+use kompass_core::{GangPlan, Node, Phase, Pod, Role};
 use kompass_planner::{Action, Failure, PodRef};
 
 use crate::job::Job;
-use crate::world::GIB;
+use crate::objects::{self, pin};
 
 /// The scheduler that knows nothing of KOMPASS.
 pub(crate) const FOREIGN: &str = "default-scheduler";
@@ -32,7 +31,22 @@ pub(crate) enum Event {
     Quota(String, Option<(u64, u64)>),
 }
 
-/// The API server, with what its neighbours (Spark, webhook, kubelets) do to it.
+/// Whether the pod takes no room any more. One of which its kubelet says nothing may still run.
+pub(crate) fn has_ended(pod: &Pod) -> bool {
+    matches!(pod.phase, Phase::Succeeded | Phase::Failed)
+}
+
+/// Whether the pod has run, and its kubelet says nothing any more: phase `Unknown`, which is read as `Pending`.
+pub(crate) fn is_silent(pod: &Pod) -> bool {
+    pod.phase == Phase::Pending && pod.started_ms.is_some()
+}
+
+/// Whether the pod is an executor of this driver's: its owner is, and in the same namespace.
+pub(crate) fn is_of(pod: &Pod, driver: &Pod) -> bool {
+    pod.owner_pod_uid.as_ref() == Some(&driver.uid) && pod.namespace == driver.namespace
+}
+
+/// The API server.
 #[derive(Debug, Default)]
 pub(crate) struct Api {
     pub(crate) now_ms: i64,
@@ -47,7 +61,7 @@ pub(crate) struct Api {
     /// The webhook pins executors, and gates those above the minimum.
     pub(crate) webhook: bool,
     version: u64,
-    serial: u64,
+    pub(crate) serial: u64,
 }
 
 impl Api {
@@ -67,18 +81,7 @@ impl Api {
 
     pub(crate) fn add_node(&mut self, cpus: u64, zone: &str) {
         self.serial += 1;
-        self.put_node(Node {
-            name: format!("n{}", self.serial),
-            labels: [
-                ("topology.kubernetes.io/zone".into(), zone.into()),
-                ("pool".into(), zone.into()),
-            ]
-            .into(),
-            allocatable: Resources::from_mib(cpus * 1000, 256 * GIB),
-            max_pods: 110,
-            ready: true,
-            ..Node::default()
-        });
+        self.put_node(objects::node(&format!("n{}", self.serial), cpus, 256, zone, zone));
     }
 
     pub(crate) fn change_node(&mut self, name: &str, change: impl FnOnce(&mut Node)) {
@@ -131,11 +134,12 @@ impl Api {
 
     /// Drivers whose gang has not ended.
     pub(crate) fn drivers(&self, which: impl Fn(&Pod) -> bool) -> Vec<String> {
-        self.uids(|pod| pod.role == Some(Role::Driver) && !pod.is_terminal() && pod.ended.is_none() && which(pod))
+        self.uids(|pod| pod.role == Some(Role::Driver) && !has_ended(pod) && pod.ended.is_none() && which(pod))
     }
 
-    pub(crate) fn executors_of<'a>(&'a self, driver: &'a str) -> impl Iterator<Item = &'a Rc<Pod>> {
-        let of = move |pod: &&Rc<Pod>| pod.owner_pod_uid.as_deref() == Some(driver) && !pod.is_terminal();
+    pub(crate) fn executors_of<'a>(&'a self, driver: &str) -> impl Iterator<Item = &'a Rc<Pod>> {
+        let driver = &self.pods[driver];
+        let of = move |pod: &&Rc<Pod>| is_of(pod, driver) && !has_ended(pod);
         self.pods.values().filter(of)
     }
 
@@ -157,8 +161,8 @@ impl Api {
         }
     }
 
-    fn quota_used(&self, namespace: &str) -> u64 {
-        let counted = |pod: &&Rc<Pod>| pod.namespace == namespace && !pod.is_terminal();
+    pub(crate) fn quota_used(&self, namespace: &str) -> u64 {
+        let counted = |pod: &&Rc<Pod>| pod.namespace == namespace && !has_ended(pod);
         self.pods
             .values()
             .filter(counted)
@@ -166,173 +170,9 @@ impl Api {
             .sum()
     }
 
-    pub(crate) fn submit(&mut self, job: Job, profiled: bool, gated: bool) {
-        let uid = job.name.clone();
-        let profile = job.profile();
-        let pod = Pod {
-            uid: uid.clone(),
-            namespace: job.namespace.clone(),
-            name: uid.clone(),
-            created_ms: self.now_ms / 1000 * 1000,
-            scheduler: SCHEDULER.into(),
-            gates: if gated { vec![GANG_GATE.into()] } else { vec![] },
-            priority: job.priority,
-            requests: job.driver.resources(),
-            constraints: job.constraints(),
-            role: Some(Role::Driver),
-            queue: job.queue.clone(),
-            profile: profiled.then_some(profile),
-            ..Pod::default()
-        };
-        self.jobs.insert(uid, job);
-        self.put(pod);
-    }
-
-    pub(crate) fn profile(&mut self, uid: &str) {
-        let profile = self.jobs[uid].profile();
-        self.change(uid, |pod| pod.profile = Some(profile));
-    }
-
-    /// A pod that is neither driver nor executor; bound already if another scheduler did so.
-    pub(crate) fn plain(&mut self, namespace: &str, cpu: u64, node: Option<&str>) {
-        self.serial += 1;
-        let uid = format!("plain-{}", self.serial);
-        self.put(Pod {
-            uid: uid.clone(),
-            namespace: namespace.into(),
-            name: uid,
-            created_ms: self.now_ms,
-            scheduler: if node.is_some() { FOREIGN } else { SCHEDULER }.into(),
-            node: node.map(Into::into),
-            phase: if node.is_some() { Phase::Running } else { Phase::Pending },
-            requests: Resources::from_mib(cpu * 1000, GIB),
-            ..Pod::default()
-        });
-    }
-
-    /// Spark's driver creates an executor, if the quota allows it.
-    pub(crate) fn executor(&mut self, driver: &str) {
-        let job = self.jobs[driver].clone();
-        let requests = job.executor.resources();
-        if let Some(&hard) = self.quotas.get(&job.namespace)
-            && self.quota_used(&job.namespace) + requests.cpu_milli > hard
-        {
-            return;
-        }
-        self.serial += 1;
-        let uid = format!("{driver}-exec-{:03}", self.serial);
-        let (pins, gated) = if self.webhook {
-            self.pins(driver)
-        } else {
-            (vec![], false)
-        };
-        let mut constraints = job.constraints();
-        if !pins.is_empty() {
-            constraints.required_terms = Some(pins.into_iter().map(pin).collect());
-        }
-        self.put(Pod {
-            uid: uid.clone(),
-            namespace: job.namespace,
-            name: uid,
-            created_ms: self.now_ms / 1000 * 1000,
-            scheduler: SCHEDULER.into(),
-            gates: if gated { vec![GANG_GATE.into()] } else { vec![] },
-            requests,
-            constraints,
-            role: Some(Role::Executor),
-            owner_pod_uid: Some(driver.into()),
-            executor_id: Some(self.serial.to_string()),
-            ..Pod::default()
-        });
-    }
-
-    /// What the webhook does: it pins to nodes with free slots, and gates where there are none.
-    fn pins(&self, driver: &str) -> (Vec<String>, bool) {
-        let Some(plan) = self.pods[driver].plan.as_ref() else {
-            return (vec![], false);
-        };
-        let (mut alive, mut unbound) = (0, 0);
-        let mut on: BTreeMap<&str, u64> = BTreeMap::new();
-        for pod in self.executors_of(driver).filter(|pod| !pod.has_gate(GANG_GATE)) {
-            alive += 1;
-            match &pod.node {
-                None => unbound += 1,
-                Some(node) if !pod.deleting => *on.entry(node).or_default() += 1,
-                Some(_) => {}
-            }
-        }
-        let free = plan
-            .executors
-            .iter()
-            .filter(|(node, count)| on.get(&**node).copied().unwrap_or(0) < *count)
-            .map(|(node, _)| node.clone());
-        let free: Vec<String> = free.take(10).collect();
-        let gated = alive >= plan.executor_count() || free.is_empty() || unbound >= plan.executor_count();
-        if gated { (vec![], true) } else { (free, false) }
-    }
-
-    /// How many executors a driver wants to have.
-    pub(crate) fn wanted(&self, driver: &str) -> u64 {
-        let job = &self.jobs[driver];
-        if job.dynamic {
-            job.max.unwrap_or(job.executors)
-        } else {
-            job.executors
-        }
-    }
-
-    /// Bound pods start, if there is room; else their kubelet refuses them.
-    pub(crate) fn kubelets(&mut self) {
-        for uid in self.uids(|pod| pod.node.is_some() && pod.phase == Phase::Pending && pod.marker_for.is_none()) {
-            let Some(pod) = self.pods.get(&uid) else { continue };
-            let Some(node) = pod.node.as_ref().and_then(|node| self.nodes.get(node)) else {
-                continue;
-            };
-            let runs = |other: &&Rc<Pod>| other.node == pod.node && other.phase == Phase::Running;
-            let taken: u64 = self.pods.values().filter(runs).map(|pod| pod.requests.cpu_milli).sum();
-            let starts = taken + pod.requests.cpu_milli <= node.allocatable.cpu_milli;
-            let now_ms = self.now_ms;
-            self.change(&uid, |pod| {
-                if starts {
-                    (pod.phase, pod.started_ms) = (Phase::Running, Some(now_ms));
-                } else {
-                    pod.phase = Phase::Failed;
-                }
-            });
-        }
-    }
-
-    /// The job has ended; `sidecar`: its pod lives on.
-    pub(crate) fn end(&mut self, driver: &str, sidecar: bool) {
-        let now_ms = self.now_ms;
-        self.change(driver, |pod| {
-            pod.ended = Some((Outcome::Succeeded, now_ms));
-            if !sidecar {
-                pod.phase = Phase::Succeeded;
-            }
-        });
-    }
-
-    /// What is over is cleared away: pods that leave, have ended, or lost their driver.
-    pub(crate) fn reap(&mut self) {
-        let over = |pod: &Pod| {
-            let orphan = || {
-                pod.owner_pod_uid
-                    .as_ref()
-                    .and_then(|driver| self.pods.get(driver))
-                    .is_some_and(|driver| driver.ended.is_some())
-            };
-            let lost = pod.node.as_ref().is_some_and(|node| !self.nodes.contains_key(node));
-            pod.deleting || pod.is_terminal() || pod.ended.is_some() || orphan() || lost
-        };
-        for uid in self.uids(over) {
-            self.delete(&uid);
-        }
-    }
-
     /// Thousandths of a CPU that bound pods take on a node.
     pub(crate) fn bound_on(&self, node: &str) -> u64 {
-        let on = |pod: &&Rc<Pod>| pod.node.as_deref() == Some(node) && !pod.is_terminal();
+        let on = |pod: &&Rc<Pod>| pod.node.as_deref() == Some(node) && !has_ended(pod);
         self.pods.values().filter(on).map(|pod| pod.requests.cpu_milli).sum()
     }
 
@@ -367,7 +207,7 @@ impl Api {
                 self.same(executor, resource_version)?;
                 self.change(&executor.uid, |pod| {
                     pod.gates.retain(|gate| gate != GANG_GATE);
-                    pod.constraints.required_terms = Some(vec![pin(node.clone())]);
+                    pin(pod, vec![node.clone()]);
                 });
                 return Ok(Some(executor.uid.clone()));
             }
@@ -381,30 +221,16 @@ impl Api {
                 for member in &demand.members {
                     for _ in 0..member.count {
                         self.serial += 1;
-                        self.put(Pod {
-                            uid: format!("stand-in-{}", self.serial),
-                            namespace: "kompass".into(),
-                            created_ms: self.now_ms,
-                            scheduler: STAND_IN_SCHEDULER.into(),
-                            requests: member.requests.clone(),
-                            constraints: member.constraints.clone(),
-                            stand_in_for: Some(demand.gang.uid.clone()),
-                            ..Pod::default()
-                        });
+                        let uid = format!("stand-in-{}", self.serial);
+                        self.put(objects::stand_in(uid, &demand.gang.uid, member, self.now_ms));
                     }
                 }
             }
             Action::ReleaseDemand { gang } => self.release(gang),
             Action::PlaceMarker { gang, node } => {
                 self.serial += 1;
-                self.put(Pod {
-                    uid: format!("marker-{}", self.serial),
-                    namespace: "kompass".into(),
-                    created_ms: self.now_ms,
-                    node: Some(node.clone()),
-                    marker_for: Some(gang.uid.clone()),
-                    ..Pod::default()
-                });
+                let uid = format!("marker-{}", self.serial);
+                self.put(objects::marker(uid, &gang.uid, node, self.now_ms));
             }
             Action::RemoveMarker { marker: pod } | Action::DeleteExecutor { executor: pod } => self.delete(&pod.uid),
             Action::Explain { .. } | Action::Check { .. } | Action::Finished(_) => {}
@@ -424,16 +250,5 @@ impl Api {
             pod.node = Some(node.into());
             pod.plan = plan.or_else(|| pod.plan.take());
         });
-    }
-}
-
-fn pin(node: String) -> NodeTerm {
-    NodeTerm {
-        labels: vec![],
-        fields: vec![Requirement {
-            key: "metadata.name".into(),
-            operator: Operator::In,
-            values: vec![node],
-        }],
     }
 }

@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use kompass_core::wait::WaitCode;
 use kompass_core::{GangPlan, Pod, Role};
-use kompass_planner::{Action, Backfill, Config, GangState, GangView, Order, minimum};
+use kompass_planner::{Action, Config, GangState, GangView, Order, minimum};
 
-use super::api::{FOREIGN, OTHER_GATE};
-use super::replica::{Replica, Told};
+use super::api::{OTHER_GATE, has_ended, is_of};
+use super::replica::Replica;
 
 /// Room on a node, thousandths of a CPU: memory is never short in the model.
 #[derive(Debug, Default, Clone, Copy)]
@@ -25,11 +24,11 @@ impl Load {
     }
 }
 
-fn cpu(pod: &Pod) -> u64 {
+pub(crate) fn cpu(pod: &Pod) -> u64 {
     pod.requests.cpu_milli
 }
 
-fn executor_cpu(pod: &Pod) -> u64 {
+pub(crate) fn executor_cpu(pod: &Pod) -> u64 {
     pod.profile.as_ref().map_or(0, |profile| profile.executor.cpu_milli)
 }
 
@@ -47,8 +46,9 @@ pub(crate) fn loads<'a>(replica: &'a Replica, gangs: &'a [GangView], now_ms: i64
     // Executors of each gang by node: they may hold slots.
     let mut seated: BTreeMap<(&str, &str), u64> = BTreeMap::new();
     let mut seat = |pod: &'a Pod, node: &'a str| {
-        if let Some(driver) = &pod.owner_pod_uid {
-            *seated.entry((driver, node)).or_default() += 1;
+        let driver = pod.owner_pod_uid.as_ref().and_then(|uid| told.pods.get(uid));
+        if let Some(driver) = driver.filter(|driver| is_of(pod, driver)) {
+            *seated.entry((&driver.uid, node)).or_default() += 1;
         }
     };
     for (node, pod) in told.bound_pods() {
@@ -56,11 +56,7 @@ pub(crate) fn loads<'a>(replica: &'a Replica, gangs: &'a [GangView], now_ms: i64
         seat(pod, node);
     }
     for (uid, promise) in &replica.promises {
-        let Some(pod) = told
-            .pods
-            .get(uid)
-            .filter(|pod| pod.node.is_none() && !pod.is_terminal())
-        else {
+        let Some(pod) = told.pods.get(uid).filter(|pod| pod.node.is_none() && !has_ended(pod)) else {
             continue;
         };
         seat(pod, &promise.node);
@@ -111,7 +107,9 @@ pub(crate) fn may_be_overbooked(replica: &Replica, gangs: &[GangView]) -> BTreeS
         let written = told.pods.values().filter_map(|pod| Some((pod.plan.as_ref()?, pod)));
         let planned = reserved.chain(written).map(|(plan, driver)| {
             let waits = plan.driver == **name && driver.node.is_none();
-            u64::from(waits) * cpu(driver) + plan.executors_on(name) * executor_cpu(driver)
+            // The first executor tells how large slots are: a CPU more at most.
+            let more = if told.odd.contains(&driver.uid) { 1000 } else { 0 };
+            u64::from(waits) * cpu(driver) + plan.executors_on(name) * (executor_cpu(driver) + more)
         });
         let load: u64 = bound.chain(promised).chain(planned).sum();
         told.nodes
@@ -146,6 +144,9 @@ pub(crate) fn gangs(replica: &Replica, config: &Config, gangs: &[GangView]) {
         let planned = gang.plan.as_ref().map_or(0, GangPlan::executor_count);
         let wanted = gang.executors_min.unwrap_or(0);
         let bound = matches!(gang.state, GangState::DriverBound | GangState::Running);
+        let executors = told.pods.values().filter(|pod| is_of(pod, driver) && !has_ended(pod));
+        let running = executors.filter(|pod| pod.node.is_some()).count() as u64;
+        assert_eq!(gang.executors_bound, running, "{gang:?}");
         assert_eq!(bound, driver.node.is_some(), "{gang:?}");
         if bound {
             assert_eq!(
@@ -164,6 +165,8 @@ pub(crate) fn gangs(replica: &Replica, config: &Config, gangs: &[GangView]) {
             assert!(gang.waiting.is_some(), "it waits without a reason: {gang:?}");
         }
     }
+    let pods = told.pods.len() as u64;
+    assert_eq!(replica.planner.summary().pods, pods, "pods are lost or come back");
     let alive = told
         .pods
         .values()
@@ -173,7 +176,7 @@ pub(crate) fn gangs(replica: &Replica, config: &Config, gangs: &[GangView]) {
 }
 
 fn is_alive(pod: &Pod) -> bool {
-    !pod.is_terminal() && pod.ended.is_none()
+    !has_ended(pod) && pod.ended.is_none()
 }
 
 /// The orders of one decision, and the gangs after it.
@@ -211,6 +214,7 @@ impl Decided<'_> {
             self.in_turn();
             self.passes();
         }
+        self.claims();
     }
 
     /// Gangs that were let in, in order.
@@ -277,9 +281,9 @@ impl Decided<'_> {
     }
 
     /// What the pods of a namespace have, and the executors that its gangs have still to create.
-    fn needed(&self, namespace: &str) -> u64 {
+    pub(crate) fn needed(&self, namespace: &str) -> u64 {
         let told = &self.replica.told;
-        let here = |pod: &&Rc<Pod>| pod.namespace == namespace && !pod.is_terminal();
+        let here = |pod: &&Rc<Pod>| pod.namespace == namespace && !has_ended(pod);
         let used: u64 = told.pods.values().filter(here).map(|pod| cpu(pod)).sum();
         let let_in = |gang: &&GangView| gang.state != GangState::Waiting && gang.namespace == namespace;
         let coming = self.after.iter().filter(let_in).map(|gang| {
@@ -291,118 +295,8 @@ impl Decided<'_> {
     }
 
     fn executors(&self, driver: &str) -> impl Iterator<Item = &Rc<Pod>> {
-        let of = move |pod: &&Rc<Pod>| pod.owner_pod_uid.as_deref() == Some(driver) && !pod.is_terminal();
+        let driver = &self.replica.told.pods[driver];
+        let of = move |pod: &&Rc<Pod>| is_of(pod, driver) && !has_ended(pod);
         self.replica.told.pods.values().filter(of)
-    }
-
-    /// Invariant 7 within a queue, where nobody may overtake: whoever was before a gang that started could not have had
-    /// the room, or was not ready to.
-    fn in_turn(&self) {
-        if self.config.backfill != Backfill::Off || self.is_unsettled() {
-            return;
-        }
-        for gang in self.after.iter().filter(|gang| gang.state == GangState::Waiting) {
-            let key = self.key(gang);
-            let overtaken = self.started().any(|uid| {
-                let other = self.after.iter().find(|other| other.uid == uid);
-                other.is_some_and(|other| other.queue == gang.queue && self.key(other) > key)
-            });
-            if overtaken && self.is_ready(gang) {
-                let fits = fits_without_kompass(self.replica, &gang.uid, self.config);
-                assert!(!fits, "{} was overtaken in its queue: {:#?}", gang.uid, self.after);
-            }
-        }
-    }
-
-    /// Gangs may be taken for too large that no longer are.
-    pub(crate) fn is_unsettled(&self) -> bool {
-        self.now_ms < self.replica.told.capacity_ms + HOPELESS_MS
-    }
-
-    pub(crate) fn key(&self, gang: &GangView) -> (i64, i64, usize) {
-        (
-            -i64::from(gang.priority),
-            gang.submitted_ms,
-            self.replica.told.arrivals[&gang.uid],
-        )
-    }
-
-    fn is_ready(&self, gang: &GangView) -> bool {
-        let pod = &self.replica.told.pods[&gang.uid];
-        let quota = self.replica.told.quotas.get(&gang.namespace).is_some_and(|&(hard, _)| {
-            let more = minimum_of(pod, self.config) * executor_cpu(pod);
-            more > 0 && self.needed(&gang.namespace) + more > hard
-        });
-        let refused = self.replica.refused.get(&gang.uid).is_some_and(|&times| times >= 3);
-        let profile = pod.profile.is_some() || self.now_ms >= pod.created_ms + self.config.profile_hold_ms;
-        profile && !pod.deleting && pod.gates.len() == 1 && !quota && !refused
-    }
-}
-
-/// Queues in the model.
-const QUEUES: u64 = 3;
-/// How long the planner may take a gang for too large after that has changed.
-const HOPELESS_MS: i64 = 250;
-
-/// Whether a gang would fit if all of KOMPASS's pods were gone.
-pub(crate) fn fits_without_kompass(replica: &Replica, uid: &str, config: &Config) -> bool {
-    let told = &replica.told;
-    let usable = told.nodes.iter().filter(|(name, _)| told.is_usable(name));
-    let mut free: BTreeMap<&str, u64> = usable
-        .map(|(name, node)| (&**name, node.allocatable.cpu_milli))
-        .collect();
-    for (node, pod) in told.bound_pods().filter(|(_, pod)| pod.scheduler == FOREIGN) {
-        if let Some(free) = free.get_mut(node) {
-            *free = free.saturating_sub(cpu(pod));
-        }
-    }
-    fits(&free, &told.pods[uid], config, told)
-}
-
-/// Whether the gang of a driver fits in this room.
-pub(crate) fn fits(free: &BTreeMap<&str, u64>, driver: &Pod, config: &Config, told: &Told) -> bool {
-    let (own, executor, count) = (cpu(driver), executor_cpu(driver), minimum_of(driver, config));
-    let allowed = free
-        .iter()
-        .filter(|(name, _)| driver.constraints.allow(&told.nodes[**name]));
-    let free: Vec<u64> = allowed.map(|(_, &free)| free).collect();
-    let takes = |free: u64| free.checked_div(executor).unwrap_or(1_000_000);
-    let total: u64 = free.iter().map(|&free| takes(free)).sum();
-    let mut nodes = free.iter().filter(|&&free| free >= own);
-    nodes.any(|&free| total - (takes(free) - takes(free - own)) >= count)
-}
-
-/// Invariant 7 between queues: counts how often each head that lacks room was overtaken by other queues.
-pub(crate) fn count_overtakes(
-    replica: &mut Replica,
-    config: &Config,
-    before: &[GangView],
-    after: &[GangView],
-    started: &[String],
-) {
-    let lacks = |gangs: &[GangView], uid: &str| {
-        let gang = gangs.iter().find(|gang| gang.uid == uid);
-        let code = gang.and_then(|gang| gang.waiting.as_ref()).map(|reason| reason.code);
-        matches!(code, Some(WaitCode::NoRoom | WaitCode::NodesRequested))
-    };
-    for gang in after {
-        if !lacks(after, &gang.uid) || !lacks(before, &gang.uid) {
-            continue;
-        }
-        let others = started.iter().filter(|uid| {
-            let other = after.iter().find(|other| other.uid == **uid);
-            other.is_some_and(|other| other.queue != gang.queue)
-        });
-        let count = replica.overtaken.entry(gang.uid.clone()).or_default();
-        *count += others.count() as u64;
-        // Heads of other queues that were overtaken as often go before it.
-        assert!(
-            *count < config.overtakes_max + QUEUES,
-            "{} was overtaken {count} times",
-            gang.uid
-        );
-    }
-    for uid in started {
-        replica.overtaken.remove(uid);
     }
 }

@@ -8,10 +8,15 @@ mod act;
 mod api;
 mod check;
 mod edge;
+mod kept;
+mod neighbours;
 mod replica;
 mod rest;
+mod scheduler;
 mod shadow;
 mod steps;
+mod turns;
+mod unusual;
 
 use std::cell::Cell;
 use std::hash::{BuildHasher as _, RandomState};
@@ -73,6 +78,8 @@ impl Setting {
             unplanned_max: 3,
             profile_hold_ms: 15_000,
             plan_hold_ms: 20_000,
+            demand_ms: 30_000,
+            demand_pause_ms: 15_000,
             markers: self.markers,
             packs_per_decide: self.budget.0,
             orders_per_decide: self.budget.1,

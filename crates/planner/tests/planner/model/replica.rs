@@ -7,7 +7,8 @@ use kompass_core::names::GANG_GATE;
 use kompass_core::{GangPlan, Node, Pod, Role};
 use kompass_planner::{BindResult, Config, Limits, Order, Planner, Quota};
 
-use super::api::{Api, Event, NODES, PODS, QUOTAS};
+use super::api::{Api, Event, NODES, PODS, QUOTAS, has_ended};
+use super::kept::GivenUp;
 
 /// A Bind under way.
 #[derive(Debug, Clone)]
@@ -38,6 +39,8 @@ pub(crate) struct Told {
     pub(crate) pods: BTreeMap<String, Rc<Pod>>,
     pub(crate) quotas: BTreeMap<String, (u64, u64)>,
     gone: BTreeSet<String>,
+    /// Drivers with executors of another size than their profiles say: how large their slots are is the planner's affair.
+    pub(crate) odd: BTreeSet<String>,
     /// In which order drivers were told of.
     pub(crate) arrivals: BTreeMap<String, usize>,
     /// When room that is nobody's of KOMPASS's last changed.
@@ -63,6 +66,10 @@ pub(crate) struct Replica {
     pub(crate) overtaken: BTreeMap<String, u64>,
     /// Drivers whose gate the API server refused to open.
     pub(crate) refused: BTreeMap<String, u32>,
+    /// Plans that were given up, by driver.
+    pub(crate) given_up: BTreeMap<String, GivenUp>,
+    /// Stand-ins and markers that are for nobody, and since when.
+    pub(crate) spare: BTreeMap<String, i64>,
 }
 
 impl Replica {
@@ -80,6 +87,8 @@ impl Replica {
             leads_from_ms: None,
             overtaken: BTreeMap::new(),
             refused: BTreeMap::new(),
+            given_up: BTreeMap::new(),
+            spare: BTreeMap::new(),
         };
         replica.list(api, seed);
         replica.planner.synced(api.now_ms);
@@ -208,6 +217,14 @@ impl Replica {
         {
             self.disturbed.insert(node.clone());
         }
+        if self
+            .told
+            .pods
+            .get(&pod.uid)
+            .is_some_and(|known| known.requests != pod.requests)
+        {
+            self.disturbed.extend(pod.node.clone());
+        }
         self.told.apply(pod, now_ms);
     }
 
@@ -248,7 +265,7 @@ impl Told {
                 return;
             }
             // Once bound, it stays so, whatever an older event says.
-            if pod.node.is_none() && known.node.is_some() && !pod.is_terminal() {
+            if pod.node.is_none() && known.node.is_some() && !has_ended(pod) {
                 let mut bound = (**pod).clone();
                 bound.node.clone_from(&known.node);
                 self.pods.insert(pod.uid.clone(), Rc::new(bound));
@@ -263,17 +280,33 @@ impl Told {
             self.arrivals.entry(pod.uid.clone()).or_insert(next);
         }
         self.pods.insert(pod.uid.clone(), pod.clone());
+        self.note_size(pod);
+    }
+
+    fn note_size(&mut self, pod: &Pod) {
+        let driver = pod.owner_pod_uid.as_ref().and_then(|uid| self.pods.get(uid));
+        let profile = driver.and_then(|driver| driver.profile.as_ref());
+        if let (Some(driver), Some(profile)) = (&pod.owner_pod_uid, profile)
+            && pod.requests.cpu_milli != profile.executor.cpu_milli
+        {
+            self.odd.insert(driver.clone());
+        }
+    }
+
+    pub(crate) fn is_gone(&self, uid: &str) -> bool {
+        self.gone.contains(uid)
     }
 
     pub(crate) fn delete(&mut self, uid: &str) {
         self.pods.remove(uid);
+        self.odd.remove(uid);
         self.gone.insert(uid.into());
     }
 
     fn bound(&mut self, uid: &str, node: &str) {
         if let Some(pod) = self.pods.get_mut(uid)
             && pod.node.is_none()
-            && !pod.is_terminal()
+            && !has_ended(pod)
         {
             Rc::make_mut(pod).node = Some(node.into());
         }
@@ -281,7 +314,7 @@ impl Told {
 
     /// Pods that take room on nodes.
     pub(crate) fn bound_pods(&self) -> impl Iterator<Item = (&str, &Rc<Pod>)> {
-        let pods = self.pods.values().filter(|pod| !pod.is_terminal());
+        let pods = self.pods.values().filter(|pod| !has_ended(pod));
         pods.filter_map(|pod| Some((pod.node.as_deref()?, pod)))
     }
 
@@ -294,6 +327,6 @@ impl Told {
     }
 }
 
-fn version(pod: &Pod) -> u64 {
+pub(crate) fn version(pod: &Pod) -> u64 {
     pod.resource_version.parse().expect("the model counts versions")
 }

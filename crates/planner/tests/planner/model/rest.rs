@@ -1,14 +1,14 @@
 //! How it ends: everything is healthy again, time goes on, and everybody who can runs, one after the other, to the end.
 
-use kompass_core::Phase;
 use kompass_core::wait::WaitCode;
+use kompass_core::{Phase, Pod};
 use kompass_planner::{GangState, GangView};
 
 use super::act::{DEADLINE_MS, Model};
-use super::api::OTHER_GATE;
-use super::check;
+use super::api::{OTHER_GATE, is_silent};
 use super::replica::Replica;
 use super::steps::Fate;
+use super::turns;
 
 /// Rounds after which nobody may wait any more who could run.
 const ROUNDS: u32 = 300;
@@ -50,6 +50,17 @@ impl Model {
         self.tick(DEADLINE_MS);
         self.api.reap();
         for uid in self.api.uids(|pod| pod.uid.starts_with("plain")) {
+            self.api.delete(&uid);
+        }
+        for uid in self.api.uids(is_silent) {
+            self.api.silence(&uid);
+        }
+        // Who made executors too large for their slots makes others.
+        let large = |pod: &Pod| {
+            let job = pod.owner_pod_uid.as_ref().and_then(|driver| self.api.jobs.get(driver));
+            pod.node.is_none() && job.is_some_and(|job| pod.requests.cpu_milli > job.executor.cpu_milli)
+        };
+        for uid in self.api.uids(large) {
             self.api.delete(&uid);
         }
         self.api.set_quota("a", None);
@@ -112,7 +123,7 @@ impl Model {
         match gang.waiting.as_ref().map(|reason| reason.code) {
             Some(WaitCode::QueueLimit) => gangs.iter().filter(lost).count() >= self.config.unplanned_max,
             Some(WaitCode::TooLarge | WaitCode::NoMatchingNode | WaitCode::Replanning) => {
-                !check::fits_without_kompass(self.leader_now(), &gang.uid, &self.config)
+                !turns::fits_without_kompass(self.leader_now(), &gang.uid, &self.config)
             }
             _ => false,
         }

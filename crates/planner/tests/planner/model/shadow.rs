@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use kompass_core::wait::WaitCode;
 use kompass_planner::{Backfill, GangState, GangView};
 
+use super::api::{has_ended, is_of};
 use super::check::{self, Decided};
+use super::turns;
 
 type Free<'a> = BTreeMap<&'a str, u64>;
 
@@ -16,6 +18,7 @@ impl Decided<'_> {
         if self.config.backfill == Backfill::Off
             || self.is_unsettled()
             || self.replica.promises.values().any(|promise| promise.doubtful)
+            || !self.replica.told.odd.is_empty()
         {
             return;
         }
@@ -78,7 +81,7 @@ impl Decided<'_> {
         ends.sort_by_key(|&(end_ms, _)| end_ms);
         for (end_ms, gang) in ends {
             self.give(&mut free, gang);
-            if check::fits(
+            if turns::fits(
                 &free,
                 &self.replica.told.pods[&head.uid],
                 self.config,
@@ -131,11 +134,7 @@ impl Decided<'_> {
             }
         };
         let mut seated: BTreeMap<&str, u64> = BTreeMap::new();
-        for pod in told
-            .pods
-            .values()
-            .filter(|pod| pod.owner_pod_uid.as_ref() == Some(&gang.uid) && !pod.is_terminal())
-        {
+        for pod in told.pods.values().filter(|pod| is_of(pod, driver) && !has_ended(pod)) {
             let promise = self.replica.promises.get(&pod.uid);
             if let Some(node) = pod.node.as_ref().or_else(|| promise.map(|promise| &promise.node)) {
                 *seated.entry(node).or_default() += 1;

@@ -43,10 +43,12 @@ pub(crate) enum Step {
         dynamic: bool,
         profiled: bool,
         gated: bool,
+        other_gate: bool,
         zone: u8,
         seconds: u8,
     },
     Profile(u8),
+    /// Another gate than KOMPASS's is opened: a pod gets none after it was made.
     OtherGate(u8),
     End(u8, bool),
     DeleteDriver(u8, bool),
@@ -58,6 +60,16 @@ pub(crate) enum Step {
     DeleteExecutor(u8),
     LetGo(u8),
     Reap,
+    /// A driver makes an executor larger than its profile says.
+    Large(u8),
+    /// Somebody makes a pod in another namespace that says it is a driver's executor.
+    Stranger(u8),
+    /// A kubelet says nothing about a pod any more, or speaks again.
+    Silence(u8),
+    /// A running pod is resized in place.
+    ResizePod(u8),
+    /// A pod changes in what does not matter.
+    Touch(u8),
     // Watches.
     Deliver {
         follower: bool,
@@ -72,6 +84,12 @@ pub(crate) enum Step {
         seed: u8,
     },
     Repeat(u8),
+    /// An event of the past is told, or Filter asked with it.
+    Late {
+        follower: bool,
+        which: u16,
+        filter: bool,
+    },
     // The planner.
     Decide {
         follower: bool,
@@ -81,6 +99,8 @@ pub(crate) enum Step {
         fate: Fate,
     },
     Turn,
+    /// All is said, and time goes on to just before the planner wants to be woken, at most so far.
+    Doze(u16),
     // kube-scheduler.
     Schedule(u8, List),
     ScheduleAll,
@@ -142,10 +162,11 @@ fn submit() -> impl Strategy<Value = Step> {
         prop::bool::weighted(0.3),
         prop::bool::weighted(0.8),
         prop::bool::weighted(0.92),
+        prop::bool::weighted(0.06),
     );
     let rest = (prop::sample::select(vec![0, 0, 0, 0, 1, 2, 3_u8]), 1..120_u8);
     (job, kind, rest).prop_map(
-        |((executors, cpu, queue, priority), (dynamic, profiled, gated), (zone, seconds))| Step::Submit {
+        |((executors, cpu, queue, priority), (dynamic, profiled, gated, other_gate), (zone, seconds))| Step::Submit {
             executors,
             cpu,
             queue,
@@ -153,6 +174,7 @@ fn submit() -> impl Strategy<Value = Step> {
             dynamic,
             profiled,
             gated,
+            other_gate,
             zone,
             seconds,
         },
@@ -183,7 +205,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
     ];
     let lives = prop_oneof![
         3 => which().prop_map(Step::Profile),
-        1 => which().prop_map(Step::OtherGate),
+        2 => which().prop_map(Step::OtherGate),
         2 => (which(), any::<bool>()).prop_map(|(driver, at_once)| Step::DeleteDriver(driver, at_once)),
         1 => (1..3_u8).prop_map(Step::Plain),
         3 => which().prop_map(Step::FailExecutor),
@@ -192,6 +214,14 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         4 => Just(Step::Reap),
         3 => (which(), 1..4_u8).prop_map(|(node, cpus)| Step::Foreign(node, cpus)),
         4 => which().prop_map(Step::RemovePlain),
+        1 => which().prop_map(Step::Large),
+        1 => which().prop_map(Step::Stranger),
+        2 => which().prop_map(Step::Silence),
+        2 => which().prop_map(Step::ResizePod),
+        3 => which().prop_map(Step::Touch),
+        3 => (follower(), any::<u16>(), prop::bool::weighted(0.3))
+            .prop_map(|(follower, which, filter)| Step::Late { follower, which, filter }),
+        1 => (1..30_000_u16).prop_map(Step::Doze),
     ];
     let seldom = prop_oneof![
         1 => (1..9_u8, 0..2_u8).prop_map(|(cpus, zone)| Step::AddNode(cpus, zone)),

@@ -1,0 +1,124 @@
+//! Whose turn it is: invariant 7, within a queue and between queues.
+
+use std::collections::BTreeMap;
+
+use kompass_core::Pod;
+use kompass_core::wait::WaitCode;
+use kompass_planner::{Backfill, Config, GangState, GangView};
+
+use super::api::FOREIGN;
+use super::check::{Decided, cpu, executor_cpu, minimum_of};
+use super::replica::{Replica, Told};
+
+impl Decided<'_> {
+    /// Invariant 7 within a queue, where nobody may overtake: whoever was before a gang that started could not have had
+    /// the room, or was not ready to.
+    pub(crate) fn in_turn(&self) {
+        if self.config.backfill != Backfill::Off || self.is_unsettled() {
+            return;
+        }
+        for gang in self.after.iter().filter(|gang| gang.state == GangState::Waiting) {
+            let key = self.key(gang);
+            let overtaken = self.started().any(|uid| {
+                let other = self.after.iter().find(|other| other.uid == uid);
+                other.is_some_and(|other| other.queue == gang.queue && self.key(other) > key)
+            });
+            if overtaken && self.is_ready(gang) {
+                let fits = fits_without_kompass(self.replica, &gang.uid, self.config);
+                assert!(!fits, "{} was overtaken in its queue: {:#?}", gang.uid, self.after);
+            }
+        }
+    }
+
+    /// Gangs may be taken for too large that no longer are.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.now_ms < self.replica.told.capacity_ms + HOPELESS_MS
+    }
+
+    pub(crate) fn key(&self, gang: &GangView) -> (i64, i64, usize) {
+        (
+            -i64::from(gang.priority),
+            gang.submitted_ms,
+            self.replica.told.arrivals[&gang.uid],
+        )
+    }
+
+    fn is_ready(&self, gang: &GangView) -> bool {
+        let pod = &self.replica.told.pods[&gang.uid];
+        let quota = self.replica.told.quotas.get(&gang.namespace).is_some_and(|&(hard, _)| {
+            let more = minimum_of(pod, self.config) * executor_cpu(pod);
+            more > 0 && self.needed(&gang.namespace) + more > hard
+        });
+        let refused = self.replica.refused.get(&gang.uid).is_some_and(|&times| times >= 3);
+        let profile = pod.profile.is_some() || self.now_ms >= pod.created_ms + self.config.profile_hold_ms;
+        profile && !pod.deleting && pod.gates.len() == 1 && !quota && !refused
+    }
+}
+
+/// Queues in the model.
+const QUEUES: u64 = 3;
+/// How long the planner may take a gang for too large after that has changed.
+const HOPELESS_MS: i64 = 250;
+
+/// Whether a gang would fit if all of KOMPASS's pods were gone.
+pub(crate) fn fits_without_kompass(replica: &Replica, uid: &str, config: &Config) -> bool {
+    let told = &replica.told;
+    let usable = told.nodes.iter().filter(|(name, _)| told.is_usable(name));
+    let mut free: BTreeMap<&str, u64> = usable
+        .map(|(name, node)| (&**name, node.allocatable.cpu_milli))
+        .collect();
+    for (node, pod) in told.bound_pods().filter(|(_, pod)| pod.scheduler == FOREIGN) {
+        if let Some(free) = free.get_mut(node) {
+            *free = free.saturating_sub(cpu(pod));
+        }
+    }
+    fits(&free, &told.pods[uid], config, told)
+}
+
+/// Whether the gang of a driver fits in this room.
+pub(crate) fn fits(free: &BTreeMap<&str, u64>, driver: &Pod, config: &Config, told: &Told) -> bool {
+    let (own, executor, count) = (cpu(driver), executor_cpu(driver), minimum_of(driver, config));
+    let allowed = free
+        .iter()
+        .filter(|(name, _)| driver.constraints.allow(&told.nodes[**name]));
+    let free: Vec<u64> = allowed.map(|(_, &free)| free).collect();
+    let takes = |free: u64| free.checked_div(executor).unwrap_or(1_000_000);
+    let total: u64 = free.iter().map(|&free| takes(free)).sum();
+    let mut nodes = free.iter().filter(|&&free| free >= own);
+    nodes.any(|&free| total - (takes(free) - takes(free - own)) >= count)
+}
+
+/// Invariant 7 between queues: counts how often each head that lacks room was overtaken by other queues.
+pub(crate) fn count_overtakes(
+    replica: &mut Replica,
+    config: &Config,
+    before: &[GangView],
+    after: &[GangView],
+    started: &[String],
+) {
+    let lacks = |gangs: &[GangView], uid: &str| {
+        let gang = gangs.iter().find(|gang| gang.uid == uid);
+        let code = gang.and_then(|gang| gang.waiting.as_ref()).map(|reason| reason.code);
+        matches!(code, Some(WaitCode::NoRoom | WaitCode::NodesRequested))
+    };
+    for gang in after {
+        if !lacks(after, &gang.uid) || !lacks(before, &gang.uid) {
+            continue;
+        }
+        let others = started.iter().filter(|uid| {
+            let other = after.iter().find(|other| other.uid == **uid);
+            other.is_some_and(|other| other.queue != gang.queue)
+        });
+        let count = replica.overtaken.entry(gang.uid.clone()).or_default();
+        *count += others.count() as u64;
+        // Heads of other queues that were overtaken as often go before it.
+        assert!(
+            *count < config.overtakes_max + QUEUES,
+            "{} was overtaken {count} times",
+            gang.uid
+        );
+    }
+    for uid in started {
+        replica.overtaken.remove(uid);
+    }
+}
