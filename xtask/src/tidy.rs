@@ -7,7 +7,8 @@ use anyhow::{Context, bail};
 
 /// Pure crates and every dependency that they may have: no I/O, no clock, no async.
 const PURE: [(&str, &[&str]); 5] = [
-    ("kompass-core", &["serde", "serde_json", "thiserror"]),
+    // schemars by a feature that only the command has: it derives, and does nothing at run time.
+    ("kompass-core", &["schemars", "serde", "serde_json", "thiserror"]),
     (
         "kompass-planner",
         &["kompass-core", "rustc-hash", "serde", "serde_json", "thiserror"],

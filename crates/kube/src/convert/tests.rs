@@ -437,7 +437,9 @@ fn an_executor_of_an_allocator_belongs_to_the_driver_that_admission_found() {
         "the owner counts, whatever the label says"
     );
     assert_eq!(owner("batch/v1", "Job"), None);
+}
 
+#[test]
 fn a_pod_that_its_kubelet_says_nothing_of_keeps_its_room() {
     let holds = |phase: &str| read(json!({ "spec": { "nodeName": "n1" }, "status": { "phase": phase } })).holds_room();
     assert!(holds("Unknown") && holds("Running") && holds("Pending"));

@@ -22,5 +22,6 @@ mod peers;
 mod queues;
 #[cfg(test)]
 mod scenarios;
+mod turns;
 #[cfg(test)]
 mod world;
