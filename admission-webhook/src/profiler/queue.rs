@@ -1,5 +1,6 @@
 //! Which drivers wait for a profile, and when to work on which: pure, all times are monotonic milliseconds.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use serde_json::Value;
 
 /// Pauses between two vain looks for a ConfigMap. The watch tells of it in time; this is for when it didn't.
 const PAUSES_MS: [u64; 5] = [250, 500, 1_000, 2_000, 5_000];
+/// The same for a driver that has a guess: it may wait for hours, and thousands of them must not ask all the time.
+const GUESSED_PAUSE_MS: u64 = 60_000;
 /// A pod older than this at its first sight is older than this process.
 const OLD_MS: u64 = 5_000;
 
@@ -18,6 +21,8 @@ const OLD_MS: u64 = 5_000;
 pub(super) struct Queue {
     hold_ms: u64,
     drivers: FxHashMap<String, Waiting>,
+    /// Those that nobody is at, by when they are due, and UID.
+    due: BTreeSet<(u64, String)>,
     /// UIDs of the drivers that wait for a ConfigMap, by namespace and name.
     wanted: FxHashMap<(String, String), Vec<String>>,
     running: usize,
@@ -30,6 +35,8 @@ struct Waiting {
     profile_key: Option<String>,
     since_ms: u64,
     next_ms: u64,
+    /// Where it stands among those that are due.
+    scheduled_ms: Option<u64>,
     tries: usize,
     running: bool,
     /// Something happened while a worker was at it.
@@ -78,6 +85,7 @@ impl Queue {
         Self {
             hold_ms: u64::try_from(hold.as_millis()).unwrap_or(u64::MAX),
             drivers: FxHashMap::default(),
+            due: BTreeSet::new(),
             wanted: FxHashMap::default(),
             running: 0,
         }
@@ -101,6 +109,7 @@ impl Queue {
             profile_key: pod.profile_key.clone(),
             since_ms: now_ms.saturating_sub(age_ms),
             next_ms: now_ms,
+            scheduled_ms: None,
             tries: 0,
             running: false,
             news: false,
@@ -110,11 +119,15 @@ impl Queue {
             wanted: Vec::new(),
         });
         driver.profiled = profiled;
+        self.schedule(&pod.uid);
     }
 
     /// Takes over that a pod is gone or needs no profile.
     pub(super) fn remove(&mut self, uid: &str) {
-        if let Some(driver) = self.drivers.remove(uid) {
+        if let Some(mut driver) = self.drivers.remove(uid) {
+            if let Some(due_ms) = driver.scheduled_ms.take() {
+                self.due.remove(&(due_ms, uid.to_owned()));
+            }
             self.running -= usize::from(driver.running);
             self.unwant(uid, &driver);
         }
@@ -125,18 +138,22 @@ impl Queue {
         let Some(uids) = self.wanted.get(&(namespace.to_owned(), name.to_owned())) else {
             return;
         };
-        for uid in uids {
-            if let Some(driver) = self.drivers.get_mut(uid) {
+        for uid in uids.clone() {
+            if let Some(driver) = self.drivers.get_mut(&uid) {
                 driver.heard_ms = Some(now_ms);
                 driver.hurry(now_ms);
+                self.schedule(&uid);
             }
         }
     }
 
     /// Looks at all drivers again: `ConfigMaps` may have come that nobody told of.
     pub(super) fn recheck(&mut self, now_ms: u64) {
-        for driver in self.drivers.values_mut() {
-            driver.hurry(now_ms);
+        for uid in self.drivers.keys().cloned().collect::<Vec<_>>() {
+            if let Some(driver) = self.drivers.get_mut(&uid) {
+                driver.hurry(now_ms);
+            }
+            self.schedule(&uid);
         }
     }
 
@@ -146,14 +163,8 @@ impl Queue {
         if free == 0 {
             return Vec::new();
         }
-        let mut due: Vec<(u64, &String)> = self
-            .drivers
-            .iter()
-            .filter(|(_, driver)| !driver.running && driver.due_ms(self.hold_ms) <= now_ms)
-            .map(|(uid, driver)| (driver.next_ms, uid))
-            .collect();
-        due.sort_unstable();
-        let due: Vec<String> = due.into_iter().take(free).map(|(_, uid)| uid.clone()).collect();
+        let due = self.due.iter().take_while(|(due_ms, _)| *due_ms <= now_ms);
+        let due: Vec<String> = due.take(free).map(|(_, uid)| uid.clone()).collect();
         self.running += due.len();
         due.into_iter().filter_map(|uid| self.start(uid, now_ms)).collect()
     }
@@ -163,6 +174,9 @@ impl Queue {
         let driver = self.drivers.get_mut(&uid)?;
         driver.running = true;
         driver.news = false;
+        if let Some(due_ms) = driver.scheduled_ms.take() {
+            self.due.remove(&(due_ms, uid.clone()));
+        }
         Some(Task {
             namespace: driver.namespace.clone(),
             name: driver.name.clone(),
@@ -209,6 +223,25 @@ impl Queue {
                 driver.next_ms = if news { now_ms } else { now_ms + driver.pause_ms() };
             }
         }
+        self.schedule(uid);
+    }
+
+    /// Notes when a driver is due, unless somebody is at it.
+    fn schedule(&mut self, uid: &str) {
+        let Some(driver) = self.drivers.get_mut(uid) else {
+            return;
+        };
+        let due_ms = (!driver.running).then(|| driver.due_ms(self.hold_ms));
+        let before = std::mem::replace(&mut driver.scheduled_ms, due_ms);
+        if before == due_ms {
+            return;
+        }
+        if let Some(before) = before {
+            self.due.remove(&(before, uid.to_owned()));
+        }
+        if let Some(due_ms) = due_ms {
+            self.due.insert((due_ms, uid.to_owned()));
+        }
     }
 
     /// When the next work is due; `None` without any, or while all workers are busy: then only the end of a job
@@ -217,8 +250,7 @@ impl Queue {
         if self.running >= workers {
             return None;
         }
-        let idle = self.drivers.values().filter(|driver| !driver.running);
-        idle.map(|driver| driver.due_ms(self.hold_ms)).min()
+        self.due.first().map(|&(due_ms, _)| due_ms)
     }
 
     fn want(&mut self, uid: &str, config_maps: Vec<String>) {
@@ -257,6 +289,9 @@ impl Waiting {
     }
 
     fn pause_ms(&mut self) -> u64 {
+        if self.profiled {
+            return GUESSED_PAUSE_MS;
+        }
         let pause_ms = PAUSES_MS[self.tries.min(PAUSES_MS.len() - 1)];
         self.tries += 1;
         pause_ms

@@ -33,10 +33,7 @@ pub enum Error {
 /// Installs the process-wide subscriber. `filter` is like `info,kompass_kube=debug`.
 pub fn init(format: Format, filter: &str) -> Result<(), Error> {
     use tracing_subscriber::util::SubscriberInitExt as _;
-    let filter = EnvFilter::try_new(filter).map_err(|source| Error::Filter {
-        filter: filter.to_owned(),
-        source,
-    })?;
+    let filter = capped(filter)?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
@@ -50,6 +47,15 @@ pub fn init(format: Format, filter: &str) -> Result<(), Error> {
         Format::Text => builder.with_target(false).finish().try_init(),
     }
     .map_err(Error::Install)
+}
+
+/// The client of the API server quotes the whole body of an answer that it can't read at level "warn", and that of a
+/// `ConfigMap` may hold secrets.
+fn capped(filter: &str) -> Result<EnvFilter, Error> {
+    EnvFilter::try_new(format!("{filter},kube_client::client=error")).map_err(|source| Error::Filter {
+        filter: filter.to_owned(),
+        source,
+    })
 }
 
 /// An error with its causes, in one line: `failed to bind: address in use`.
@@ -73,6 +79,15 @@ mod tests {
         let error = init(Format::Text, "info,=[").unwrap_err();
         let cause = std::error::Error::source(&error).unwrap().to_string();
         assert_eq!(chain(&error), format!("{error}: {cause}"));
+    }
+
+    #[test]
+    fn bodies_of_answers_are_never_quoted() {
+        for asked in ["", "info", "trace", "kube_client=trace", "kube_client::client=trace"] {
+            let filter = capped(asked).unwrap().to_string();
+            assert!(filter.contains("kube_client::client=error"), "{asked}: {filter}");
+            assert!(!filter.contains("kube_client::client=trace"), "{asked}: {filter}");
+        }
     }
 
     #[test]

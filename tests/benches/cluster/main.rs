@@ -1,9 +1,10 @@
 //! What KOMPASS does in a cluster of 5,000 nodes: real API server and schedulers, the services as they ship.
 //!
-//! `cargo bench -p kompass-tests --bench cluster -- [throughput] [latency] [waiting]`, all of them by default.
+//! `cargo bench -p kompass-tests --bench cluster -- [throughput] [latency] [waiting] [admission] [profiles]`, all of them by default.
 //! Nodes only exist in the API, and nobody plays their kubelets: what is measured ends when a pod is bound. All of it,
 //! the load included, runs on one machine, so figures are to be compared with those of the same run.
 
+mod admission;
 mod latency;
 mod load;
 mod measure;
@@ -31,7 +32,7 @@ async fn main() -> anyhow::Result<()> {
     arguments.remove(position);
     let unknown = arguments
         .iter()
-        .find(|name| !["throughput", "latency", "waiting"].contains(&name.as_str()));
+        .find(|name| !["throughput", "latency", "waiting", "admission", "profiles"].contains(&name.as_str()));
     anyhow::ensure!(unknown.is_none(), "there is no part called {unknown:?}");
     let asked = |name: &str| arguments.is_empty() || arguments.iter().any(|argument| argument == name);
     if asked("latency") {
@@ -39,6 +40,12 @@ async fn main() -> anyhow::Result<()> {
     }
     if asked("waiting") {
         Box::pin(waiting::run()).await?;
+    }
+    if asked("admission") {
+        Box::pin(admission::run()).await?;
+    }
+    if asked("profiles") {
+        Box::pin(admission::profiles()).await?;
     }
     if asked("throughput") {
         Box::pin(throughput::run()).await?;

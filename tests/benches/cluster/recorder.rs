@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 /// What was seen of one pod.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Seen {
-    /// It had a job profile.
+    /// It had a job profile that was made from its configuration.
     pub(crate) profiled: Option<Instant>,
     /// It had no scheduling gate.
     pub(crate) open: Option<Instant>,
@@ -62,6 +62,12 @@ impl Recorder {
         times
     }
 
+    /// How many have a profile.
+    pub(crate) fn profiled(&self) -> usize {
+        let pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
+        pods.values().filter(|seen| seen.profiled.is_some()).count()
+    }
+
     /// The pod that was bound first, of those that still exist and whose names fit.
     pub(crate) fn first_bound(&self, fits: impl Fn(&str) -> bool) -> Option<String> {
         let pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
@@ -100,9 +106,10 @@ async fn watch(api: Api<object::Pod>, pods: Arc<Mutex<HashMap<String, Seen>>>) {
             Ok(Some(watcher::Event::Apply(pod) | watcher::Event::InitApply(pod))) => {
                 let seen = pods.entry(pod.name_any()).or_default();
                 let note = |time: &mut Option<Instant>, is: bool| *time = time.or(is.then_some(now));
+                let profile = pod.annotations().get(names::PROFILE_ANNOTATION);
                 note(
                     &mut seen.profiled,
-                    pod.annotations().contains_key(names::PROFILE_ANNOTATION),
+                    profile.is_some_and(|profile| profile.contains(r#""source":"conf""#)),
                 );
                 note(&mut seen.open, pod.spec.scheduling_gates.is_empty());
                 note(&mut seen.bound, !pod.spec.node_name.is_empty());

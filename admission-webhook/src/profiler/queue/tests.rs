@@ -217,3 +217,17 @@ fn a_recheck_looks_at_all() {
     queue.recheck(7);
     assert_eq!(uids(&queue.due(7, 8)), ["a"]);
 }
+
+#[test]
+fn a_driver_with_a_guess_asks_seldom_and_hears_of_its_configuration_at_once() {
+    let mut queue = queue();
+    queue.observe(&driver("a"), 0, 0);
+    queue.due(0, 8);
+    queue.finished("a", missing(&["conf"], true), 100);
+    // The name was not known to be wanted before: it is looked for once more.
+    assert_eq!(uids(&queue.due(100, 8)), ["a"]);
+    queue.finished("a", missing(&["conf"], false), 200);
+    assert_eq!(queue.next_ms(8), Some(60_200));
+    queue.config_map("jobs", "conf", 5_000);
+    assert_eq!(uids(&queue.due(5_000, 8)), ["a"]);
+}
