@@ -21,6 +21,8 @@ pub(crate) struct Shortfall {
     pub(crate) allowed: u64,
     /// The driver alone has room.
     pub(crate) driver: bool,
+    /// Its executors have rules about zones.
+    pub(crate) zonal: bool,
     /// The resource of which there is too little in all, by name; `None` where there is enough of each, in pieces that are
     /// too small or on nodes that lack another.
     pub(crate) lacks: Option<String>,
@@ -33,6 +35,11 @@ impl fmt::Display for Shortfall {
             write!(f, "no node has room for its driver")?;
         } else if *wanted == 0 {
             write!(f, "its driver has room")?;
+        } else if fit >= wanted && self.zonal {
+            write!(
+                f,
+                "its {wanted} executors have room, but not with the driver and by their rules about zones"
+            )?;
         } else if fit >= wanted {
             write!(
                 f,
@@ -80,6 +87,7 @@ impl Planner {
             on: 0,
             allowed: allowed.map_or(0, |allowed| allowed.iter().filter(|allowed| **allowed).count() as u64),
             driver: false,
+            zonal: ask.spacing.is_some_and(kompass_core::Spacing::is_zonal),
             lacks: None,
         };
         let mut free = Resources::default();

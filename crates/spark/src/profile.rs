@@ -7,7 +7,7 @@ use crate::conf::{Conf, Family, Key, Reader};
 use crate::explain::{Consulted, Field};
 use crate::profile_key;
 use crate::role::DriverPod;
-use crate::{json, placement, requests, template, version};
+use crate::{json, placement, requests, spacing, template, version};
 
 /// Executors of an application that says nothing about them.
 const DEFAULT_EXECUTORS: u64 = 2;
@@ -39,6 +39,7 @@ pub(crate) fn trace(
         executors_max: None,
         dynamic_allocation: false,
         executor_constraints: kompass_core::Constraints::default(),
+        executor_spacing: kompass_core::Spacing::default(),
         executor_priority_class: None,
         profile_key: profile_key::written_or_new(driver),
         runtime: None,
@@ -71,6 +72,9 @@ pub(crate) fn trace(
             .map(|(label, value)| (label.to_owned(), value.to_owned()));
         profile.executor_constraints.node_selector.extend(selector);
     }
+    let (spacing, unplanned) = spacing::spacing(&pod, json::text(driver.json(), "/metadata/namespace"));
+    profile.executor_spacing = spacing;
+    unplanned.into_iter().for_each(|text| reader.warn(text));
     profile.executor_priority_class = json::text(&pod, "/spec/priorityClassName").map(str::to_owned);
     profile.source = Source::Conf;
     reader.about(Field::ExecutorsAtStart);

@@ -21,4 +21,6 @@ mod queues;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]
+mod spacing;
+#[cfg(test)]
 mod world;
