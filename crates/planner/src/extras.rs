@@ -30,6 +30,14 @@ pub(crate) struct Tried {
     pub(crate) lacking: u64,
 }
 
+/// Executors that ask for the same.
+struct Equals {
+    requests: Resources,
+    ports: Box<[u16]>,
+    rules: Constraints,
+    ids: Vec<PodId>,
+}
+
 impl Planner {
     /// Notes which gangs have a claim on room.
     pub(crate) fn claim(&mut self) {
@@ -179,25 +187,31 @@ impl Planner {
         claimed: &[bool],
         turn: &mut Turn,
     ) -> (usize, usize) {
-        let mut groups: Vec<(Resources, Box<[u16]>, Constraints, Vec<PodId>)> = Vec::new();
+        let mut groups: Vec<Equals> = Vec::new();
         for id in executors {
             let pod = &self.pods.all[id];
             let Some(executor) = pod.executor() else { continue };
-            let same = groups.iter_mut().find(|(requests, ports, rules, _)| {
-                *requests == pod.requests && *ports == pod.ports && *rules == executor.constraints
+            let same = groups.iter_mut().find(|known| {
+                known.requests == pod.requests && known.ports == pod.ports && known.rules == executor.constraints
             });
             match same {
-                Some((.., ids)) => ids.push(id),
-                None => groups.push((
-                    pod.requests.clone(),
-                    pod.ports.clone(),
-                    executor.constraints.clone(),
-                    vec![id],
-                )),
+                Some(known) => known.ids.push(id),
+                None => groups.push(Equals {
+                    requests: pod.requests.clone(),
+                    ports: pod.ports.clone(),
+                    rules: executor.constraints.clone(),
+                    ids: vec![id],
+                }),
             }
         }
         let (mut left, mut lacking) = (0, 0);
-        for (requests, ports, rules, mut ids) in groups {
+        for group in groups {
+            let Equals {
+                requests,
+                ports,
+                rules,
+                mut ids,
+            } = group;
             self.attend();
             let may = self.within_limit(&self.gangs[gang].queue, &requests, ids.len() as u64);
             left += ids

@@ -196,9 +196,9 @@ impl Planner {
             .and_then(|gang| self.gangs[gang].held)
             .map(|held| self.nodes.zone(held.node));
         let only = gang.and_then(|gang| self.zone_of(gang));
-        let ruled = gang.filter(|&gang| self.gangs[gang].spacing().is_some());
-        let held = ruled.map(|gang| self.executors_on(gang)).unwrap_or_default();
-        let rules = ruled.map(|gang| Ask {
+        let of = gang.filter(|&gang| self.gangs[gang].spacing().is_some());
+        let held = of.map(|gang| self.executors_on(gang)).unwrap_or_default();
+        let rules = of.map(|gang| Ask {
             held: &held,
             ..self.ask(gang, None)
         });

@@ -74,7 +74,9 @@ pub(crate) fn trace(
     }
     let (spacing, unplanned) = spacing::spacing(&pod, json::text(driver.json(), "/metadata/namespace"));
     profile.executor_spacing = spacing;
-    unplanned.into_iter().for_each(|text| reader.warn(text));
+    for text in unplanned {
+        reader.warn(text);
+    }
     profile.executor_priority_class = json::text(&pod, "/spec/priorityClassName").map(str::to_owned);
     profile.source = Source::Conf;
     reader.about(Field::ExecutorsAtStart);
@@ -292,6 +294,26 @@ mod tests {
         assert_eq!(profile.executor_priority_class.as_deref(), Some("low"));
         assert_eq!(profile.executor.cpu_milli, 2000);
         assert!(profile.warnings.is_empty(), "{:?}", profile.warnings);
+    }
+
+    #[test]
+    fn rules_of_executors_about_each_other_are_the_templates() {
+        let pod = pod(&json!({"spark-role": "driver", "spark-version": "4.1.4"}));
+        let template = "{spec: {containers: [{ports: [{containerPort: 1, hostPort: 4040}]}],
+            affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [
+                {topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {spark-role: executor}}},
+                {topologyKey: rack, labelSelector: {matchLabels: {spark-role: executor}}}]}}}}";
+        let profile = build(
+            &DriverPod::from_json(&pod).unwrap(),
+            Some(&Conf::default()),
+            Some(template),
+        );
+        let expected = kompass_core::Spacing {
+            host_ports: vec![4040],
+            per_node_max: Some(1),
+            ..kompass_core::Spacing::default()
+        };
+        assert_eq!((profile.executor_spacing, profile.warnings.len()), (expected, 1));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Planned is what speaks of the gang's own executors by node or zone. Selectors such as `spark-role: executor` match
 //! the executors of *other* applications too, unless `matchLabelKeys` holds `spark-app-selector`: kube-scheduler counts
-//! those, the plan does not.
+//! those, the plan does not. Labels that the configuration gives (`spark.kubernetes.executor.label.*`) are not known.
 
 use kompass_core::Spacing;
 use kompass_core::names::{SPARK_APP_LABEL, SPARK_EXECUTOR_ID_LABEL, SPARK_ROLE_LABEL, ZONE_LABEL};
@@ -155,7 +155,7 @@ impl Reading<'_> {
         };
         match speaks {
             Speaks::OfThem => return true,
-            Speaks::OfOthers => self.skip(what, "is about other pods"),
+            Speaks::OfOthers => self.skip(what, "is about other pods, by the labels of the template"),
             Speaks::Unknown => self.skip(what, "is about pods that are not known before they exist"),
         }
         false
@@ -167,10 +167,15 @@ impl Reading<'_> {
             // Without one nothing is selected.
             return Speaks::OfOthers;
         };
-        // Values of these are the executor's own: what it selects besides, these executors have.
-        let mismatches = json::list(term, "/mismatchLabelKeys");
-        let mismatched = mismatches.iter().filter_map(Value::as_str).any(|key| self.has(key));
-        let mut speaks = if mismatched { Speaks::OfOthers } else { Speaks::OfThem };
+        // Executors of a gang have all labels in common but their number.
+        let keys = |pointer: &str| json::list(term, pointer).iter().filter_map(Value::as_str);
+        let only_alike = keys("/matchLabelKeys").any(|key| key == SPARK_EXECUTOR_ID_LABEL);
+        let only_unlike = keys("/mismatchLabelKeys").any(|key| key != SPARK_EXECUTOR_ID_LABEL && self.has(key));
+        let mut speaks = if only_alike || only_unlike {
+            Speaks::OfOthers
+        } else {
+            Speaks::OfThem
+        };
         let mut and = |holds: Option<bool>| {
             speaks = match (speaks, holds) {
                 (Speaks::OfOthers, _) | (_, Some(false)) => Speaks::OfOthers,
@@ -368,6 +373,11 @@ mod tests {
                 &json!({"namespaceSelector": {"matchLabels": {"a": "hunter2"}}}),
             )),
             apart(&term(HOST_LABEL, &executors(), &json!({"mismatchLabelKeys": ["team"]}))),
+            apart(&term(
+                HOST_LABEL,
+                &executors(),
+                &json!({"matchLabelKeys": ["spark-exec-id"]}),
+            )),
             apart(&term(
                 HOST_LABEL,
                 &json!({"matchLabels": {"spark-app-selector": "hunter2"}}),

@@ -149,14 +149,13 @@ fn choose(zones: &[Zone], ask: &Ask<'_>, spacing: &Spacing) -> Option<(Choice, u
         (false, true) => zones.iter().map(|zone| Some(zone.id)).collect(),
         (false, false) => vec![None],
     };
-    let drivers: Vec<Option<u32>> = match ask.driver {
-        None => vec![None],
-        Some(_) => {
-            let takes = zones.iter().filter(|zone| zone.total.loss.is_some());
-            takes.map(|zone| Some(zone.id)).collect()
-        }
+    let drivers: Vec<Option<u32>> = if ask.driver.is_some() {
+        let takes = zones.iter().filter(|zone| zone.total.loss.is_some());
+        takes.map(|zone| Some(zone.id)).collect()
+    } else {
+        vec![None]
     };
-    let mut best: Option<((u64, bool, u64, u64), Choice, u64)> = None;
+    let mut choices = Vec::new();
     for &only in &executors {
         for &driver in &drivers {
             let apart = only.is_some() && driver.is_some() && only != driver;
@@ -171,13 +170,13 @@ fn choose(zones: &[Zone], ask: &Ask<'_>, spacing: &Spacing) -> Option<(Choice, u
             let loss = of(driver).and_then(|zone| zone.total.loss).unwrap_or(0);
             // The most of them; then the driver with them, at the least cost, in the tightest zone.
             let takes = of(only).map_or(0, |zone| zone.total.takes);
-            let cost = (ask.count - fit, apart, loss, takes);
-            if best.as_ref().is_none_or(|(known, ..)| cost < *known) {
-                best = Some((cost, (only, driver), fit));
-            }
+            choices.push(((ask.count - fit, apart, loss, takes), ((only, driver), fit)));
         }
     }
-    best.map(|(_, choice, count)| (choice, count))
+    choices
+        .into_iter()
+        .min_by_key(|&(cost, _)| cost)
+        .map(|(_, found)| found)
 }
 
 /// The zones that executors which have to be in one may go to: where they are already, else any.

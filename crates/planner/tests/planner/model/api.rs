@@ -238,6 +238,7 @@ impl Api {
             scheduler: SCHEDULER.into(),
             gates: if gated { vec![GANG_GATE.into()] } else { vec![] },
             requests,
+            host_ports: job.spacing.host_ports.clone(),
             constraints,
             role: Some(Role::Executor),
             owner_pod_uid: Some(driver.into()),
