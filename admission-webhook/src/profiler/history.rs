@@ -75,6 +75,7 @@ mod tests {
             executors_max: None,
             dynamic_allocation: false,
             executor_constraints: kompass_core::Constraints::default(),
+            executor_spacing: kompass_core::Spacing::default(),
             executor_priority_class: None,
             profile_key: key.into(),
             runtime: None,

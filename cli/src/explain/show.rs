@@ -1,5 +1,6 @@
 //! An explanation in print.
 
+use kompass_core::Spacing;
 use kompass_core::profile::Shape;
 use kompass_spark::explain::{Consulted, Explanation, Field, Origin, Use};
 use serde_json::{Value, json};
@@ -64,6 +65,11 @@ pub(super) fn table(explanation: &Explanation) -> String {
         format!("{rules} rules"),
         &[Field::ExecutorConstraints],
     );
+    row(
+        "executor_spacing",
+        or(spacing(&profile.executor_spacing), "no rules"),
+        &[Field::ExecutorSpacing],
+    );
     let mut text = table::render(&["FIELD", "VALUE", "FROM"], &rows);
     for warning in &profile.warnings {
         text.push_str("warning: ");
@@ -87,6 +93,20 @@ pub(super) fn json(explanation: &Explanation) -> anyhow::Result<Value> {
     value["warnings"] = json!(explanation.profile.warnings);
     value["origins"] = serde_json::to_value(&explanation.origins)?;
     Ok(value)
+}
+
+/// The executors' rules about each other.
+fn spacing(spacing: &Spacing) -> Option<String> {
+    let most = |what: &str, most: Option<u64>| most.map(|most| format!("{most} {what}"));
+    let rules = [
+        (!spacing.host_ports.is_empty()).then(|| format!("{} host ports", spacing.host_ports.len())),
+        most("per node", spacing.per_node_max),
+        most("per zone", spacing.per_zone_max),
+        spacing.one_zone.then(|| "in one zone".to_owned()),
+        most("apart between zones", spacing.zone_skew),
+    ];
+    let rules: Vec<String> = rules.into_iter().flatten().collect();
+    (!rules.is_empty()).then(|| rules.join(", "))
 }
 
 fn shape(shape: &Shape) -> String {

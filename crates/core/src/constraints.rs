@@ -89,6 +89,16 @@ pub struct Toleration {
 impl Constraints {
     /// Whether selector, affinity and taints allow the node. Room and readiness are judged elsewhere.
     pub fn allow(&self, node: &Node) -> bool {
+        self.selects(node)
+            && node
+                .taints
+                .iter()
+                .filter(|taint| taint.effect != TaintEffect::PreferNoSchedule)
+                .all(|taint| self.tolerations.iter().any(|toleration| toleration.covers(taint)))
+    }
+
+    /// The same without regard to taints.
+    pub fn selects(&self, node: &Node) -> bool {
         self.node_selector
             .iter()
             .all(|(key, value)| node.labels.get(key) == Some(value))
@@ -96,11 +106,6 @@ impl Constraints {
                 .required_terms
                 .as_ref()
                 .is_none_or(|terms| terms.iter().any(|term| term.matches(node)))
-            && node
-                .taints
-                .iter()
-                .filter(|taint| taint.effect != TaintEffect::PreferNoSchedule)
-                .all(|taint| self.tolerations.iter().any(|toleration| toleration.covers(taint)))
     }
 }
 

@@ -11,6 +11,7 @@ pub mod plan;
 pub mod profile;
 pub mod quantity;
 pub mod resources;
+pub mod spacing;
 pub mod wait;
 
 pub use cluster::{Node, Outcome, Phase, Pod, Role};
@@ -18,4 +19,5 @@ pub use constraints::Constraints;
 pub use plan::GangPlan;
 pub use profile::JobProfile;
 pub use resources::Resources;
+pub use spacing::Spacing;
 pub use wait::WaitReason;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::constraints::Constraints;
 use crate::resources::{MIB, Resources};
+use crate::spacing::Spacing;
 
 /// The profile's schema version that this code writes and reads.
 pub const VERSION: u32 = 1;
@@ -45,6 +46,9 @@ pub struct JobProfile {
     /// Hard rules about the executors' nodes, from selectors and the executor's pod template.
     #[serde(default, skip_serializing_if = "is_default")]
     pub executor_constraints: Constraints,
+    /// Hard rules of the executors about each other, from the executor's pod template.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub executor_spacing: Spacing,
     /// `spec.priorityClassName` of executors where the template names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executor_priority_class: Option<String>,
@@ -169,6 +173,11 @@ mod tests {
             executor_constraints: Constraints {
                 node_selector: [("pool".into(), "spark".into())].into(),
                 ..Constraints::default()
+            },
+            executor_spacing: Spacing {
+                host_ports: vec![4040],
+                zone_skew: Some(1),
+                ..Spacing::default()
             },
             executor_priority_class: None,
             profile_key: "pi-1a2b".into(),

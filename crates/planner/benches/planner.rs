@@ -108,6 +108,7 @@ impl Bench {
                 executors_max: Some(executors),
                 dynamic_allocation: false,
                 executor_constraints: Constraints::default(),
+                executor_spacing: kompass_core::Spacing::default(),
                 executor_priority_class: None,
                 profile_key: "bench".into(),
                 runtime: None,

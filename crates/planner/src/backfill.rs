@@ -20,7 +20,7 @@
 
 use std::sync::Arc;
 
-use kompass_core::Resources;
+use kompass_core::{Resources, Spacing};
 
 use crate::classes::ClassId;
 use crate::config::Backfill;
@@ -44,6 +44,7 @@ pub(crate) struct Need {
     driver_class: ClassId,
     executor: Resources,
     class: ClassId,
+    spacing: Option<Arc<Spacing>>,
     minimum: u64,
 }
 
@@ -81,6 +82,7 @@ impl Planner {
             driver_class: gang.driver_class,
             executor: shape.executor.clone(),
             class: shape.class,
+            spacing: shape.spacing.clone(),
             minimum: shape.minimum,
         })
     }
@@ -247,7 +249,7 @@ impl Planner {
         self.each_part(gang, placement, |node, requests, count| {
             outlook.take(&self.nodes, node, requests, count);
         });
-        let fits = outlook.fits();
+        let fits = outlook.fits(&self.nodes);
         self.each_part(gang, placement, |node, requests, count| {
             outlook.give(&self.nodes, node, requests, count);
         });

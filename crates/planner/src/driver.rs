@@ -1,6 +1,7 @@
 //! What a driver pod's events mean: gangs come, are let in, run and end.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use kompass_core::names::{GANG_GATE, SCHEDULER};
 use kompass_core::{Outcome, Phase, Pod, Role};
@@ -228,10 +229,12 @@ impl Planner {
         let executor = profile.executor.resources();
         let minimum = gang::minimum(profile, self.config.dynamic_floor);
         let (max, dynamic) = (profile.executors_max, profile.dynamic_allocation);
+        let spacing = Some(&profile.executor_spacing).filter(|spacing| !spacing.is_none());
         if let Some(old) = &gang.shape
             && old.executor == executor
             && (old.minimum, old.max, old.dynamic) == (minimum, max, dynamic)
             && *self.nodes.class_rules(old.class) == profile.executor_constraints
+            && old.spacing.as_deref() == spacing
         {
             return;
         }
@@ -239,6 +242,7 @@ impl Planner {
         if let Some(old) = gang.shape.replace(Shape {
             executor,
             class,
+            spacing: spacing.cloned().map(Arc::new),
             minimum,
             max,
             dynamic,

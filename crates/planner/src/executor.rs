@@ -303,9 +303,9 @@ impl Planner {
         };
         let gang = &mut self.gangs[id];
         gang.corrected = true;
-        let requests = &self.pods.all[first].requests;
-        if gang.slots.request != *requests {
-            gang.slots.resize(&mut self.nodes, requests);
+        let pod = &self.pods.all[first];
+        if gang.slots.request != pod.requests || gang.slots.ports != pod.ports {
+            gang.slots.resize(&mut self.nodes, &pod.requests, &pod.ports);
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use kompass_core::{Constraints, Resources};
+use kompass_core::{Constraints, Resources, Spacing};
 
 use crate::action::{Action, Failure};
 use crate::classes::ClassId;
@@ -28,6 +28,14 @@ pub(crate) struct Tried {
     pub(crate) since_ms: i64,
     /// How many found none, though the limit of the queue lets them through.
     pub(crate) lacking: u64,
+}
+
+/// Executors that ask for the same.
+struct Equals {
+    requests: Resources,
+    ports: Box<[u16]>,
+    rules: Constraints,
+    ids: Vec<PodId>,
 }
 
 impl Planner {
@@ -158,7 +166,9 @@ impl Planner {
     /// Whether the gang has a free slot on the node that is large enough, with what is free beside it.
     pub(crate) fn slot_takes(&self, gang: GangId, node: NodeId, pod: PodId) -> bool {
         let (slots, pod) = (&self.gangs[gang].slots, &self.pods.all[pod]);
-        if slots.free_on(node) == 0 || !self.nodes.ports_free(node, &pod.ports) {
+        let free = slots.free_on(node);
+        // It takes over the ports of its slot; where there are more slots than one, the others can't be taken then.
+        if free == 0 || !self.nodes.ports_free_besides(node, &pod.ports, &slots.ports, free) {
             return false;
         }
         if pod.requests.fits(&slots.request) {
@@ -177,20 +187,31 @@ impl Planner {
         claimed: &[bool],
         turn: &mut Turn,
     ) -> (usize, usize) {
-        let mut groups: Vec<(Resources, Constraints, Vec<PodId>)> = Vec::new();
+        let mut groups: Vec<Equals> = Vec::new();
         for id in executors {
             let pod = &self.pods.all[id];
             let Some(executor) = pod.executor() else { continue };
-            let same = groups.iter_mut().find(|(requests, rules, _)| {
-                *requests == pod.requests && *rules == executor.constraints && pod.ports.is_empty()
+            let same = groups.iter_mut().find(|known| {
+                known.requests == pod.requests && known.ports == pod.ports && known.rules == executor.constraints
             });
             match same {
-                Some((.., ids)) => ids.push(id),
-                None => groups.push((pod.requests.clone(), executor.constraints.clone(), vec![id])),
+                Some(known) => known.ids.push(id),
+                None => groups.push(Equals {
+                    requests: pod.requests.clone(),
+                    ports: pod.ports.clone(),
+                    rules: executor.constraints.clone(),
+                    ids: vec![id],
+                }),
             }
         }
         let (mut left, mut lacking) = (0, 0);
-        for (requests, rules, mut ids) in groups {
+        for group in groups {
+            let Equals {
+                requests,
+                ports,
+                rules,
+                mut ids,
+            } = group;
             self.attend();
             let may = self.within_limit(&self.gangs[gang].queue, &requests, ids.len() as u64);
             left += ids
@@ -198,10 +219,19 @@ impl Planner {
                 .len();
             let class = self.nodes.acquire_class(&rules);
             let near = self.nodes_of(gang);
+            // What ports it has is seen on the executor itself.
+            let spacing = Spacing {
+                host_ports: ports.into(),
+                ..self.gangs[gang].spacing().cloned().unwrap_or_default()
+            };
+            let spacing = Some(&spacing).filter(|spacing| !spacing.is_none());
+            let held = spacing.map_or_else(Vec::new, |_| self.executors_on(gang));
             let ask = Ask {
                 driver: None,
                 executor: &requests,
                 class: Some(class),
+                spacing,
+                held: &held,
                 count: ids.len() as u64,
                 partial: true,
                 near: Some(&near),

@@ -9,6 +9,7 @@ use rustc_hash::FxHashSet;
 use crate::answer::FilterAnswer;
 use crate::gang::{GangId, Stage};
 use crate::nodes::NodeId;
+use crate::pack::{Ask, takes_one_more};
 use crate::planner::Planner;
 use crate::pods::{Kind, Place, PodId, Seat};
 
@@ -197,12 +198,19 @@ impl Planner {
             .and_then(|gang| self.gangs[gang].held)
             .map(|held| self.nodes.zone(held.node));
         let only = gang.and_then(|gang| self.zone_of(gang));
+        let of = gang.filter(|&gang| self.gangs[gang].spacing().is_some());
+        let held = of.map(|gang| self.executors_on(gang)).unwrap_or_default();
+        let rules = of.map(|gang| Ask {
+            held: &held,
+            ..self.ask(gang, None)
+        });
         let pod = &self.pods.all[id];
         let best = nodes
             .iter()
             .filter_map(|name| self.nodes.find(name.as_ref()))
             .filter(|&node| only.is_none_or(|zone| zone == self.nodes.zone(node)))
             .filter(|&node| self.nodes.usable(node) && self.nodes.fits(node, &pod.requests, &pod.ports))
+            .filter(|&node| rules.is_none_or(|ask| takes_one_more(&self.nodes, &ask, node)))
             .min_by_key(|&node| {
                 let room = &self.nodes.free()[node.index()].resources;
                 (

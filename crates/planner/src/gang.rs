@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kompass_core::profile::RuntimeEstimate;
 use kompass_core::wait::WaitCode;
-use kompass_core::{GangPlan, JobProfile, Resources};
+use kompass_core::{GangPlan, JobProfile, Resources, Spacing};
 use rustc_hash::FxHashMap;
 
 use crate::action::OrderId;
@@ -78,10 +78,19 @@ pub(crate) struct Gang {
 pub(crate) struct Shape {
     pub(crate) executor: Resources,
     pub(crate) class: ClassId,
+    /// The executors' rules about each other, where they have any.
+    pub(crate) spacing: Option<Arc<Spacing>>,
     /// Executors that are reserved.
     pub(crate) minimum: u64,
     pub(crate) max: Option<u64>,
     pub(crate) dynamic: bool,
+}
+
+impl Shape {
+    /// Host ports of each executor.
+    pub(crate) fn ports(&self) -> &[u16] {
+        self.spacing.as_ref().map_or(&[], |spacing| &spacing.host_ports)
+    }
 }
 
 /// Where a gang stands.
@@ -258,6 +267,11 @@ impl Gang {
             arrival: self.arrival,
             gang: id,
         }
+    }
+
+    /// The executors' rules about each other, where they have any.
+    pub(crate) fn spacing(&self) -> Option<&Spacing> {
+        self.shape.as_ref()?.spacing.as_deref()
     }
 
     /// Executors that are reserved: none without a profile.

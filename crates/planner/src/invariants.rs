@@ -15,9 +15,11 @@ impl Planner {
     pub fn check_invariants(&self, settled: bool) -> Result<(), String> {
         let mut loads: BTreeMap<NodeId, Room> = BTreeMap::new();
         let mut fixed: BTreeMap<NodeId, Room> = BTreeMap::new();
+        let mut ports: BTreeMap<NodeId, Vec<u16>> = BTreeMap::new();
         for (_, pod) in self.pods.all.iter() {
             if let Some((node, _)) = pod.seat() {
                 add(&mut loads, node, &pod.requests, 1);
+                ports.entry(node).or_default().extend(pod.ports.iter());
                 if pod.is_bound() || matches!(pod.place, Place::Assumed { binding: true, .. }) {
                     add(&mut fixed, node, &pod.requests, 1);
                 }
@@ -26,12 +28,19 @@ impl Planner {
         for (id, gang) in self.gangs.iter() {
             if let Some(node) = self.reserved_for_driver(id) {
                 add(&mut loads, node, &self.pods.all[gang.driver].requests, 1);
+                ports
+                    .entry(node)
+                    .or_default()
+                    .extend(self.pods.all[gang.driver].ports.iter());
                 if gang.binding().is_some() {
                     add(&mut fixed, node, &self.pods.all[gang.driver].requests, 1);
                 }
             }
             for group in &gang.slots.groups {
                 add(&mut loads, group.node, &gang.slots.request, group.free());
+                for _ in 0..group.free() {
+                    ports.entry(group.node).or_default().extend(gang.slots.ports.iter());
+                }
             }
         }
         for node in self.nodes.ids() {
@@ -40,6 +49,13 @@ impl Planner {
             let load = loads.get(&node).unwrap_or(&none);
             ensure(load == known, || {
                 format!("node {}: charged {known:?}, but {load:?}", self.nodes.name(node))
+            })?;
+            let mut known = self.nodes.ports(node).to_vec();
+            let mut expected = ports.remove(&node).unwrap_or_default();
+            known.sort_unstable();
+            expected.sort_unstable();
+            ensure(known == expected, || {
+                format!("node {}: ports {known:?}, but {expected:?}", self.nodes.name(node))
             })?;
             let fixed = fixed.get(&node).unwrap_or(&none);
             let broken =

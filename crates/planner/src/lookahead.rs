@@ -151,7 +151,7 @@ impl Reservation {
 
     /// Until enough gangs have ended for the head to fit, and no more than that.
     fn settle(&mut self, planner: &Planner) -> Option<i64> {
-        while self.last.is_none() || !self.then.outlook.fits() {
+        while self.last.is_none() || !self.then.outlook.fits(&planner.nodes) {
             let next = planner.ends.after(self.last)?;
             self.then.goes(planner, next.2);
             self.last = Some(next);
@@ -164,7 +164,7 @@ impl Reservation {
                 break;
             };
             self.then.comes_back(planner, last.2);
-            if !self.then.outlook.fits() {
+            if !self.then.outlook.fits(&planner.nodes) {
                 self.then.goes(planner, last.2);
                 break;
             }
@@ -185,7 +185,7 @@ impl Reservation {
                 without.goes(planner, id);
             }
         }
-        without.outlook.fits()
+        without.outlook.fits(&planner.nodes)
     }
 
     /// What the head sees at its start.

@@ -189,7 +189,9 @@ impl Nodes {
         let entry = &mut self.entries[id.index()];
         entry.load.resources.add_times(charge.requests, times);
         entry.load.pods += times;
-        entry.ports.extend_from_slice(charge.ports);
+        for port in charge.ports {
+            entry.ports.extend((0..times).map(|_| *port));
+        }
         match charge.owner {
             Owner::Ours => entry.ours += times,
             Owner::Foreign => {
@@ -210,8 +212,10 @@ impl Nodes {
         entry.load.resources.subtract_times(charge.requests, times);
         entry.load.pods = entry.load.pods.saturating_sub(times);
         for port in charge.ports {
-            if let Some(at) = entry.ports.iter().position(|known| known == port) {
-                entry.ports.swap_remove(at);
+            for _ in 0..times {
+                if let Some(at) = entry.ports.iter().position(|known| known == port) {
+                    entry.ports.swap_remove(at);
+                }
             }
         }
         match charge.owner {
@@ -369,6 +373,25 @@ impl Nodes {
     pub(crate) fn ports_free(&self, id: NodeId, ports: &[u16]) -> bool {
         let taken = &self.entries[id.index()].ports;
         ports.iter().all(|port| !taken.contains(port))
+    }
+
+    /// The same where so many charges with the ports `own` do not count.
+    pub(crate) fn ports_free_besides(&self, id: NodeId, ports: &[u16], own: &[u16], times: u64) -> bool {
+        let taken = &self.entries[id.index()].ports;
+        ports.iter().all(|port| {
+            let own = if own.contains(port) { times } else { 0 };
+            taken.iter().filter(|known| *known == port).count() as u64 <= own
+        })
+    }
+
+    /// Host ports charged to the node, as often as they are.
+    pub(crate) fn ports(&self, id: NodeId) -> &[u16] {
+        &self.entries[id.index()].ports
+    }
+
+    /// The zone of nodes that say none, if there ever was one.
+    pub(crate) fn unzoned(&self) -> Option<u32> {
+        self.zones.get("").copied()
     }
 
     pub(crate) fn ids(&self) -> impl Iterator<Item = NodeId> + use<> {

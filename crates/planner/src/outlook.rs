@@ -5,8 +5,9 @@
 //! the driver on it. Both are kept as sums, so that a step costs what it touches, not the size of the cluster.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use kompass_core::Resources;
+use kompass_core::{Resources, Spacing};
 
 use crate::classes::ClassId;
 use crate::config::Packing;
@@ -25,6 +26,7 @@ pub(crate) struct Wanted {
     avoid: Option<NodeId>,
     executor: Resources,
     class: Option<ClassId>,
+    spacing: Option<Arc<Spacing>>,
     count: u64,
     packing: Packing,
 }
@@ -41,6 +43,8 @@ impl Wanted {
             }),
             executor: &self.executor,
             class: self.class,
+            spacing: self.spacing.as_deref(),
+            held: &[],
             count: self.count,
             partial: false,
             near: None,
@@ -116,9 +120,12 @@ impl Outlook {
     }
 
     /// Whether the gang would fit.
-    pub(crate) fn fits(&self) -> bool {
+    pub(crate) fn fits(&self, nodes: &Nodes) -> bool {
         let least = self.tally.losses.first_key_value().map(|(&loss, _)| loss);
+        let zonal = || self.wanted.spacing.as_ref().is_some_and(|spacing| spacing.is_zonal());
+        // What all nodes take together says nothing about zones.
         least.is_some_and(|loss| self.tally.total - loss >= self.wanted.count)
+            && (!zonal() || self.place(nodes).is_some())
     }
 
     /// Counts a node anew.
@@ -177,6 +184,7 @@ impl Planner {
             avoid: gang.avoid,
             executor: ask.executor.clone(),
             class: ask.class,
+            spacing: gang.shape.as_ref().and_then(|shape| shape.spacing.clone()),
             count: ask.count,
             packing: ask.packing,
         }

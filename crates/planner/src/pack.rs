@@ -5,7 +5,7 @@
 //! and only if for some driver node the sum of these numbers reaches the count, so trying each driver node's *loss*
 //! against the surplus is enough.
 
-use kompass_core::Resources;
+use kompass_core::{Resources, Spacing};
 
 use crate::classes::ClassId;
 use crate::config::{Packing, Zones};
@@ -14,9 +14,11 @@ use crate::space::Spaces;
 
 mod place;
 mod spots;
+mod zones;
 
 use self::spots::{Spot, spots};
 pub(crate) use self::spots::{capacity, each_kind, looks_at};
+pub(crate) use self::zones::takes_one_more;
 
 /// What is to be placed.
 #[derive(Debug, Clone, Copy)]
@@ -25,6 +27,10 @@ pub(crate) struct Ask<'a> {
     pub(crate) executor: &'a Resources,
     /// Class of the executors' rules; `None` where there are no executors.
     pub(crate) class: Option<ClassId>,
+    /// The executors' rules about each other, where they have any.
+    pub(crate) spacing: Option<&'a Spacing>,
+    /// Executors that the gang has already, by node in order: they count for these rules.
+    pub(crate) held: &'a [(NodeId, u64)],
     pub(crate) count: u64,
     /// As many as there is room for, instead of all or nothing.
     pub(crate) partial: bool,
@@ -71,6 +77,14 @@ pub(crate) struct Placement {
 
 /// Finds a place, or `None` where there is not enough room (with `partial`: where there is none at all).
 pub(crate) fn pack(nodes: &Nodes, ask: &Ask<'_>) -> Option<Placement> {
+    match ask.spacing.filter(|spacing| spacing.is_zonal() && ask.count > 0) {
+        Some(spacing) => zones::pack(nodes, ask, spacing),
+        None => pack_anywhere(nodes, ask),
+    }
+}
+
+/// The same without regard to the executors' rules about zones.
+fn pack_anywhere(nodes: &Nodes, ask: &Ask<'_>) -> Option<Placement> {
     let mut spots = spots(nodes, ask);
     let choice = choose(&spots, ask);
     if choice.is_none() && ask.partial {

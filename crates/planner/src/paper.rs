@@ -51,7 +51,7 @@ impl OnPaper {
     /// Lets time go on until the gang fits: when that is, and what it sees then, for [`Self::start`]. `None`: it never does.
     pub(crate) fn next(&mut self, planner: &Planner, id: GangId) -> Option<(i64, Outlook)> {
         let mut outlook = Outlook::new(&planner.nodes, planner.wanted(id), self.rooms.take()?);
-        while !outlook.fits() {
+        while !outlook.fits(&planner.nodes) {
             let Reverse((end_ms, share)) = self.ends.pop()?;
             // Never before the one before: whoever is put in ends after the present time.
             self.at_ms = self.at_ms.max(end_ms);

@@ -29,6 +29,7 @@ impl Planner {
         gang.times.planned_ms = Some(now_ms);
         if let Some(shape) = &gang.shape {
             gang.slots.request.clone_from(&shape.executor);
+            gang.slots.ports = shape.ports().into();
         }
         gang.slots.seed(&mut self.nodes, &placement.executors);
         self.nodes.charge(node, self.pods.all[gang.driver].charge(), 1);
@@ -200,10 +201,9 @@ impl Planner {
         let gang = &mut self.gangs[id];
         if let Some(shape) = &gang.shape
             && !gang.corrected
-            && gang.slots.request != shape.executor
+            && (gang.slots.request != shape.executor || *gang.slots.ports != *shape.ports())
         {
-            let request = shape.executor.clone();
-            gang.slots.resize(&mut self.nodes, &request);
+            gang.slots.resize(&mut self.nodes, &shape.executor, shape.ports());
         }
     }
 

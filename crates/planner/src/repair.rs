@@ -2,6 +2,7 @@
 //! up, the youngest plan first, and looked for elsewhere.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use crate::config::Zones;
 use crate::decide::Turn;
@@ -139,10 +140,14 @@ impl Planner {
             let gang = &self.gangs[id];
             let Some(shape) = &gang.shape else { continue };
             let near = self.nodes_of(id);
+            let spacing = shape.spacing.as_deref();
+            let held = spacing.map_or_else(Vec::new, |_| self.executors_on(id));
             let ask = Ask {
                 driver: None,
                 executor: &gang.slots.request,
                 class: Some(shape.class),
+                spacing,
+                held: &held,
                 count: self.unplaced(id),
                 partial: true,
                 near: Some(&near),
@@ -183,6 +188,20 @@ impl Planner {
         let gang = &self.gangs[id];
         let held = gang.held.filter(|_| self.packing(&gang.queue).zones() == Zones::One);
         held.map(|held| self.nodes.zone(held.node))
+    }
+
+    /// Where the gang's executors are or will be, by node in order: on slots of nodes in use, and beside them.
+    pub(crate) fn executors_on(&self, id: GangId) -> Vec<(NodeId, u64)> {
+        let gang = &self.gangs[id];
+        let free = |group: &&crate::slots::Group| group.free() > 0 && self.nodes.usable(group.node);
+        let free = gang.slots.groups.iter().filter(free);
+        let mut on: BTreeMap<NodeId, u64> = free.map(|group| (group.node, group.free())).collect();
+        for &executor in &gang.executors {
+            if let Some((node, _)) = self.pods.all[executor].seat() {
+                *on.entry(node).or_default() += 1;
+            }
+        }
+        on.into_iter().collect()
     }
 
     /// Slots without a node, and free ones on nodes that no pod can go to now.

@@ -21,6 +21,8 @@ pub(crate) struct Shortfall {
     pub(crate) allowed: u64,
     /// The driver alone has room.
     pub(crate) driver: bool,
+    /// Its executors have rules about each other.
+    pub(crate) spaced: bool,
     /// The resource of which there is too little in all, by name; `None` where there is enough of each, in pieces that are
     /// too small or on nodes that lack another.
     pub(crate) lacks: Option<String>,
@@ -33,6 +35,11 @@ impl fmt::Display for Shortfall {
             write!(f, "no node has room for its driver")?;
         } else if *wanted == 0 {
             write!(f, "its driver has room")?;
+        } else if fit >= wanted && self.spaced {
+            write!(
+                f,
+                "its {wanted} executors have room, but not with the driver and by their rules about each other"
+            )?;
         } else if fit >= wanted {
             write!(
                 f,
@@ -47,6 +54,10 @@ impl fmt::Display for Shortfall {
         }
         match &self.lacks {
             Some(name) => write!(f, "; {name} is what lacks"),
+            None if fit < wanted && self.spaced => write!(
+                f,
+                "; there is enough in all, in pieces that are too small or where their rules about each other let no more go"
+            ),
             None if fit < wanted => write!(f, "; there is enough in all, in pieces that are too small"),
             None => Ok(()),
         }
@@ -80,6 +91,7 @@ impl Planner {
             on: 0,
             allowed: allowed.map_or(0, |allowed| allowed.iter().filter(|allowed| **allowed).count() as u64),
             driver: false,
+            spaced: ask.spacing.is_some(),
             lacks: None,
         };
         let mut free = Resources::default();

@@ -14,6 +14,8 @@ pub(crate) struct Slots {
     pub(crate) missing: u64,
     /// What each free slot keeps.
     pub(crate) request: Resources,
+    /// Host ports that each free slot keeps.
+    pub(crate) ports: Box<[u16]>,
     /// Free slots of all groups.
     free: u64,
 }
@@ -53,7 +55,7 @@ impl Slots {
     /// Reserves `count` more slots on the node.
     pub(crate) fn reserve(&mut self, nodes: &mut Nodes, node: NodeId, count: u64) {
         if count > 0 {
-            nodes.charge(node, charge(&self.request), count);
+            nodes.charge(node, self.charge(), count);
             self.group_mut(node).total += count;
             self.free += count;
         }
@@ -62,7 +64,7 @@ impl Slots {
     /// Reserves what a packing has found, where there were no slots before.
     pub(crate) fn seed(&mut self, nodes: &mut Nodes, found: &[(NodeId, u64)]) {
         for &(node, count) in found {
-            nodes.charge(node, charge(&self.request), count);
+            nodes.charge(node, self.charge(), count);
             self.groups.push(Group {
                 node,
                 total: count,
@@ -90,7 +92,7 @@ impl Slots {
         };
         group.taken += 1;
         self.free -= 1;
-        nodes.discharge(node, charge(&self.request), 1);
+        nodes.discharge(node, self.charge(), 1);
         true
     }
 
@@ -107,7 +109,7 @@ impl Slots {
         group.taken -= 1;
         if nodes.node(node).is_some() {
             self.free += 1;
-            nodes.charge(node, charge(&self.request), 1);
+            nodes.charge(node, self.charge(), 1);
         } else {
             group.total -= 1;
             self.missing += 1;
@@ -124,7 +126,7 @@ impl Slots {
         if count > 0 {
             group.total -= count;
             self.free -= count;
-            nodes.discharge(node, charge(&self.request), count);
+            nodes.discharge(node, self.charge(), count);
             self.tidy();
         }
         count
@@ -141,19 +143,26 @@ impl Slots {
     pub(crate) fn clear(&mut self, nodes: &mut Nodes) {
         for group in std::mem::take(&mut self.groups) {
             if group.free() > 0 {
-                nodes.discharge(group.node, charge(&self.request), group.free());
+                nodes.discharge(group.node, self.charge(), group.free());
             }
         }
         (self.missing, self.free) = (0, 0);
     }
 
-    /// From now on a free slot keeps this much.
-    pub(crate) fn resize(&mut self, nodes: &mut Nodes, request: &Resources) {
+    /// From now on a free slot keeps this much, and these host ports.
+    pub(crate) fn resize(&mut self, nodes: &mut Nodes, request: &Resources, ports: &[u16]) {
         for group in self.groups.iter().filter(|group| group.free() > 0) {
-            nodes.charge(group.node, charge(request), group.free());
-            nodes.discharge(group.node, charge(&self.request), group.free());
+            nodes.charge(group.node, charge(request, ports), group.free());
+            nodes.discharge(group.node, self.charge(), group.free());
         }
         self.request.clone_from(request);
+        if *self.ports != *ports {
+            self.ports = ports.into();
+        }
+    }
+
+    fn charge(&self) -> Charge<'_> {
+        charge(&self.request, &self.ports)
     }
 
     fn group_mut(&mut self, node: NodeId) -> &mut Group {
@@ -177,10 +186,10 @@ impl Slots {
     }
 }
 
-fn charge(request: &Resources) -> Charge<'_> {
+fn charge<'a>(request: &'a Resources, ports: &'a [u16]) -> Charge<'a> {
     Charge {
         requests: request,
-        ports: &[],
+        ports,
         owner: Owner::Ours,
     }
 }

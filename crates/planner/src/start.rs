@@ -420,6 +420,8 @@ impl Planner {
             }),
             executor: gang.shape.as_ref().map_or(&NOTHING, |shape| &shape.executor),
             class: gang.shape.as_ref().map(|shape| shape.class),
+            spacing: gang.spacing(),
+            held: &[],
             count: gang.minimum(),
             partial: false,
             near: None,

@@ -248,6 +248,7 @@ fn profile_of(gang: &Gang, estimates: Estimates) -> JobProfile {
         executors_max: Some(gang.executors),
         dynamic_allocation: false,
         executor_constraints: Constraints::default(),
+        executor_spacing: kompass_core::Spacing::default(),
         executor_priority_class: None,
         profile_key: gang.profile.clone(),
         runtime,

@@ -23,6 +23,7 @@ pub enum Field {
     ExecutorMemory,
     ExecutorExtended,
     ExecutorConstraints,
+    ExecutorSpacing,
     ExecutorsAtStart,
     ExecutorsMax,
     DynamicAllocation,
@@ -92,6 +93,7 @@ impl Field {
             Self::ExecutorMemory => "executor.memory_mib",
             Self::ExecutorExtended => "executor.extended",
             Self::ExecutorConstraints => "executor_constraints",
+            Self::ExecutorSpacing => "executor_spacing",
             Self::ExecutorsAtStart => "executors_at_start",
             Self::ExecutorsMax => "executors_max",
             Self::DynamicAllocation => "dynamic_allocation",
@@ -157,6 +159,7 @@ pub fn explain(driver: &DriverPod<'_>, conf: Option<&Conf>, template: Option<&st
             Field::ExecutorMemory,
             Field::ExecutorExtended,
             Field::ExecutorConstraints,
+            Field::ExecutorSpacing,
         ] {
             add(field, Origin::Template);
         }

@@ -21,6 +21,7 @@
 //! For any pod:
 //! - [`requests::pod_requests`]: what kube-scheduler counts for it.
 //! - [`placement::constraints`]: its hard rules about nodes.
+//! - [`spacing::spacing`]: an executor's hard rules about others of its gang.
 
 pub mod conf;
 pub mod explain;
@@ -31,6 +32,7 @@ pub mod profile_key;
 pub mod properties;
 pub mod requests;
 pub mod role;
+pub mod spacing;
 pub mod template;
 pub mod units;
 pub mod version;

@@ -7,7 +7,7 @@ use crate::conf::{Conf, Family, Key, Reader};
 use crate::explain::{Consulted, Field};
 use crate::profile_key;
 use crate::role::DriverPod;
-use crate::{json, placement, requests, template, version};
+use crate::{json, placement, requests, spacing, template, version};
 
 /// Executors of an application that says nothing about them.
 const DEFAULT_EXECUTORS: u64 = 2;
@@ -42,6 +42,7 @@ pub(crate) fn trace(
         executors_max: None,
         dynamic_allocation: false,
         executor_constraints: kompass_core::Constraints::default(),
+        executor_spacing: kompass_core::Spacing::default(),
         executor_priority_class: None,
         profile_key: profile_key::written_or_new(driver),
         runtime: None,
@@ -73,6 +74,11 @@ pub(crate) fn trace(
             .family(family)
             .map(|(label, value)| (label.to_owned(), value.to_owned()));
         profile.executor_constraints.node_selector.extend(selector);
+    }
+    let (spacing, unplanned) = spacing::spacing(&pod, json::text(driver.json(), "/metadata/namespace"));
+    profile.executor_spacing = spacing;
+    for text in unplanned {
+        reader.warn(text);
     }
     profile.executor_priority_class = json::text(&pod, "/spec/priorityClassName").map(str::to_owned);
     profile.source = Source::Conf;
@@ -291,6 +297,26 @@ mod tests {
         assert_eq!(profile.executor_priority_class.as_deref(), Some("low"));
         assert_eq!(profile.executor.cpu_milli, 2000);
         assert!(profile.warnings.is_empty(), "{:?}", profile.warnings);
+    }
+
+    #[test]
+    fn rules_of_executors_about_each_other_are_the_templates() {
+        let pod = pod(&json!({"spark-role": "driver", "spark-version": "4.1.4"}));
+        let template = "{spec: {containers: [{ports: [{containerPort: 1, hostPort: 4040}]}],
+            affinity: {podAntiAffinity: {requiredDuringSchedulingIgnoredDuringExecution: [
+                {topologyKey: kubernetes.io/hostname, labelSelector: {matchLabels: {spark-role: executor}}},
+                {topologyKey: rack, labelSelector: {matchLabels: {spark-role: executor}}}]}}}}";
+        let profile = build(
+            &DriverPod::from_json(&pod).unwrap(),
+            Some(&Conf::default()),
+            Some(template),
+        );
+        let expected = kompass_core::Spacing {
+            host_ports: vec![4040],
+            per_node_max: Some(1),
+            ..kompass_core::Spacing::default()
+        };
+        assert_eq!((profile.executor_spacing, profile.warnings.len()), (expected, 1));
     }
 
     #[test]

@@ -31,6 +31,7 @@ fn profiled(source: Source) -> Pod {
         executors_max: None,
         dynamic_allocation: false,
         executor_constraints: kompass_core::Constraints::default(),
+        executor_spacing: kompass_core::Spacing::default(),
         executor_priority_class: None,
         profile_key: String::new(),
         runtime: None,

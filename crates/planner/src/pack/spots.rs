@@ -2,7 +2,7 @@
 
 use kompass_core::Resources;
 
-use super::{Ask, View};
+use super::{Ask, DriverAsk, View};
 use crate::nodes::{Batch, LEAST_CPU_MILLI, NodeId, Nodes, Room};
 use crate::space::Space;
 
@@ -78,6 +78,8 @@ fn is_plain(nodes: &Nodes, ask: &Ask<'_>) -> bool {
     let large = |requests: &Resources| requests.cpu_milli >= LEAST_CPU_MILLI;
     let class = |class| nodes.is_plain(class);
     ask.near.is_none()
+        && ask.spacing.is_none_or(|spacing| spacing.host_ports.is_empty())
+        && ask.held.is_empty()
         && ask
             .class
             .is_none_or(|it| class(it) && (ask.count == 0 || large(ask.executor)))
@@ -105,7 +107,7 @@ fn of_batches<'a>(nodes: &Nodes, ask: &Ask<'_>, batches: impl Iterator<Item = &'
                 zone: lie.zone,
                 tier: 2 - u8::from(lie.in_use),
                 takes,
-                could: could(ask, &batch.room, takes),
+                could: could(ask, batch.nodes[0], &batch.room, takes),
                 beside,
                 slack: (batch.room.resources.cpu_milli, batch.room.resources.memory_bytes),
             });
@@ -135,7 +137,7 @@ fn of_nodes<'a, S: Space>(
                 zone: nodes.zone(node),
                 tier: if near { 0 } else { 2 - u8::from(nodes.in_use(node)) },
                 takes,
-                could: could(ask, &room, takes),
+                could: could(ask, node, &room, takes),
                 beside,
                 slack: (room.cpu_milli(), room.memory_bytes()),
             });
@@ -156,6 +158,15 @@ pub(crate) fn capacity(nodes: &Nodes, ask: &Ask<'_>, node: NodeId, room: &impl S
         Some(class) if ask.count > 0 && nodes.allowed(class)[index] => times(ask.executor, room, None).min(ask.count),
         _ => 0,
     };
+    let takes = match ask.spacing {
+        Some(spacing) if now && !nodes.ports_free(node, &spacing.host_ports) => 0,
+        Some(_) => takes.min(rest_of(ask, node)),
+        None => takes,
+    };
+    let clash = |driver: &DriverAsk<'_>| {
+        let ports = ask.spacing.map_or(&[][..], |spacing| &spacing.host_ports);
+        ports.iter().any(|port| driver.ports.contains(port))
+    };
     let beside = ask.driver.filter(|driver| {
         nodes.allowed(driver.class)[index]
             && driver.among.is_none_or(|among| among[index])
@@ -165,18 +176,28 @@ pub(crate) fn capacity(nodes: &Nodes, ask: &Ask<'_>, node: NodeId, room: &impl S
     });
     let beside = beside.map(|driver| match takes {
         0 => 0,
-        _ => times(ask.executor, room, Some(driver.requests)).min(ask.count),
+        _ if clash(&driver) => 0,
+        // Never more than without the driver, whatever the rules.
+        _ => times(ask.executor, room, Some(driver.requests)).min(takes),
     });
     (takes, beside)
 }
 
 /// Executors that a node with this room takes which takes so many of those wanted.
-fn could(ask: &Ask<'_>, room: &impl Space, takes: u64) -> u64 {
+fn could(ask: &Ask<'_>, node: NodeId, room: &impl Space, takes: u64) -> u64 {
     if takes < ask.count {
         takes
     } else {
-        times(ask.executor, room, None)
+        times(ask.executor, room, None).min(rest_of(ask, node))
     }
+}
+
+/// Executors that the rules about each other let go to the node besides those that the gang has there.
+fn rest_of(ask: &Ask<'_>, node: NodeId) -> u64 {
+    let Some(spacing) = ask.spacing else { return u64::MAX };
+    let most = spacing.node_max();
+    let held = ask.held.binary_search_by_key(&node, |&(known, _)| known);
+    most.saturating_sub(held.map_or(0, |at| ask.held[at].1))
 }
 
 /// How many of `want` fit in `room` after `first`.

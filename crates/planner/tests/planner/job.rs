@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kompass_core::Spacing;
 use kompass_core::constraints::{Constraints, Toleration};
 use kompass_core::profile::{self, JobProfile, RuntimeEstimate, Shape, Source};
 
@@ -23,6 +24,8 @@ pub(crate) struct Job {
     pub(crate) tolerations: Vec<Toleration>,
     pub(crate) key: Option<String>,
     pub(crate) runtime: Option<RuntimeEstimate>,
+    pub(crate) spacing: Spacing,
+    pub(crate) driver_ports: Vec<u16>,
 }
 
 impl Job {
@@ -47,6 +50,8 @@ impl Job {
             tolerations: Vec::new(),
             key: None,
             runtime: None,
+            spacing: Spacing::default(),
+            driver_ports: Vec::new(),
         }
     }
 
@@ -91,6 +96,12 @@ impl Job {
         self
     }
 
+    /// Its executors have these rules about each other.
+    pub(crate) fn spacing(mut self, spacing: Spacing) -> Self {
+        self.spacing = spacing;
+        self
+    }
+
     pub(crate) fn constraints(&self) -> Constraints {
         Constraints {
             node_selector: self.selector.clone(),
@@ -109,6 +120,7 @@ impl Job {
             executors_max: self.max,
             dynamic_allocation: self.dynamic,
             executor_constraints: self.constraints(),
+            executor_spacing: self.spacing.clone(),
             executor_priority_class: None,
             profile_key: self.key.clone().unwrap_or_else(|| self.name.clone()),
             runtime: self.runtime,

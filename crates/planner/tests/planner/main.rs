@@ -22,6 +22,8 @@ mod peers;
 mod queues;
 #[cfg(test)]
 mod scenarios;
+#[cfg(test)]
+mod spacing;
 mod turns;
 #[cfg(test)]
 mod world;

@@ -1,6 +1,6 @@
 //! The model: one API server, two planners, one kube-scheduler, and everybody else.
 
-use kompass_core::{Node, Phase, Pod, Resources, Role};
+use kompass_core::{Node, Phase, Pod, Resources, Role, Spacing};
 use kompass_planner::{Action, BindResult, Config, Failure, Order};
 
 use super::api::{Api, OTHER_GATE, has_ended};
@@ -283,6 +283,7 @@ impl Model {
             let pool = ["a", "b", "nowhere"][usize::from(zone) - 1];
             job.selector = [("pool".into(), pool.into())].into();
         }
+        job.spacing = rules(seconds);
         self.api.submit(job, profiled, gated, other_gate);
     }
 
@@ -417,4 +418,18 @@ impl Model {
             }
         }
     }
+}
+
+/// Rules of executors about each other, for some jobs.
+fn rules(which: u8) -> Spacing {
+    let mut rules = Spacing::default();
+    match which % 10 {
+        0 => rules.host_ports = vec![4_040],
+        1 => rules.per_node_max = Some(1),
+        2 => rules.per_zone_max = Some(2),
+        3 => rules.zone_skew = Some(1),
+        4 => rules.one_zone = true,
+        _ => {}
+    }
+    rules
 }

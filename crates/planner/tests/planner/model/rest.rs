@@ -21,7 +21,7 @@ impl Model {
             assert!(round < ROUNDS, "gangs starve: {:#?}", self.gangs());
             self.round();
             let gangs = self.gangs();
-            for uid in Self::ending(&gangs, round) {
+            for uid in self.ending(&gangs, round) {
                 self.api.end(&uid, false);
             }
             self.api.reap();
@@ -102,7 +102,7 @@ impl Model {
     }
 
     /// A gang that has all its executors works and ends; where nobody has, one that can get no more ends too.
-    fn ending(gangs: &[GangView], round: u32) -> Vec<String> {
+    fn ending(&self, gangs: &[GangView], round: u32) -> Vec<String> {
         let uid = |gang: &GangView| gang.uid.clone();
         let done: Vec<String> = gangs.iter().filter(|gang| Self::is_complete(gang)).map(uid).collect();
         if done.is_empty() && round.is_multiple_of(20) {
@@ -110,7 +110,7 @@ impl Model {
             return gangs
                 .iter()
                 .filter(runs)
-                .filter(|gang| gang.slots_missing > 0)
+                .filter(|gang| gang.slots_missing > 0 || !self.api.jobs[&gang.uid].spacing.is_none())
                 .map(uid)
                 .collect();
         }

@@ -78,14 +78,42 @@ pub(crate) fn fits_without_kompass(replica: &Replica, uid: &str, config: &Config
 /// Whether the gang of a driver fits in this room.
 pub(crate) fn fits(free: &BTreeMap<&str, u64>, driver: &Pod, config: &Config, told: &Told) -> bool {
     let (own, executor, count) = (cpu(driver), executor_cpu(driver), minimum_of(driver, config));
-    let allowed = free
-        .iter()
-        .filter(|(name, _)| driver.constraints.allow(&told.nodes[**name]));
-    let free: Vec<u64> = allowed.map(|(_, &free)| free).collect();
-    let takes = |free: u64| free.checked_div(executor).unwrap_or(1_000_000);
-    let total: u64 = free.iter().map(|&free| takes(free)).sum();
-    let mut nodes = free.iter().filter(|&&free| free >= own);
-    nodes.any(|&free| total - (takes(free) - takes(free - own)) >= count)
+    let spacing = driver.profile.as_ref().map(|profile| profile.executor_spacing.clone());
+    let spacing = spacing.unwrap_or_default();
+    let zone_of = |name: &str| told.nodes[name].labels["topology.kubernetes.io/zone"].clone();
+    let mut zones: BTreeMap<String, u64> = BTreeMap::new();
+    for (name, node) in &told.nodes {
+        if driver.constraints.selects(node) {
+            zones.insert(zone_of(name), 0);
+        }
+    }
+    let allowed = |name: &str| driver.constraints.allow(&told.nodes[name]);
+    let takes = |free: u64| {
+        let room = free.checked_div(executor).unwrap_or(1_000_000);
+        room.min(spacing.node_max())
+    };
+    for (name, free) in free.iter().filter(|(name, _)| allowed(name)) {
+        *zones.entry(zone_of(name)).or_default() += takes(*free);
+    }
+    let enough = |zones: &BTreeMap<String, u64>| {
+        let floor = zones.values().min().copied().unwrap_or(0);
+        let skew = spacing.zone_skew.map_or(u64::MAX, |skew| floor.saturating_add(skew));
+        let most = skew.min(spacing.per_zone_max.unwrap_or(u64::MAX));
+        let takes = zones.values().map(|&takes| takes.min(most));
+        let all = if spacing.one_zone {
+            takes.max().unwrap_or(0)
+        } else {
+            takes.sum()
+        };
+        all >= count
+    };
+    free.iter()
+        .filter(|(name, free)| allowed(name) && **free >= own)
+        .any(|(name, free)| {
+            let mut zones = zones.clone();
+            *zones.entry(zone_of(name)).or_default() -= takes(*free) - takes(free - own);
+            count == 0 || enough(&zones)
+        })
 }
 
 /// Invariant 7 between queues: counts how often each head that lacks room was overtaken by other queues.

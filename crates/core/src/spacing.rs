@@ -1,0 +1,42 @@
+//! How the executors of one gang have to lie to each other: host ports, anti-affinity, topology spread.
+
+use serde::{Deserialize, Serialize};
+
+/// Hard rules of a gang's executors about each other. Each is about the executors of one gang alone.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Spacing {
+    /// Host ports of each executor, ascending: no two of them share a node, nor does a pod that has one of these.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub host_ports: Vec<u16>,
+    /// Executors on one node at most. `None`: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_node_max: Option<u64>,
+    /// Executors in one zone at most. `None`: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub per_zone_max: Option<u64>,
+    /// All executors are in one zone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub one_zone: bool,
+    /// Executors that a zone may have more than another at most, zones without any included. `None`: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zone_skew: Option<u64>,
+}
+
+impl Spacing {
+    /// Whether there is no rule.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether any rule is about zones.
+    pub fn is_zonal(&self) -> bool {
+        self.one_zone || self.per_zone_max.is_some() || self.zone_skew.is_some()
+    }
+
+    /// Executors on one node at most, by all rules.
+    pub fn node_max(&self) -> u64 {
+        let by_ports = if self.host_ports.is_empty() { u64::MAX } else { 1 };
+        self.per_node_max.unwrap_or(u64::MAX).min(by_ports)
+    }
+}
