@@ -87,7 +87,6 @@ impl QueueFile {
 
 impl Metrics {
     /// Adds all of them to a registry.
-    #[expect(clippy::too_many_lines, reason = "a list of metrics")]
     pub fn register(r: &Registry) -> Self {
         Self {
             filter_seconds: r.histogram(

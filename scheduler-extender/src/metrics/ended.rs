@@ -204,13 +204,13 @@ impl Ended {
             Outcome::Failed | Outcome::Deleted => self.cut_run.with([key, name(gang.outcome)]),
         };
         run.observe(seconds(run_ms));
-        let ran_ms = u64::try_from(run_ms).unwrap_or(0);
+        let driver_ms = u64::try_from(run_ms).unwrap_or(0);
         self.driver_cpu
             .with([key])
-            .inc_by(thousandths(ran_ms, gang.driver.cpu_milli) / 1_000.0);
+            .inc_by(thousandths(driver_ms, gang.driver.cpu_milli) / 1_000.0);
         self.driver_memory
             .with([key])
-            .inc_by(thousandths(ran_ms, gang.driver.memory_bytes));
+            .inc_by(thousandths(driver_ms, gang.driver.memory_bytes));
         self.executors_start.with([key]).inc_by(gang.executors_min);
         self.executors_peak.with([key]).observe(gang.executors_peak as f64);
         self.last_executors.with([key]).set(gang.executors_peak as f64);
