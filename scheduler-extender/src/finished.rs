@@ -1,63 +1,54 @@
 //! Gangs that have ended: the last few for `/v1/gangs`, all of them as metrics with a bounded number of series.
 
-use std::collections::{HashSet, VecDeque};
+mod keys;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use kompass_core::Outcome;
 use kompass_planner::FinishedGang;
 
+use self::keys::Keys;
 use crate::metrics::Metrics;
 
 /// Ended gangs that can still be looked at.
 const KEPT: usize = 500;
-/// Profile keys with series of their own; what comes later shares one. A key has some 40 series.
+/// Profile keys with series of their own; all others share one. A key has some 75 series, and 40 more if its runs are cut off.
 const MAX_KEYS: usize = 200;
-/// The label value of those and of gangs without a profile.
-const OTHER: &str = "other";
+/// Keys that are remembered to have lost their series: so many may lose them within an hour.
+const MAX_RESTING: usize = 2_000;
 
 /// What is kept.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Finished(Mutex<Inner>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
     gangs: VecDeque<FinishedGang>,
-    keys: HashSet<String>,
+    keys: Keys,
+}
+
+impl Default for Finished {
+    fn default() -> Self {
+        Self::with_keys(Keys::new(MAX_KEYS, MAX_RESTING))
+    }
 }
 
 impl Finished {
-    /// Takes one in.
-    pub fn add(&self, gang: FinishedGang, metrics: &Metrics) {
+    fn with_keys(keys: Keys) -> Self {
+        let gangs = VecDeque::new();
+        Self(Mutex::new(Inner { gangs, keys }))
+    }
+
+    /// Takes one in, at this time in milliseconds on any clock that does not jump.
+    pub fn add(&self, gang: FinishedGang, now_ms: i64, metrics: &Metrics) {
         let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = inner.label(gang.profile_key.as_deref());
-        let outcome = match gang.outcome {
-            Outcome::Succeeded => "succeeded",
-            Outcome::Failed => "failed",
-            Outcome::Deleted => "deleted",
-        };
-        metrics.finished.with([&key, outcome]).inc();
-        metrics
-            .finished_wait_seconds
-            .with([&key])
-            .observe(seconds(gang.wait_ms));
-        if let Some(run_ms) = gang.run_ms {
-            metrics.finished_run_seconds.with([&key]).observe(seconds(run_ms));
+        let label = inner.keys.ended(gang.profile_key.as_deref(), now_ms);
+        if let Some(evicted) = &label.evicted {
+            metrics.ended.remove(evicted);
         }
-        metrics
-            .finished_executor_seconds
-            .with([&key])
-            .inc_by(gang.executor_ms / 1_000);
-        metrics.finished_executors.with([&key]).set(gang.executors_peak as f64);
-        if let Some(executor) = &gang.executor {
-            metrics
-                .finished_executor_cpu_cores
-                .with([&key])
-                .set(executor.cpu_milli as f64 / 1_000.0);
-            metrics
-                .finished_executor_memory_bytes
-                .with([&key])
-                .set(executor.memory_bytes as f64);
-        }
+        metrics.ended.count(&label.value, &gang);
         if inner.gangs.len() == KEPT {
             inner.gangs.pop_front();
         }
@@ -84,77 +75,5 @@ impl Finished {
             .rev()
             .find(|gang| gang.namespace == namespace && gang.name == driver)
             .cloned()
-    }
-}
-
-impl Inner {
-    fn label(&mut self, key: Option<&str>) -> String {
-        let Some(key) = key else {
-            return OTHER.to_owned();
-        };
-        if self.keys.len() < MAX_KEYS {
-            self.keys.insert(key.to_owned());
-        }
-        if self.keys.contains(key) {
-            key.to_owned()
-        } else {
-            OTHER.to_owned()
-        }
-    }
-}
-
-fn seconds(ms: i64) -> f64 {
-    ms.max(0) as f64 / 1_000.0
-}
-
-#[cfg(test)]
-mod tests {
-    use kompass_core::Resources;
-    use kompass_service::metrics::Registry;
-
-    use super::*;
-
-    fn gang(name: &str, key: &str) -> FinishedGang {
-        FinishedGang {
-            namespace: "ns".into(),
-            name: name.into(),
-            uid: name.into(),
-            queue: "default".into(),
-            profile_key: Some(key.into()),
-            driver: Resources::from_mib(1000, 1024),
-            executor: Some(Resources::from_mib(2000, 2048)),
-            executors_min: 2,
-            executors_max: Some(2),
-            submitted_ms: 0,
-            profiled_ms: Some(1_000),
-            planned_ms: Some(1_500),
-            bound_ms: Some(2_000),
-            first_executor_ms: Some(3_000),
-            started_ms: Some(2_500),
-            ended_ms: 62_500,
-            wait_ms: 2_000,
-            run_ms: Some(60_000),
-            executor_ms: 118_000,
-            executors_peak: 2,
-            outcome: Outcome::Succeeded,
-            whole: true,
-        }
-    }
-
-    #[test]
-    fn series_are_bounded_and_the_last_are_kept() {
-        let registry = Registry::new();
-        let (finished, metrics) = (Finished::default(), Metrics::register(&registry));
-        for n in 0..MAX_KEYS + KEPT {
-            finished.add(gang(&format!("d{n}"), &format!("key-{n}")), &metrics);
-        }
-        assert_eq!(finished.recent().len(), KEPT);
-        assert!(finished.find("ns", "d0").is_none());
-        assert_eq!(finished.find("ns", "d699").unwrap().run_ms, Some(60_000));
-        let text = registry.render();
-        let series = text.matches("kompass_extender_gangs_finished_total{").count();
-        assert_eq!(series, MAX_KEYS + 1);
-        assert!(text.contains(r#"kompass_extender_gangs_finished_total{outcome="succeeded",profile_key="other"} 500"#));
-        assert!(text.contains(r#"kompass_extender_gang_executor_seconds_total{profile_key="key-7"} 118"#));
     }
 }

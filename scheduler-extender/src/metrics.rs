@@ -1,9 +1,11 @@
-//! All metrics of the extender.
+//! All metrics of the extender; `docs/metrics.md` lists them for users.
+
+mod ended;
 
 use kompass_planner::{GangState, Summary};
-use kompass_service::metrics::{
-    Counter, CounterVec, Gauge, GaugeVec, Histogram, HistogramVec, LATENCY_SECONDS, Registry, WAIT_SECONDS,
-};
+use kompass_service::metrics::{Counter, CounterVec, Gauge, GaugeVec, Histogram, LATENCY_SECONDS, Registry};
+
+pub use ended::Ended;
 
 /// Handles of all metrics.
 #[derive(Debug, Clone)]
@@ -36,20 +38,8 @@ pub struct Metrics {
     pub leader: Gauge,
     /// Events not written because of the rate limit.
     pub events_dropped: Counter,
-    /// Finished gangs by profile key and outcome.
-    pub finished: CounterVec<2>,
-    /// Their waits, by profile key.
-    pub finished_wait_seconds: HistogramVec<1>,
-    /// Their run times, by profile key.
-    pub finished_run_seconds: HistogramVec<1>,
-    /// Time of their executors, by profile key.
-    pub finished_executor_seconds: CounterVec<1>,
-    /// The last one's executors at most at once, by profile key.
-    pub finished_executors: GaugeVec<1>,
-    /// The last one's executor, CPU, by profile key.
-    pub finished_executor_cpu_cores: GaugeVec<1>,
-    /// The last one's executor, memory, by profile key.
-    pub finished_executor_memory_bytes: GaugeVec<1>,
+    /// Series of gangs that have ended.
+    pub ended: Ended,
     /// Metrics of the queue file.
     pub queue_file: QueueFile,
     gangs: GaugeVec<1>,
@@ -97,7 +87,6 @@ impl QueueFile {
 
 impl Metrics {
     /// Adds all of them to a registry.
-    #[expect(clippy::too_many_lines, reason = "a list of metrics")]
     pub fn register(r: &Registry) -> Self {
         Self {
             filter_seconds: r.histogram(
@@ -152,43 +141,7 @@ impl Metrics {
                 "kompass_extender_events_dropped_total",
                 "Kubernetes events not written because of their rate limit or a refusal.",
             ),
-            finished: r.counter_vec(
-                "kompass_extender_gangs_finished_total",
-                "Gangs that have ended.",
-                ["profile_key", "outcome"],
-            ),
-            finished_wait_seconds: r.histogram_vec(
-                "kompass_extender_gang_wait_seconds",
-                "Time from submission to the driver's bind, of gangs that have ended.",
-                ["profile_key"],
-                WAIT_SECONDS,
-            ),
-            finished_run_seconds: r.histogram_vec(
-                "kompass_extender_gang_run_seconds",
-                "Time from the driver's start to its end.",
-                ["profile_key"],
-                WAIT_SECONDS,
-            ),
-            finished_executor_seconds: r.counter_vec(
-                "kompass_extender_gang_executor_seconds_total",
-                "Time of all executors of gangs that have ended.",
-                ["profile_key"],
-            ),
-            finished_executors: r.gauge_vec(
-                "kompass_extender_gang_executors",
-                "Most executors at once, of the last gang that has ended.",
-                ["profile_key"],
-            ),
-            finished_executor_cpu_cores: r.gauge_vec(
-                "kompass_extender_gang_executor_cpu_cores",
-                "CPU of one executor, of the last gang that has ended.",
-                ["profile_key"],
-            ),
-            finished_executor_memory_bytes: r.gauge_vec(
-                "kompass_extender_gang_executor_memory_bytes",
-                "Memory of one executor, of the last gang that has ended.",
-                ["profile_key"],
-            ),
+            ended: Ended::register(r),
             queue_file: QueueFile::register(r),
             gangs: r.gauge_vec("kompass_extender_gangs", "Gangs by state.", ["state"]),
             waiting: r.gauge_vec("kompass_extender_gangs_waiting", "Waiting gangs by reason.", ["reason"]),

@@ -129,7 +129,7 @@ async fn carry_out(tools: &Tools, action: Action) -> Result<(), Failure> {
                 namespace = gang.namespace, driver = gang.name, queue = gang.queue, outcome = ?gang.outcome,
                 wait_ms = gang.wait_ms, run_ms = gang.run_ms, executors = gang.executors_peak, "gang ended"
             );
-            app.finished.add(*gang, &app.metrics);
+            app.finished.add(*gang, app.now_ms(), &app.metrics);
             Ok(())
         }
         Action::Check { pod } => check(app, &pod).await,

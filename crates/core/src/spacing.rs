@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Hard rules of a gang's executors about each other. Each is about the executors of one gang alone.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Spacing {
     /// Host ports of each executor, ascending: no two of them share a node, nor does a pod that has one of these.
     #[serde(skip_serializing_if = "Vec::is_empty")]

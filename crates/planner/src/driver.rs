@@ -12,6 +12,7 @@ use crate::gang::{self, DemandState, Gang, GangId, Open, Shape, Stage, Sums, Tim
 use crate::nodes::NodeId;
 use crate::planner::Planner;
 use crate::pods::{Kind, Place, PodId, Seat};
+use crate::runtimes::Known;
 use crate::slots::Slots;
 
 impl Planner {
@@ -66,12 +67,24 @@ impl Planner {
             return;
         };
         if let Some((outcome, ended_ms)) = pod.ended
-            && outcome != Outcome::Deleted
             && pod.scheduler == SCHEDULER
         {
             let job = pod.profile.as_ref().map(|profile| profile.profile_key.as_str());
             let queue = self.policy.queue(&pod.namespace, pod.queue.as_deref());
-            self.learn(job, &queue, ended_ms.saturating_sub(started_ms));
+            self.learn_end(job, &queue, outcome, ended_ms.saturating_sub(started_ms));
+        }
+    }
+
+    /// How long a gang ran, if that tells something. A run that was cut off, because the job failed or was deleted, is a
+    /// lower bound: it counts only where it is longer than all that is expected of gangs like it. A job that fails soon
+    /// would else look like a short one that may pass a head.
+    fn learn_end(&mut self, job: Option<&str>, queue: &str, outcome: Outcome, run_ms: i64) {
+        let longest_ms = match self.runtimes.known(None, job, queue, self.config.unknown_run_ms).0 {
+            Known::Runs(runs) => runs.last().copied().unwrap_or(0),
+            known @ (Known::Told(_) | Known::Nothing(_)) => known.p90_ms(),
+        };
+        if outcome == Outcome::Succeeded || run_ms > longest_ms {
+            self.learn(job, queue, run_ms);
         }
     }
 
@@ -311,9 +324,8 @@ impl Planner {
             self.releases.insert(uid.as_ref().into(), None);
         }
         let finished = self.finish(id, outcome, ended_ms);
-        // How long one that was deleted would have run is not known.
-        if let Some(run_ms) = finished.run_ms.filter(|_| outcome != Outcome::Deleted) {
-            self.learn(finished.profile_key.as_deref(), &finished.queue, run_ms);
+        if let Some(run_ms) = finished.run_ms {
+            self.learn_end(finished.profile_key.as_deref(), &finished.queue, outcome, run_ms);
         }
         if self.synced && self.lead.is_some() {
             self.finished.push(finished);

@@ -21,6 +21,9 @@ pub const WAIT_SECONDS: &[f64] = &[
     0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1_800.0, 3_600.0, 7_200.0, 14_400.0, 28_800.0, 86_400.0,
 ];
 
+/// No bucket but the one of everything: a histogram that is a sum and a count.
+pub const NO_BUCKETS: &[f64] = &[f64::INFINITY];
+
 /// A set of metrics that is rendered together; cheap to clone.
 ///
 /// The methods that add a metric panic when a name is malformed or added twice: names are constants, so this is a
@@ -68,6 +71,16 @@ impl Registry {
         CounterVec(self.add(valid(prometheus::IntCounterVec::new(Opts::new(name, help), &labels))))
     }
 
+    /// Adds a family of counters of what is no whole number, e.g. seconds.
+    pub fn float_counter_vec<const N: usize>(
+        &self,
+        name: &'static str,
+        help: &'static str,
+        labels: [&'static str; N],
+    ) -> FloatCounterVec<N> {
+        FloatCounterVec(self.add(valid(prometheus::CounterVec::new(Opts::new(name, help), &labels))))
+    }
+
     /// Adds a gauge.
     pub fn gauge(&self, name: &'static str, help: &'static str) -> Gauge {
         Gauge(self.add(valid(prometheus::Gauge::new(name, help))))
@@ -89,7 +102,7 @@ impl Registry {
         Histogram(self.add(valid(prometheus::Histogram::with_opts(opts))))
     }
 
-    /// Adds a family of histograms with the upper bounds `buckets`.
+    /// Adds a family of histograms with the upper bounds `buckets`, e.g. [`NO_BUCKETS`].
     pub fn histogram_vec<const N: usize>(
         &self,
         name: &'static str,
@@ -169,6 +182,40 @@ impl<const N: usize> CounterVec<N> {
     pub fn with(&self, values: [&str; N]) -> Counter {
         Counter(self.0.with_label_values(&values))
     }
+
+    /// Takes the series of these label values away, if there is one; a handle of it that was kept is shown no more.
+    pub fn remove(&self, values: [&str; N]) {
+        // The only failure is that there is none.
+        self.0.remove_label_values(&values).ok();
+    }
+}
+
+/// A number that only goes up, in parts of one too.
+#[derive(Clone, Debug)]
+pub struct FloatCounter(prometheus::Counter);
+
+impl FloatCounter {
+    /// Adds `by`; what is negative or no number adds nothing.
+    pub fn inc_by(&self, by: f64) {
+        self.0.inc_by(by.max(0.0));
+    }
+}
+
+/// Such counters that differ in the values of `N` labels.
+#[derive(Clone, Debug)]
+pub struct FloatCounterVec<const N: usize>(prometheus::CounterVec);
+
+impl<const N: usize> FloatCounterVec<N> {
+    /// The counter of these label values. Values must come from a bounded set.
+    pub fn with(&self, values: [&str; N]) -> FloatCounter {
+        FloatCounter(self.0.with_label_values(&values))
+    }
+
+    /// Takes the series of these label values away, if there is one; a handle of it that was kept is shown no more.
+    pub fn remove(&self, values: [&str; N]) {
+        // The only failure is that there is none.
+        self.0.remove_label_values(&values).ok();
+    }
 }
 
 /// A number that goes up and down.
@@ -232,6 +279,12 @@ impl<const N: usize> GaugeVec<N> {
     pub fn reset(&self) {
         self.0.reset();
     }
+
+    /// Takes the series of these label values away, if there is one; a handle of it that was kept is shown no more.
+    pub fn remove(&self, values: [&str; N]) {
+        // The only failure is that there is none.
+        self.0.remove_label_values(&values).ok();
+    }
 }
 
 /// A distribution.
@@ -267,6 +320,12 @@ impl<const N: usize> HistogramVec<N> {
     /// The histogram of these label values. Values must come from a bounded set.
     pub fn with(&self, values: [&str; N]) -> Histogram {
         Histogram(self.0.with_label_values(&values))
+    }
+
+    /// Takes the series of these label values away, if there is one; a handle of it that was kept is shown no more.
+    pub fn remove(&self, values: [&str; N]) {
+        // The only failure is that there is none.
+        self.0.remove_label_values(&values).ok();
     }
 }
 
@@ -307,6 +366,35 @@ mod tests {
             text.contains(r#"kompass_test_requests_total{outcome="patched",role="driver"} 3"#),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_series_that_was_removed_is_shown_no_more_and_begins_anew() {
+        let registry = Registry::new();
+        let whole = registry.counter_vec("kompass_test_whole_total", "Whole.", ["key"]);
+        let parts = registry.float_counter_vec("kompass_test_parts_total", "Parts.", ["key"]);
+        let gauge = registry.gauge_vec("kompass_test_last", "Last.", ["key"]);
+        let times = registry.histogram_vec("kompass_test_seconds", "Time.", ["key"], LATENCY_SECONDS);
+        let count = |key| {
+            whole.with([key]).inc();
+            parts.with([key]).inc_by(0.25);
+            parts.with([key]).inc_by(-1.0);
+            gauge.with([key]).set(1.0);
+            times.with([key]).observe(1.0);
+        };
+        count("kept");
+        count("gone");
+        for key in ["gone", "never there"] {
+            whole.remove([key]);
+            parts.remove([key]);
+            gauge.remove([key]);
+            times.remove([key]);
+        }
+        let text = registry.render();
+        assert!(text.contains(r#"kompass_test_parts_total{key="kept"} 0.25"#), "{text}");
+        assert!(!text.contains("gone"), "{text}");
+        count("gone");
+        assert!(registry.render().contains(r#"kompass_test_whole_total{key="gone"} 1"#));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! When those that wait are expected to start.
 
+use kompass_core::Outcome;
+
 use crate::job::Job;
 use crate::world::World;
 
@@ -99,4 +101,36 @@ fn one_forecast_looks_at_a_bounded_number_of_gangs() {
     world.settle();
     assert_eq!(world.planner.expected_starts(world.now_ms).len(), 32);
     assert_eq!(expected(&world, "job-099"), None);
+}
+
+#[test]
+fn a_run_that_was_cut_off_counts_where_it_is_longer_than_those_that_are_known() {
+    use Outcome::{Deleted, Failed, Succeeded};
+    // What gangs like the one that runs did, outcome and seconds; when the head behind it is expected to start.
+    for (runs, start) in [
+        (&[(Succeeded, 100)][..], (100, 100)),
+        (&[(Succeeded, 100), (Failed, 5), (Failed, 5), (Deleted, 5)], (100, 100)),
+        (&[(Succeeded, 100), (Failed, 300)], (100, 300)),
+        (&[(Succeeded, 100), (Deleted, 300), (Deleted, 200)], (100, 300)),
+        // Nothing is known but an hour that is taken for it.
+        (&[(Failed, 5), (Deleted, 5)], (3_600, 3_600)),
+        (&[(Failed, 4_000)], (4_000, 4_000)),
+    ] {
+        let mut world = World::new(&[("n1", 8, 64)]);
+        for (number, &(outcome, run_s)) in runs.iter().enumerate() {
+            let name = format!("past-{number}");
+            world.submit(Job::new(&name, 5).key("etl"));
+            world.settle();
+            world.spark();
+            world.settle();
+            world.tick(run_s * SECOND);
+            world.end_as(&name, outcome);
+            world.settle();
+        }
+        world.submit(Job::new("running", 5).key("etl"));
+        world.settle();
+        world.submit(Job::new("head", 7).runs(10, 10));
+        world.settle();
+        assert_eq!(expected(&world, "head"), Some(start), "{runs:?}");
+    }
 }

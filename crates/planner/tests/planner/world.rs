@@ -483,10 +483,18 @@ impl World {
 
     /// The job is done; its executors go.
     pub(crate) fn end(&mut self, driver: &str) {
+        self.end_as(driver, Outcome::Succeeded);
+    }
+
+    /// The same with another outcome.
+    pub(crate) fn end_as(&mut self, driver: &str, outcome: Outcome) {
         let now_ms = self.now_ms;
         self.change(driver, |pod| {
-            pod.ended = Some((Outcome::Succeeded, now_ms));
-            pod.phase = Phase::Succeeded;
+            pod.ended = Some((outcome, now_ms));
+            pod.phase = match outcome {
+                Outcome::Succeeded => Phase::Succeeded,
+                Outcome::Failed | Outcome::Deleted => Phase::Failed,
+            };
         });
         for uid in self.executors(driver) {
             self.delete(&uid);
