@@ -68,6 +68,9 @@ fn edit(editor: &mut Editor, gang: Option<&Gang>, rules: &Rules) -> Result<Outco
         return Ok(Outcome::Pinned);
     }
     match placement(gang, editor.object()) {
+        // kube-scheduler counts only domains that the pod's own affinity allows: pinned, it might find no node within the
+        // skew, though the gang's slots are.
+        Placement::Pinned(_) if is_spread(editor.object()) => Ok(Outcome::Unpinned),
         Placement::Pinned(nodes) => Ok(if pin(editor, &nodes)? {
             Outcome::Pinned
         } else {
@@ -127,4 +130,11 @@ pub fn placement(gang: &Gang, pod: &Value) -> Placement {
 /// Executors of a stage's own resource profile are not those that the plan has slots for.
 fn is_of_other_size(pod: &Value) -> bool {
     get(pod, &["metadata", "labels", "spark-exec-resourceprofile-id"]).is_some_and(|id| id != "0")
+}
+
+/// Whether the pod has to be spread over some domains.
+fn is_spread(pod: &Value) -> bool {
+    let constraints = get(pod, &["spec", "topologySpreadConstraints"]).and_then(Value::as_array);
+    let is_hard = |constraint: &Value| constraint["whenUnsatisfiable"] != "ScheduleAnyway";
+    constraints.is_some_and(|constraints| constraints.iter().any(is_hard))
 }

@@ -262,6 +262,24 @@ fn executors_of_a_stages_own_size_take_no_slot() {
     assert_eq!(placement(&gang(&[("n1", 5)]), &pod), Placement::Surplus);
 }
 
+#[test]
+fn an_executor_that_has_to_be_spread_is_left_to_filter() {
+    let gang = gang(&[("n1", 1), ("n2", 1)]);
+    for (when, expected) in [
+        (json!("DoNotSchedule"), Outcome::Unpinned),
+        // What it means where nothing is said.
+        (json!(null), Outcome::Unpinned),
+        (json!("ScheduleAnyway"), Outcome::Pinned),
+    ] {
+        let mut pod = executor_pod();
+        pod["spec"]["topologySpreadConstraints"] =
+            json!([{"maxSkew": 1, "topologyKey": "topology.kubernetes.io/zone", "whenUnsatisfiable": when}]);
+        let (pod, outcome) = admitted_executor(&pod, Some(&gang));
+        assert_eq!(outcome, expected, "{when}");
+        assert_eq!(pod["spec"]["schedulerName"], "kompass");
+    }
+}
+
 fn user_terms(terms: &Value) -> Value {
     let mut pod = executor_pod();
     pod["spec"]["affinity"] =
