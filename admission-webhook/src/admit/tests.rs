@@ -94,15 +94,16 @@ fn a_driver_is_taken_over_gated_and_marked() {
 #[test]
 fn only_the_default_our_own_and_configured_schedulers_are_taken_over() {
     let rules = Rules {
-        takeover: vec!["volcano".into()],
+        takeover: vec!["template-scheduler".into()],
+        ..Rules::default()
     };
     for (scheduler, expected) in [
         (json!(null), Outcome::Gated),
         (json!(""), Outcome::Gated),
         (json!("default-scheduler"), Outcome::Gated),
         (json!("kompass"), Outcome::Gated),
-        (json!("volcano"), Outcome::Gated),
-        (json!("yunikorn"), Outcome::Foreign),
+        (json!("template-scheduler"), Outcome::Gated),
+        (json!("my-scheduler"), Outcome::Foreign),
     ] {
         let mut pod = driver_pod();
         pod["spec"]["schedulerName"] = scheduler.clone();
@@ -411,6 +412,7 @@ fn recorded_pods_of_all_versions_are_admitted_and_nothing_else_of_them_is_touche
         takeover: ["template-scheduler", "volcano", "drv-sched", "exec-sched"]
             .map(Into::into)
             .into(),
+        ..Rules::default()
     };
     for (path, pod) in recorded(Role::Driver) {
         let driver_pod = kompass_spark::DriverPod::from_json(&pod).unwrap();
