@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use http::{Request, StatusCode, header};
 use http_body_util::BodyExt as _;
 use json_patch::Patch;
-use kompass_admission_webhook::admit::Rules;
+use kompass_admission_webhook::admit::{Mode, Rules};
 use kompass_admission_webhook::gangs::Gangs;
 use kompass_admission_webhook::handler::{self, Admission, Lookup, LookupError};
 use kompass_admission_webhook::metrics;
@@ -94,6 +94,7 @@ impl Webhook {
         let (gangs, asked, registry) = (Arc::new(Gangs::new()), Arc::new(AtomicUsize::new(0)), Registry::new());
         let admission = Admission {
             rules: Rules::default(),
+            mode: Mode::Enforce,
             gangs: Arc::clone(&gangs),
             lookup: Box::new(FakeLookup {
                 server,
