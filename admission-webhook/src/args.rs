@@ -53,7 +53,7 @@ pub struct Args {
     /// How long after its start an executor is young.
     #[arg(long, env = "KOMPASS_GUARD_EXECUTORS_FOR", value_parser = duration, default_value = "15m")]
     pub guard_executors_for: Duration,
-    /// Keep a PodDisruptionBudget in each namespace that has drivers, so that a drain does not evict them: it waits
+    /// Keep a disruption budget in each namespace that has drivers, so that a drain does not evict them: it waits
     /// until they have ended.
     #[arg(long, env = "KOMPASS_DRIVER_BUDGET")]
     pub driver_budget: bool,
@@ -126,7 +126,7 @@ pub struct Config {
     pub rules: Rules,
     /// Whether decisions take effect.
     pub mode: Mode,
-    /// Whether drivers get a PodDisruptionBudget.
+    /// Whether drivers get a disruption budget.
     pub driver_budget: bool,
     /// Users that may write plans and profiles.
     pub writers: Vec<String>,

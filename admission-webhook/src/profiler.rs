@@ -57,7 +57,7 @@ pub struct Settings {
     pub mode: Mode,
     /// Settings of admission: whose drivers would be taken, in shadow mode.
     pub rules: Rules,
-    /// Whether drivers get a PodDisruptionBudget.
+    /// Whether drivers get a disruption budget.
     pub driver_budget: bool,
     /// How long a driver's configuration is waited for before a profile is guessed.
     pub conf_hold: Duration,

@@ -1,4 +1,4 @@
-//! The PodDisruptionBudget that keeps drains from evicting drivers, and what is asked of the API server about it.
+//! The `PodDisruptionBudget` that keeps drains from evicting drivers, and what is asked of the API server about it.
 
 use std::time::Duration;
 

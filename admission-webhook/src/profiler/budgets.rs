@@ -1,4 +1,4 @@
-//! Which namespaces need a PodDisruptionBudget for their drivers: pure, all times are monotonic milliseconds.
+//! Which namespaces need a disruption budget for their drivers: pure, all times are monotonic milliseconds.
 //!
 //! One budget for each namespace that has drivers of KOMPASS's, and none where the last has ended: a budget that
 //! outlives its drivers is only litter, but one that is missing lets a drain end a job.
@@ -178,7 +178,7 @@ mod tests {
         let (apply, delete) = (Order::Apply("a".into()), Order::Delete("a".into()));
         budgets.observe(&driver("1", "a"), 0);
         budgets.observe(&driver("2", "a"), 0);
-        assert_eq!(budgets.due(0), [apply.clone()]);
+        assert_eq!(budgets.due(0), std::slice::from_ref(&apply));
         assert!(budgets.due(0).is_empty(), "an attempt is under way");
         budgets.finished(&apply, true, 1);
         assert!(budgets.due(1).is_empty());
@@ -190,7 +190,7 @@ mod tests {
         };
         budgets.observe(&ended, 100_000);
         assert!(budgets.due(100_000 + LINGER_MS - 1).is_empty());
-        assert_eq!(budgets.due(100_000 + LINGER_MS), [delete.clone()]);
+        assert_eq!(budgets.due(100_000 + LINGER_MS), std::slice::from_ref(&delete));
         // A driver that comes meanwhile gets a new one.
         budgets.observe(&driver("3", "a"), 120_000);
         assert!(budgets.due(120_000).is_empty());
@@ -203,7 +203,7 @@ mod tests {
         let mut budgets = budgets();
         budgets.observe(&driver("1", "a"), 0);
         let apply = Order::Apply("a".into());
-        assert_eq!(budgets.due(0), [apply.clone()]);
+        assert_eq!(budgets.due(0), std::slice::from_ref(&apply));
         budgets.finished(&apply, false, 5);
         assert!(budgets.due(5 + RETRY_MS - 1).is_empty());
         assert_eq!(budgets.due(5 + RETRY_MS), [apply]);
