@@ -6,6 +6,8 @@ mod affinity;
 mod client;
 mod driver;
 mod executor;
+mod guard;
+pub mod manager;
 
 use json_patch::PatchOperation;
 use kompass_core::names;
@@ -15,6 +17,7 @@ pub use self::affinity::{MAX_PINNED_NODES, pin};
 pub use self::client::client_executor;
 pub use self::driver::driver;
 pub use self::executor::{Gang, Placement, executor, placement};
+pub use self::guard::Guard;
 use crate::patch::{self, Editor};
 
 /// The scheduler that pods get from the API server when they name none.
@@ -27,6 +30,30 @@ pub struct Rules {
     pub takeover: Vec<String>,
     /// Leave executors without a driver pod to others.
     pub ignore_client_mode: bool,
+    /// How executors are guarded against disruption.
+    pub guard_executors: Guard,
+}
+
+impl Rules {
+    /// Whether pods of this scheduler are taken over by configuration.
+    pub fn takes_over(&self, scheduler: &str) -> bool {
+        self.takeover.iter().any(|name| name == scheduler)
+    }
+
+    /// Whether pods of this scheduler are KOMPASS's to place; an empty name stands for the default one.
+    pub fn places(&self, scheduler: &str) -> bool {
+        ["", DEFAULT_SCHEDULER, names::SCHEDULER].contains(&scheduler) || self.takes_over(scheduler)
+    }
+}
+
+/// Whether decisions take effect.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Mode {
+    /// They do.
+    #[default]
+    Enforce,
+    /// They are only told, in logs and metrics: every pod stays as it is.
+    Shadow,
 }
 
 /// What was decided about a pod.
@@ -38,6 +65,8 @@ pub struct Verdict {
     pub operations: Vec<PatchOperation>,
     /// For the user, shown by clients.
     pub warnings: Vec<String>,
+    /// The other queue manager that holds the pod, or decides about it before KOMPASS does.
+    pub manager: Option<&'static str>,
 }
 
 /// What became of a pod.
@@ -55,8 +84,10 @@ pub enum Outcome {
     Client,
     /// Labelled `kompass.dev/enabled=false`.
     OptedOut,
-    /// Another scheduler is asked for, or the node is chosen already.
+    /// A scheduler that KOMPASS does not know is asked for, or the node is chosen already.
     Foreign,
+    /// A driver that another queue manager holds.
+    Held,
     /// Neither driver nor an executor with a driver of KOMPASS's.
     NotOurs,
     /// Of a shape that the Kubernetes API does not have.
@@ -74,6 +105,7 @@ impl Outcome {
             Self::Client => "client",
             Self::OptedOut => "opted-out",
             Self::Foreign => "foreign",
+            Self::Held => "held",
             Self::NotOurs => "not-ours",
             Self::Malformed => "malformed",
         }
@@ -87,6 +119,7 @@ impl Verdict {
             outcome,
             operations: Vec::new(),
             warnings: Vec::new(),
+            manager: None,
         }
     }
 
@@ -97,6 +130,7 @@ impl Verdict {
             outcome: Outcome::Malformed,
             operations: Vec::new(),
             warnings,
+            manager: None,
         }
     }
 
@@ -106,6 +140,7 @@ impl Verdict {
             outcome,
             operations: editor.into_operations(),
             warnings: Vec::new(),
+            manager: None,
         }
     }
 }
@@ -128,36 +163,19 @@ fn strip(editor: &mut Editor) {
     }
 }
 
-/// Why KOMPASS leaves a pod to others; `None` if it doesn't.
-fn left_alone(editor: &Editor, rules: &Rules) -> Option<Outcome> {
+/// Why nobody's scheduler is to be changed on this pod; `None` if that is not so.
+fn excluded(editor: &Editor) -> Option<Outcome> {
     if editor.text(&["metadata", "labels", names::ENABLED_LABEL]) == Some("false") {
         return Some(Outcome::OptedOut);
     }
     // A pod with a node does not pass the scheduler, and a gate on it would make it invalid.
-    if editor.text(&["spec", "nodeName"]).is_some_and(|node| !node.is_empty()) {
-        return Some(Outcome::Foreign);
-    }
-    let scheduler = editor.text(&["spec", "schedulerName"]).unwrap_or_default();
-    let ours = scheduler.is_empty()
-        || scheduler == DEFAULT_SCHEDULER
-        || scheduler == names::SCHEDULER
-        || rules.takeover.iter().any(|name| name == scheduler);
-    (!ours).then_some(Outcome::Foreign)
+    let has_node = editor.text(&["spec", "nodeName"]).is_some_and(|node| !node.is_empty());
+    has_node.then_some(Outcome::Foreign)
 }
 
-/// The edits common to all pods that KOMPASS places.
-fn place(editor: &mut Editor) -> Result<(), patch::Error> {
-    editor.set(&["spec", "schedulerName"], json!(names::SCHEDULER))?;
-    for (annotation, value) in [
-        (names::KARPENTER_DO_NOT_DISRUPT, "true"),
-        (names::AUTOSCALER_SAFE_TO_EVICT, "false"),
-    ] {
-        // A value of the user's own is respected: Karpenter also takes a duration.
-        if editor.get(&["metadata", "annotations", annotation]).is_none() {
-            editor.set(&["metadata", "annotations", annotation], json!(value))?;
-        }
-    }
-    Ok(())
+/// Whether the pod asks for a scheduler whose pods are not KOMPASS's.
+fn is_foreign(editor: &Editor, rules: &Rules) -> bool {
+    !rules.places(editor.text(&["spec", "schedulerName"]).unwrap_or_default())
 }
 
 /// Closes the gang's gate.
@@ -167,6 +185,12 @@ fn gate(editor: &mut Editor) -> Result<(), patch::Error> {
     } else {
         editor.push(&["spec", "schedulingGates"], json!({"name": names::GANG_GATE}))
     }
+}
+
+/// Takes the gang's gate away from a pod that is left to others: nobody would ever open it. It is there when another
+/// webhook gave the pod away after us, and we are asked again.
+fn ungate(editor: &mut Editor) {
+    editor.remove_items(&["spec", "schedulingGates"], |gate| gate["name"] == names::GANG_GATE);
 }
 
 /// Whether the gang's gate is closed.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use kompass_core::names;
 use kompass_service::args::{Admin, End, Log, duration};
 
-use crate::admit::Rules;
+use crate::admit::{Guard, Mode, Rules};
 use crate::registration::Endpoint;
 
 /// No gate of KOMPASS's stays closed longer than this without a living planner: operators of Spark give up on a driver
@@ -40,6 +40,9 @@ pub struct Args {
     /// Touch only namespaces labelled `kompass.dev/enabled=true`.
     #[arg(long, env = "KOMPASS_OPT_IN")]
     pub opt_in: bool,
+    /// Whether to change pods (enforce), or only to tell in logs and metrics what would be done (shadow).
+    #[arg(long, env = "KOMPASS_MODE", value_enum, default_value = "enforce")]
+    pub mode: Mode,
     /// Schedulers whose Spark pods KOMPASS takes over, beside the default one.
     #[arg(long, env = "KOMPASS_TAKEOVER", value_delimiter = ',')]
     pub takeover: Vec<String>,
@@ -47,6 +50,17 @@ pub struct Args {
     /// to others.
     #[arg(long, env = "KOMPASS_CLIENT_MODE", value_enum, default_value_t)]
     pub client_mode: ClientMode,
+    /// Whether autoscalers are asked to leave the nodes of executors alone: never, while the executors are young (needs
+    /// Karpenter 1.12; cluster-autoscaler is not asked then), or always. For drivers they always are.
+    #[arg(long, env = "KOMPASS_GUARD_EXECUTORS", value_enum, default_value = "always")]
+    pub guard_executors: GuardExecutors,
+    /// How long after its start an executor is young.
+    #[arg(long, env = "KOMPASS_GUARD_EXECUTORS_FOR", value_parser = duration, default_value = "15m")]
+    pub guard_executors_for: Duration,
+    /// Keep a disruption budget in each namespace that has drivers, so that a drain does not evict them: it waits
+    /// until they have ended.
+    #[arg(long, env = "KOMPASS_DRIVER_BUDGET")]
+    pub driver_budget: bool,
     /// Users beside KOMPASS's own service accounts that may write plans and profiles.
     #[arg(long, env = "KOMPASS_TRUSTED_USERS", value_delimiter = ',')]
     pub trusted_users: Vec<String>,
@@ -91,6 +105,20 @@ pub enum Error {
         "failed to use a gate hold of {0:?}: more than {LONGEST_HOLD_LIMIT:?} would let operators of Spark give up"
     )]
     GateHold(Duration),
+    /// Karpenter takes it for no guard.
+    #[error("failed to guard executors for {0:?}: less than a second is no time; use --guard-executors never")]
+    GuardFor(Duration),
+}
+
+/// When executors are guarded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum GuardExecutors {
+    /// Never.
+    Never,
+    /// For some time after their start.
+    Young,
+    /// As long as they live.
+    Always,
 }
 
 /// What the webhook works with.
@@ -110,6 +138,10 @@ pub struct Config {
     pub opt_in: bool,
     /// Settings of admission.
     pub rules: Rules,
+    /// Whether decisions take effect.
+    pub mode: Mode,
+    /// Whether drivers get a disruption budget.
+    pub driver_budget: bool,
     /// Users that may write plans and profiles.
     pub writers: Vec<String>,
     /// Whether to register.
@@ -131,8 +163,12 @@ impl Args {
             service,
             mut excluded_namespaces,
             opt_in,
+            mode,
             takeover,
             client_mode,
+            guard_executors,
+            guard_executors_for,
+            driver_budget,
             mut trusted_users,
             no_registration,
             conf_hold,
@@ -143,6 +179,9 @@ impl Args {
         } = self;
         if gate_hold > LONGEST_HOLD_LIMIT {
             return Err(Error::GateHold(gate_hold));
+        }
+        if guard_executors == GuardExecutors::Young && guard_executors_for < Duration::from_secs(1) {
+            return Err(Error::GuardFor(guard_executors_for));
         }
         let endpoint = match url {
             Some(url) => parse_url(&url)?,
@@ -169,7 +208,14 @@ impl Args {
             rules: Rules {
                 takeover,
                 ignore_client_mode: client_mode == ClientMode::Ignore,
+                guard_executors: match guard_executors {
+                    GuardExecutors::Never => Guard::Never,
+                    GuardExecutors::Young => Guard::Young(guard_executors_for),
+                    GuardExecutors::Always => Guard::Always,
+                },
             },
+            mode,
+            driver_budget,
             writers: trusted_users,
             register: !no_registration,
             conf_hold,
@@ -241,6 +287,17 @@ mod tests {
         ] {
             assert!(endpoint(url).is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn executors_are_guarded_as_asked() {
+        let guard = |args: &[&str]| parse(args).resolve().map(|config| config.rules.guard_executors);
+        assert_eq!(guard(&[]), Ok(Guard::Always));
+        assert_eq!(guard(&["--guard-executors", "never"]), Ok(Guard::Never));
+        let young = ["--guard-executors", "young", "--guard-executors-for", "30m"];
+        assert_eq!(guard(&young), Ok(Guard::Young(Duration::from_mins(30))));
+        let none = ["--guard-executors", "young", "--guard-executors-for", "0s"];
+        assert_eq!(guard(&none), Err(Error::GuardFor(Duration::ZERO)));
     }
 
     #[test]

@@ -22,7 +22,7 @@ use kompass_spark::{DriverPod, profile_key, role};
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::admit::{self, Gang, Outcome, Rules, Verdict};
+use crate::admit::{self, Gang, Mode, Outcome, Rules, Verdict};
 use crate::gangs::Gangs;
 use crate::metrics;
 use crate::review::{self, Request};
@@ -49,6 +49,8 @@ pub struct LookupError(#[source] pub Box<dyn std::error::Error + Send + Sync>);
 pub struct Admission {
     /// Settings.
     pub rules: Rules,
+    /// Whether decisions take effect.
+    pub mode: Mode,
     /// The gangs known.
     pub gangs: Arc<Gangs>,
     /// For drivers that are not known.
@@ -103,9 +105,10 @@ async fn mutate(State(admission): State<Arc<Admission>>, body: Body) -> Response
         tracing::error!(uid, "a review failed, the pod is admitted unchanged");
         admission.metrics.reviews.with(["other", "failed"]).inc();
         let mut verdict = Verdict::unchanged(Outcome::NotOurs);
-        verdict
-            .warnings
-            .push("kompass: internal error, the pod is admitted unchanged".to_owned());
+        if admission.mode == Mode::Enforce {
+            let text = "kompass: internal error, the pod is admitted unchanged";
+            verdict.warnings.push(text.to_owned());
+        }
         verdict
     });
     (
@@ -144,16 +147,28 @@ impl Admission {
             Some(Role::Executor) => ("executor", self.executor(pod, &namespace, &name, dry_run).await),
             None => ("other", admit::other(pod)),
         };
-        self.metrics.reviews.with([role, verdict.outcome.as_str()]).inc();
+        let outcome = verdict.outcome.as_str();
+        let (counted, message) = match self.mode {
+            Mode::Enforce => (outcome, "admitted"),
+            Mode::Shadow => ("shadow", "admitted unchanged, in shadow mode"),
+        };
+        self.metrics.reviews.with([role, counted]).inc();
         tracing::info!(
             namespace,
             pod = name,
             role,
-            outcome = verdict.outcome.as_str(),
+            outcome,
+            manager = verdict.manager,
             dry_run,
-            "admitted"
+            "{message}"
         );
-        verdict
+        match self.mode {
+            Mode::Enforce => verdict,
+            Mode::Shadow => {
+                self.metrics.shadow.with([role, outcome]).inc();
+                Verdict::unchanged(verdict.outcome)
+            }
+        }
     }
 
     async fn executor(&self, pod: Value, namespace: &str, name: &str, dry_run: bool) -> Verdict {
@@ -165,6 +180,10 @@ impl Admission {
                 Some(gang) => Leader::Driver(gang),
                 None => self.look_up(namespace, driver, uid).await,
             },
+        };
+        let leader = match (self.mode, leader) {
+            (Mode::Shadow, Leader::Driver(gang)) => Leader::Driver(self.as_if_taken(gang)),
+            (_, leader) => leader,
         };
         let verdict = match &leader {
             Leader::Driver(gang) => admit::executor(pod, Some(gang), &self.rules),
@@ -186,6 +205,16 @@ impl Admission {
         let application = role::allocated_application(pod)?;
         let uid = self.gangs.driver_of_application(namespace, application)?;
         Some((String::new(), uid))
+    }
+
+    /// The gang as if its driver had been taken: in shadow mode the driver stayed with its scheduler.
+    fn as_if_taken(&self, gang: Gang) -> Gang {
+        let scheduler = if self.rules.places(&gang.scheduler) {
+            kompass_core::names::SCHEDULER.to_owned()
+        } else {
+            gang.scheduler
+        };
+        Gang { scheduler, ..gang }
     }
 
     /// The gang of a driver that the watch has not shown. An API server that doesn't answer in time is no reason to

@@ -7,6 +7,8 @@ use kompass_service::metrics::{Counter, CounterVec, Gauge, Histogram, LATENCY_SE
 pub struct Webhook {
     /// Reviews by role and outcome.
     pub reviews: CounterVec<2>,
+    /// In shadow mode: what would have become of pods, by role and outcome.
+    pub shadow: CounterVec<2>,
     /// Bodies that were no review.
     pub refused: Counter,
     /// Time to answer a review.
@@ -28,6 +30,11 @@ impl Webhook {
             reviews: registry.counter_vec(
                 "kompass_webhook_reviews_total",
                 "Admission reviews answered, by role of the pod and what became of it.",
+                ["role", "outcome"],
+            ),
+            shadow: registry.counter_vec(
+                "kompass_webhook_shadow_total",
+                "Pods that stayed as they are since the mode is shadow, by role and what would have become of them.",
                 ["role", "outcome"],
             ),
             refused: registry.counter(
@@ -63,6 +70,10 @@ impl Webhook {
 pub struct Profiler {
     /// Profiles written, by source.
     pub profiles: CounterVec<1>,
+    /// In shadow mode: gangs that would have been reserved, by source of the profile.
+    pub shadow_gangs: CounterVec<1>,
+    /// In shadow mode: the executors of these gangs.
+    pub shadow_executors: Counter,
     /// Time from the driver's appearance to its first profile.
     pub first_profile_seconds: Histogram,
     /// Time from the news of a driver's last missing ConfigMap to the profile written from it.
@@ -85,6 +96,16 @@ impl Profiler {
                 "kompass_profiler_profiles_total",
                 "Job profiles written, by source.",
                 ["source"],
+            ),
+            shadow_gangs: registry.counter_vec(
+                "kompass_profiler_shadow_gangs_total",
+                "Gangs that this replica would have reserved room for if the mode were not shadow, by source of the \
+                 profile.",
+                ["source"],
+            ),
+            shadow_executors: registry.counter(
+                "kompass_profiler_shadow_executors_total",
+                "Executors that this replica would have reserved room for if the mode were not shadow.",
             ),
             first_profile_seconds: registry.histogram(
                 "kompass_profiler_first_profile_seconds",

@@ -104,6 +104,24 @@ impl Editor {
         }
     }
 
+    /// Removes those items of the list at `path` that `is_it` picks, if there is such a list.
+    pub fn remove_items(&mut self, path: &[&str], is_it: impl Fn(&Value) -> bool) {
+        let list = path
+            .iter()
+            .try_fold(&mut self.object, |at, key| at.get_mut(*key))
+            .and_then(Value::as_array_mut);
+        let Some(items) = list else { return };
+        // From the end: a removal moves only what is behind it.
+        for index in (0..items.len()).rev() {
+            if is_it(&items[index]) {
+                items.remove(index);
+                let mut path = pointer(path);
+                path.push_back(index);
+                self.operations.push(PatchOperation::Remove(RemoveOperation { path }));
+            }
+        }
+    }
+
     /// Appends to the list at `path`, or begins it.
     pub fn push(&mut self, path: &[&str], value: Value) -> Result<(), Error> {
         let Some(list) = path
@@ -217,7 +235,7 @@ mod tests {
         #[test]
         fn the_patch_leads_where_the_edits_led(
             before in any_json(),
-            edits in proptest::collection::vec((0..3_u8, proptest::collection::vec("[a-c]", 1..4), any_json()), 0..6),
+            edits in proptest::collection::vec((0..4_u8, proptest::collection::vec("[a-c]", 1..4), any_json()), 0..6),
         ) {
             let mut editor = Editor::new(before.clone());
             for (kind, path, value) in edits {
@@ -225,6 +243,7 @@ mod tests {
                 let _ = match kind {
                     0 => editor.set(&path, value),
                     1 => editor.push(&path, value),
+                    2 => { editor.remove_items(&path, |item| item.is_null() || item.is_string()); Ok(()) }
                     _ => { editor.remove(&path); Ok(()) }
                 };
             }

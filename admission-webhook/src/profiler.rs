@@ -5,11 +5,14 @@
 //! the names of new `ConfigMaps`, and starts short jobs for everything that asks the API server. The webhook's memory of
 //! gangs is kept from the same watch.
 
+mod budget;
+mod budgets;
 mod config_maps;
 mod history;
 mod holds;
 mod planner;
 mod queue;
+mod shadow;
 mod work;
 
 use std::sync::Arc;
@@ -28,10 +31,13 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 
+use self::budgets::{Budgets, Order};
 use self::history::History;
 use self::holds::Holds;
-use self::queue::{Queue, Task};
+use self::queue::{Progress, Queue, Task};
+use self::shadow::Shadow;
 use self::work::{Found, Worker};
+use crate::admit::{Mode, Rules};
 use crate::gangs::Gangs;
 use crate::metrics;
 
@@ -47,6 +53,12 @@ const GATE_PERIOD: Duration = Duration::from_secs(1);
 pub struct Settings {
     /// Namespace of KOMPASS's own objects, where the planner's lease is.
     pub namespace: String,
+    /// Whether drivers are written on.
+    pub mode: Mode,
+    /// Settings of admission: whose drivers would be taken, in shadow mode.
+    pub rules: Rules,
+    /// Whether drivers get a disruption budget.
+    pub driver_budget: bool,
     /// How long a driver's configuration is waited for before a profile is guessed.
     pub conf_hold: Duration,
     /// How long a gate stays closed while no planner lives.
@@ -75,6 +87,10 @@ pub struct Profiler {
     queue: Queue,
     holds: Holds,
     history: History,
+    /// In shadow mode only.
+    shadow: Option<Shadow>,
+    /// With budgets only.
+    budgets: Option<Budgets>,
 }
 
 /// What a job reports to the owner of the state.
@@ -86,6 +102,12 @@ enum Done {
         pod: Box<Pod>,
         opened: bool,
         note: Option<Note>,
+    },
+    /// An attempt at a budget; `found` are the namespaces that a list shows.
+    Budget {
+        order: Order,
+        found: Option<Vec<String>>,
+        ok: bool,
     },
     /// Words for an owner.
     Told,
@@ -110,11 +132,14 @@ impl Profiler {
         metrics: metrics::Profiler,
     ) -> Self {
         let recorder = events::Recorder::new(client.clone(), "kompass.dev/admission-webhook", instance);
+        let shadow = (settings.mode == Mode::Shadow).then(|| Arc::new(settings.rules.clone()));
         Self {
             queue: Queue::new(settings.conf_hold),
             holds: Holds::new(settings.gate_hold),
             history: History::default(),
-            worker: Worker::new(client.clone(), recorder, metrics.clone()),
+            worker: Worker::new(client.clone(), recorder, metrics.clone(), shadow.clone()),
+            budgets: (settings.driver_budget && shadow.is_none()).then(Budgets::default),
+            shadow: shadow.map(|rules| Shadow::new((*rules).clone())),
             settings,
             clock,
             gangs,
@@ -159,7 +184,10 @@ impl Profiler {
                     let note = self.done(done.map_err(Error::Job)?);
                     self.tell(note, &mut jobs);
                 }
-                _ = gate_tick.tick() => self.open_gates(&mut jobs),
+                _ = gate_tick.tick() => {
+                    self.open_gates(&mut jobs);
+                    self.keep_budgets(&mut jobs);
+                }
                 () = sleep(next) => {}
             }
         }
@@ -183,14 +211,33 @@ impl Profiler {
                 let (now_ms, age_ms) = (self.now_ms(), self.age_ms(&pod));
                 self.holds.observe(&pod, now_ms, age_ms);
                 self.history.observe(&pod);
-                self.queue.observe(&pod, now_ms, age_ms);
+                match self.shadow.as_mut().map(|shadow| shadow.wants(&pod)) {
+                    None => self.queue.observe(&pod, now_ms, age_ms),
+                    Some(true) => self.queue.follow(&pod, now_ms, age_ms),
+                    Some(false) => self.queue.remove(&pod.uid),
+                }
+                if let Some(budgets) = &mut self.budgets {
+                    budgets.observe(&pod, now_ms);
+                }
             }
             Event::Deleted(uid) => {
+                let now_ms = self.now_ms();
+                if let Some(shadow) = &mut self.shadow {
+                    shadow.remove(&uid);
+                }
+                if let Some(budgets) = &mut self.budgets {
+                    budgets.remove(&uid, now_ms);
+                }
                 self.gangs.remove(&uid);
                 self.holds.remove(&uid);
                 self.queue.remove(&uid);
             }
-            Event::Synced => watched.met(),
+            Event::Synced => {
+                watched.met();
+                if let Some(budgets) = &mut self.budgets {
+                    budgets.synced();
+                }
+            }
         }
         self.metrics.waiting.set_count(self.queue.len());
     }
@@ -232,6 +279,9 @@ impl Profiler {
                     self.history.learn(profile);
                     self.observe_times(&task, profile, now_ms);
                 }
+                if let (Some(shadow), Progress::Done) = (&mut self.shadow, &found.progress) {
+                    shadow.told(&task.uid);
+                }
                 self.queue.finished(&task.uid, found.progress, now_ms);
                 self.metrics.waiting.set_count(self.queue.len());
                 found.note
@@ -247,6 +297,15 @@ impl Profiler {
                     self.metrics.gates_opened.with([role]).inc();
                 }
                 note
+            }
+            Done::Budget { order, found, ok } => {
+                if let Some(budgets) = &mut self.budgets {
+                    match order {
+                        Order::List => budgets.listed(found, now_ms),
+                        order => budgets.finished(&order, ok, now_ms),
+                    }
+                }
+                None
             }
             Done::Told => None,
         }
@@ -272,9 +331,28 @@ impl Profiler {
         }
     }
 
+    fn keep_budgets(&mut self, jobs: &mut JoinSet<Done>) {
+        let now_ms = self.now_ms();
+        let Some(budgets) = &mut self.budgets else { return };
+        for order in budgets.due(now_ms) {
+            let worker = self.worker.clone();
+            jobs.spawn(async move {
+                let found = worker.budget(&order).await;
+                Done::Budget {
+                    ok: found.is_some(),
+                    order,
+                    found,
+                }
+            });
+        }
+    }
+
     fn open_gates(&mut self, jobs: &mut JoinSet<Done>) {
         let now_ms = self.now_ms();
         self.metrics.planner_alive.set_bool(self.holds.planner_alive(now_ms));
+        if self.shadow.is_some() {
+            return;
+        }
         for pod in self.holds.due(now_ms, WORKERS) {
             let worker = self.worker.clone();
             jobs.spawn(async move {

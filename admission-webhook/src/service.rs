@@ -115,7 +115,8 @@ pub async fn start(
     let registered = config.register.then(|| readiness.condition("registered"));
 
     let admission = Admission {
-        rules: config.rules,
+        rules: config.rules.clone(),
+        mode: config.mode,
         gangs: Arc::clone(&gangs),
         lookup: Box::new(ApiLookup(client.clone())),
         clock: clock.clone(),
@@ -158,6 +159,9 @@ pub async fn start(
     }
     let settings = profiler::Settings {
         namespace: config.namespace,
+        mode: config.mode,
+        rules: config.rules,
+        driver_budget: config.driver_budget,
         conf_hold: config.conf_hold,
         gate_hold: config.gate_hold,
     };

@@ -4,29 +4,42 @@
 //! all the same: the default scheduler would put it on room that is reserved for gangs.
 
 use kompass_core::names;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Outcome, Rules, Verdict, left_alone, place, strip};
+use super::guard::guard;
+use super::{Outcome, Rules, Verdict, excluded, is_foreign, manager, strip};
 use crate::patch::{self, Editor};
 
 /// Decides about an executor without a driver pod.
 pub fn client_executor(pod: Value, rules: &Rules) -> Verdict {
+    let manager = manager::of(&pod, rules);
     let mut editor = Editor::new(pod);
-    match edit(&mut editor, rules) {
-        Ok(outcome) => Verdict::edited(outcome, editor),
+    match edit(&mut editor, manager.is_some(), rules) {
+        Ok(outcome) => Verdict {
+            manager: manager.map(|manager| manager.name),
+            ..Verdict::edited(outcome, editor)
+        },
         Err(error) => Verdict::malformed(&error),
     }
 }
 
-fn edit(editor: &mut Editor, rules: &Rules) -> Result<Outcome, patch::Error> {
+fn edit(editor: &mut Editor, managed: bool, rules: &Rules) -> Result<Outcome, patch::Error> {
     strip(editor);
     editor.remove(&["metadata", "labels", names::GANG_LABEL]);
     if rules.ignore_client_mode {
         return Ok(Outcome::NotOurs);
     }
-    if let Some(outcome) = left_alone(editor, rules) {
+    if let Some(outcome) = excluded(editor) {
         return Ok(outcome);
     }
-    place(editor)?;
+    // Whoever queues the notebook queues its executors.
+    if managed {
+        return Ok(Outcome::Held);
+    }
+    if is_foreign(editor, rules) {
+        return Ok(Outcome::Foreign);
+    }
+    editor.set(&["spec", "schedulerName"], json!(names::SCHEDULER))?;
+    guard(editor, rules.guard_executors)?;
     Ok(Outcome::Client)
 }

@@ -7,7 +7,8 @@ use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
 
 use super::affinity::{MAX_PINNED_NODES, is_pinned, pin};
-use super::{Outcome, Rules, Verdict, gate, is_gated, left_alone, place, strip};
+use super::guard::guard;
+use super::{Outcome, Rules, Verdict, excluded, gate, is_foreign, is_gated, strip};
 use crate::patch::{self, Editor, get};
 
 /// What admission knows of an executor's gang.
@@ -50,7 +51,7 @@ fn edit(editor: &mut Editor, gang: Option<&Gang>, rules: &Rules) -> Result<Outco
     strip(editor);
     let followed = gang.filter(|gang| gang.scheduler == names::SCHEDULER);
     let outcome = if followed.is_some() {
-        left_alone(editor, rules)
+        excluded(editor).or_else(|| is_foreign(editor, rules).then_some(Outcome::Foreign))
     } else {
         Some(Outcome::NotOurs)
     };
@@ -59,7 +60,8 @@ fn edit(editor: &mut Editor, gang: Option<&Gang>, rules: &Rules) -> Result<Outco
         return Ok(outcome.unwrap_or(Outcome::NotOurs));
     };
     editor.set(&["metadata", "labels", names::GANG_LABEL], json!(gang.uid))?;
-    place(editor)?;
+    editor.set(&["spec", "schedulerName"], json!(names::SCHEDULER))?;
+    guard(editor, rules.guard_executors)?;
     // Called again after another webhook changed the pod: what was decided stands.
     if is_gated(editor) {
         return Ok(Outcome::Surplus);

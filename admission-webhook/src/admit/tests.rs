@@ -1,5 +1,5 @@
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use json_patch::Patch;
 use kompass_core::{GangPlan, Role};
@@ -94,7 +94,7 @@ fn a_driver_is_taken_over_gated_and_marked() {
 #[test]
 fn only_the_default_our_own_and_configured_schedulers_are_taken_over() {
     let rules = Rules {
-        takeover: vec!["volcano".into()],
+        takeover: vec!["template-scheduler".into()],
         ..Rules::default()
     };
     for (scheduler, expected) in [
@@ -102,8 +102,8 @@ fn only_the_default_our_own_and_configured_schedulers_are_taken_over() {
         (json!(""), Outcome::Gated),
         (json!("default-scheduler"), Outcome::Gated),
         (json!("kompass"), Outcome::Gated),
-        (json!("volcano"), Outcome::Gated),
-        (json!("yunikorn"), Outcome::Foreign),
+        (json!("template-scheduler"), Outcome::Gated),
+        (json!("my-scheduler"), Outcome::Foreign),
     ] {
         let mut pod = driver_pod();
         pod["spec"]["schedulerName"] = scheduler.clone();
@@ -454,7 +454,43 @@ fn recorded_pods_of_all_versions_are_admitted_and_nothing_else_of_them_is_touche
             matches!(outcome, Outcome::Pinned | Outcome::Foreign),
             "{path}: {outcome:?}"
         );
-        assert_eq!(without_ours(after), without_ours(pod), "{path}");
+        assert_eq!(without_ours(after.clone()), without_ours(pod), "{path}");
+        let again = admitted_executor(&after, Some(&gang(&[("n1", 1), ("n2", 1)])));
+        assert_eq!(again, (after, outcome), "{path}: not idempotent");
+    }
+}
+
+#[test]
+fn patches_name_no_path_that_is_not_ours() {
+    const OURS: [&str; 9] = [
+        "/metadata/annotations",
+        "/metadata/annotations/karpenter.sh~1do-not-disrupt",
+        "/metadata/annotations/cluster-autoscaler.kubernetes.io~1safe-to-evict",
+        "/metadata/labels/kompass.dev~1profile-key",
+        "/metadata/labels/kompass.dev~1gang",
+        "/spec/schedulerName",
+        "/spec/schedulingGates",
+        "/spec/schedulingGates/-",
+        TERMS,
+    ];
+    let gang = gang(&[("n1", 1)]);
+    let drivers = recorded(Role::Driver).into_iter().map(|(path, pod)| {
+        let key = "k";
+        (path, pod.clone(), driver(pod, key, &Rules::default()))
+    });
+    let executors = recorded(Role::Executor)
+        .into_iter()
+        .map(|(path, pod)| (path, pod.clone(), executor(pod, Some(&gang), &Rules::default())));
+    for (path, pod, verdict) in drivers.chain(executors) {
+        for operation in &verdict.operations {
+            let at = operation.path().to_string();
+            // A whole map or affinity is added only where there was none.
+            let is_new = TERMS.starts_with(&at) && pod.pointer(&at).is_none_or(Value::is_null);
+            assert!(OURS.contains(&at.as_str()) || is_new, "{path}: {at}");
+            if at == "/metadata/annotations" || at == "/spec/schedulingGates" {
+                assert!(pod.pointer(&at).is_none_or(Value::is_null), "{path}: {at}");
+            }
+        }
     }
 }
 
@@ -518,7 +554,62 @@ fn any_pod() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Marks of queue managers, and what looks like some.
+const MARKS: [&str; 10] = [
+    "applicationId",
+    "queue",
+    "yunikorn.apache.org/app-id",
+    "scheduling.k8s.io/group-name",
+    "volcano.sh/job-name",
+    "scheduling.x-k8s.io/pod-group",
+    "kueue.x-k8s.io/queue-name",
+    "eks.amazonaws.com/fargate-profile",
+    "kompass.dev/gang",
+    "example.com/x",
+];
+
 proptest! {
+    #[test]
+    fn a_recorded_pod_is_patched_once_whatever_others_wrote_on_it(
+        index in any::<prop::sample::Index>(),
+        is_driver in any::<bool>(),
+        labels in prop::sample::subsequence(MARKS.to_vec(), 0..4),
+        annotations in prop::sample::subsequence(MARKS.to_vec(), 0..3),
+        gates in prop::sample::subsequence(vec!["kompass.dev/gang", "kueue.x-k8s.io/admission", "x.io/quota"], 0..=3),
+        scheduler in prop::sample::select(vec!["default-scheduler", "kompass", "yunikorn", "volcano", "other"]),
+    ) {
+        static DRIVERS: LazyLock<Vec<(String, Value)>> = LazyLock::new(|| recorded(Role::Driver));
+        static EXECUTORS: LazyLock<Vec<(String, Value)>> = LazyLock::new(|| recorded(Role::Executor));
+        let mut pod = index.get(if is_driver { &DRIVERS } else { &EXECUTORS }).1.clone();
+        for (map, keys) in [("labels", labels), ("annotations", annotations)] {
+            for key in keys {
+                pod["metadata"][map][key] = json!("x");
+            }
+        }
+        pod["spec"]["schedulingGates"] = gates.iter().map(|name| json!({"name": name})).collect();
+        pod["spec"]["schedulerName"] = json!(scheduler);
+        let rules = Rules::default();
+        let gang = gang(&[("n1", 1), ("n2", 2)]);
+        let decide = |pod: Value| if is_driver {
+            driver(pod, "key", &rules)
+        } else {
+            executor(pod, Some(&gang), &rules)
+        };
+        let verdict = decide(pod.clone());
+        let after = applied(&pod, &verdict);
+        let others = |pod: &Value| {
+            let gates = pod["spec"]["schedulingGates"].as_array().unwrap();
+            gates.iter().filter(|gate| gate["name"] != names::GANG_GATE).cloned().collect::<Vec<_>>()
+        };
+        prop_assert_eq!(others(&after), others(&pod), "gates of others stay, in order");
+        let again = decide(after);
+        prop_assert!(again.operations.is_empty(), "{:?}", again.operations);
+        prop_assert_eq!(again.outcome, verdict.outcome);
+        if is_driver && verdict.outcome != Outcome::Gated {
+            prop_assert!(!applied(&pod, &verdict)["spec"]["schedulingGates"].to_string().contains("kompass"));
+        }
+    }
+
     #[test]
     fn no_json_panics_and_every_patch_applies_and_is_applied_once(pod in prop_oneof![any_json(), any_pod()], unbound in 0..4_u64) {
         let rules = Rules::default();

@@ -97,10 +97,15 @@ impl Queue {
 
     /// Takes over what the watch says of a pod of that age.
     pub(super) fn observe(&mut self, pod: &Pod, now_ms: u64, age_ms: u64) {
-        if !waits(pod) {
+        if waits(pod) {
+            self.follow(pod, now_ms, age_ms);
+        } else {
             self.remove(&pod.uid);
-            return;
         }
+    }
+
+    /// Waits with the driver `pod` of that age, whatever it is like.
+    pub(super) fn follow(&mut self, pod: &Pod, now_ms: u64, age_ms: u64) {
         let age_ms = if age_ms > OLD_MS { age_ms } else { 0 };
         let profiled = pod.profile.is_some();
         let driver = self.drivers.entry(pod.uid.clone()).or_insert_with(|| Waiting {

@@ -19,8 +19,12 @@ use kube::api::{ApiResource, DynamicObject};
 use kube::{Api, Client};
 use serde_json::Value;
 
+use super::budget;
+use super::budgets::Order;
 use super::history::from_past;
 use super::queue::{Progress, Task};
+use super::shadow::is_meant;
+use crate::admit::Rules;
 use crate::metrics;
 use crate::patch::get;
 
@@ -37,6 +41,8 @@ pub(super) struct Worker {
     client: Client,
     recorder: Recorder,
     metrics: metrics::Profiler,
+    /// In shadow mode: whose drivers would be taken.
+    shadow: Option<Arc<Rules>>,
 }
 
 impl std::fmt::Debug for Worker {
@@ -97,11 +103,17 @@ enum Text {
 }
 
 impl Worker {
-    pub(super) fn new(client: Client, recorder: Recorder, metrics: metrics::Profiler) -> Self {
+    pub(super) fn new(
+        client: Client,
+        recorder: Recorder,
+        metrics: metrics::Profiler,
+        shadow: Option<Arc<Rules>>,
+    ) -> Self {
         Self {
             client,
             recorder,
             metrics,
+            shadow,
         }
     }
 
@@ -134,7 +146,11 @@ impl Worker {
                 None => return Ok(done),
             },
         };
-        let Some(driver) = DriverPod::from_json(&pod).filter(|_| is_open(&pod, &task.uid)) else {
+        let matters = match &self.shadow {
+            None => is_open(&pod, &task.uid),
+            Some(rules) => is_meant(&pod, &task.uid, rules),
+        };
+        let Some(driver) = DriverPod::from_json(&pod).filter(|_| matters) else {
             return Ok(done);
         };
         let (conf, template) = tokio::try_join!(
@@ -172,10 +188,13 @@ impl Worker {
         {
             profile = from_past(profile, past);
         }
-        if !self.write(&task, &pod, &profile).await? {
+        if self.shadow.is_some() {
+            self.tell_of_shadow(&task, &profile);
+        } else if !self.write(&task, &pod, &profile).await? {
             return Ok(done);
         }
-        let note = (profile.source != Source::Conf).then(|| guessed(&task, &profile));
+        let is_guess = profile.source != Source::Conf && self.shadow.is_none();
+        let note = is_guess.then(|| guessed(&task, &profile));
         let progress = if is_conf_missing {
             Progress::Missing {
                 config_maps: missing,
@@ -236,6 +255,47 @@ impl Worker {
             "profiled"
         );
         Ok(true)
+    }
+
+    /// Says what would have been reserved, and changes nothing.
+    fn tell_of_shadow(&self, task: &Task, profile: &JobProfile) {
+        let source = source_name(profile.source);
+        self.metrics.shadow_gangs.with([source]).inc();
+        let executors = profile.executors_at_start;
+        self.metrics.shadow_executors.inc_by(executors);
+        let size = profile.executor.resources();
+        tracing::info!(
+            namespace = task.namespace,
+            pod = task.name,
+            source,
+            "would reserve {executors} executors of {size}"
+        );
+    }
+
+    /// Carries out an order about budgets. `None` if that failed; the namespaces found for an order to list.
+    pub(super) async fn budget(&self, order: &Order) -> Option<Vec<String>> {
+        let (step, result) = match order {
+            Order::List => ("list-budgets", budget::list(&self.client).await),
+            Order::Apply(namespace) => (
+                "apply-budget",
+                budget::apply(&self.client, namespace).await.map(|()| Vec::new()),
+            ),
+            Order::Delete(namespace) => (
+                "delete-budget",
+                budget::delete(&self.client, namespace).await.map(|()| Vec::new()),
+            ),
+        };
+        match result {
+            Ok(found) => Some(found),
+            Err(error) => {
+                self.metrics.failures.with([step]).inc();
+                tracing::warn!(
+                    error = chain(&error),
+                    "failed to keep a disruption budget, trying again"
+                );
+                None
+            }
+        }
     }
 
     /// Opens the gate of a pod that no planner will open. `true` if the gate is open now, by us or another; with a

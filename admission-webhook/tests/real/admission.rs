@@ -112,3 +112,42 @@ async fn pods_that_are_not_ours_and_pods_without_a_webhook_are_created() {
     );
     plane.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drivers_of_other_queue_managers_are_left_and_kueue_keeps_its_gate() {
+    let plane = ControlPlane::start().await;
+    let webhook = plane.webhook(&[]).await;
+    let kueue = "kueue.x-k8s.io/admission";
+    let mut queued = Recording::read("4.1.4", "a-basic-scala", "kueue").driver;
+    queued["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] = json!("q");
+    queued["spec"]["schedulingGates"] = json!([{"name": kueue}]);
+    let queued = plane.create(&queued).await;
+    assert_eq!(
+        (scheduler(&queued), gates(&queued)),
+        ("kompass", vec![kueue, names::GANG_GATE])
+    );
+    for (suffix, kind, key, scheduler_name) in [
+        ("a", "labels", "yunikorn.apache.org/app-id", "default-scheduler"),
+        ("b", "annotations", "scheduling.k8s.io/group-name", "volcano"),
+        ("c", "labels", "scheduling.x-k8s.io/pod-group", "default-scheduler"),
+        ("d", "labels", "eks.amazonaws.com/fargate-profile", "fargate-scheduler"),
+    ] {
+        let recording = Recording::read("4.1.4", "a-basic-scala", suffix);
+        let mut held = recording.driver.clone();
+        held["metadata"][kind][key] = json!("x");
+        held["spec"]["schedulerName"] = json!(scheduler_name);
+        let held = plane.create(&held).await;
+        assert_eq!(
+            (scheduler(&held), gates(&held), label(&held, names::PROFILE_KEY_LABEL)),
+            (scheduler_name, Vec::new(), None),
+            "{key}"
+        );
+        let executor = plane.create(&recording.executor_of(&held, 1)).await;
+        assert_eq!(scheduler(&executor), "default-scheduler", "executors follow");
+    }
+    let text = webhook.running.registry.render();
+    let line = r#"kompass_webhook_reviews_total{outcome="held",role="driver"} 4"#;
+    assert!(text.contains(line), "{line} is not in\n{text}");
+    webhook.stop().await;
+    plane.stop().await;
+}

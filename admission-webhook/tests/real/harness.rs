@@ -36,9 +36,14 @@ pub(crate) struct ControlPlane {
 
 impl ControlPlane {
     pub(crate) async fn start() -> Self {
+        Self::start_with(false).await
+    }
+
+    /// With Kubernetes's own controllers, or without.
+    pub(crate) async fn start_with(controller_manager: bool) -> Self {
         kompass_service::tls::install_crypto_provider();
         let options = Options {
-            controller_manager: false,
+            controller_manager,
             default_scheduler: false,
             ..Options::default()
         };

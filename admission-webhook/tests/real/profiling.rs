@@ -26,7 +26,7 @@ async fn profiled(plane: &ControlPlane, driver: &Pod, source: Source) -> JobProf
     .await
 }
 
-async fn create_config_maps(plane: &ControlPlane, recording: &Recording) {
+pub(crate) async fn create_config_maps(plane: &ControlPlane, recording: &Recording) {
     for map in &recording.config_maps {
         let map = serde_json::from_value(map.clone()).unwrap();
         plane.config_maps().create(&PostParams::default(), &map).await.unwrap();

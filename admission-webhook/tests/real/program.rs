@@ -11,7 +11,7 @@ use tokio::time::timeout;
 
 use crate::harness::{ControlPlane, DEADLINE, Recording, eventually, gates};
 
-async fn get(address: &str, path: &str) -> String {
+pub(crate) async fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();

@@ -38,6 +38,8 @@ pub const KARPENTER_DO_NOT_DISRUPT: &str = "karpenter.sh/do-not-disrupt";
 /// Stops cluster-autoscaler from evicting a pod.
 pub const AUTOSCALER_SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
 
+/// The disruption budget of the drivers of a namespace.
+pub const DRIVER_BUDGET: &str = "kompass-drivers";
 /// The lease of the planner among the extender's replicas; the profiler reads it to learn whether a planner lives.
 pub const PLANNER_LEASE: &str = "kompass-planner";
 /// The namespace of KOMPASS's own objects unless configured otherwise.
