@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "what fails in a helper fails its test")]
 
 mod admission;
+mod certificates;
 mod forgery;
 mod harness;
 mod profiling;
 mod program;
+mod quarrels;
 mod registration;
