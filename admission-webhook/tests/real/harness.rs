@@ -77,7 +77,7 @@ impl ControlPlane {
     /// Starts the webhook and does not wait.
     pub(crate) async fn unready_webhook(&self, clock: Clock, options: &[&str]) -> Webhook {
         let mut own = vec!["test", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
-        if !options.contains(&"--url") {
+        if !["--url", "--service"].iter().any(|option| options.contains(option)) {
             own.extend(["--url", "https://127.0.0.1"]);
         }
         let config = Args::try_parse_from([&own[..], options].concat())

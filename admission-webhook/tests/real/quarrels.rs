@@ -118,7 +118,7 @@ async fn a_second_install_waits_for_the_first_to_go() {
         registered.metadata.annotations.as_ref().unwrap()[INSTALL_ANNOTATION],
         "kompass/kompass-admission-webhook"
     );
-    let options = ["--service", "second"];
+    let options = ["--service", "second", "--url", "https://127.0.0.1"];
     let second = plane.unready_webhook(Clock::system(), &options).await;
     second
         .says(&["registered (", "kompass/kompass-admission-webhook", "uninstall"])
