@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Secret;
@@ -85,14 +87,18 @@ async fn bundle(plane: &ControlPlane) -> Option<String> {
 }
 
 /// Creates drivers as dry runs one after another until it is ended, and counts those that are not gated.
+///
+/// The API server keeps its connection and sees few handshakes. So connections are also made anew all the time, with the
+/// trust that is registered at that moment.
 struct Load {
     end: Arc<AtomicBool>,
     created: Arc<AtomicUsize>,
     missed: JoinHandle<Vec<usize>>,
+    refused: JoinHandle<(usize, Vec<String>)>,
 }
 
 impl Load {
-    fn start(plane: &ControlPlane) -> Self {
+    fn start(plane: &ControlPlane, webhook: &Webhook) -> Self {
         let (end, created) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let driver = serde_json::from_value(Recording::read("4.1.4", "a-basic-scala", "load").driver).unwrap();
         let pods = plane.pods();
@@ -112,7 +118,26 @@ impl Load {
             }
             missed
         });
-        Self { end, created, missed }
+        let api = Api::<MutatingWebhookConfiguration>::all(plane.user.clone());
+        let (is_over, url) = (Arc::clone(&end), format!("https://{}", webhook.running.address));
+        let refused = tokio::spawn(async move {
+            let (mut count, mut refused) = (0, Vec::new());
+            while !is_over.load(Ordering::Acquire) {
+                let webhooks = api.get(NAME).await.unwrap().webhooks.unwrap();
+                let bundle = webhooks[0].client_config.ca_bundle.clone().unwrap();
+                count += 1;
+                if let Err(error) = handshake(&url, &String::from_utf8(bundle.0).unwrap()).await {
+                    refused.push(error);
+                }
+            }
+            (count, refused)
+        });
+        Self {
+            end,
+            created,
+            missed,
+            refused,
+        }
     }
 
     /// Waits for so many more.
@@ -130,6 +155,30 @@ impl Load {
         let missed = self.missed.await.unwrap();
         let created = self.created.load(Ordering::Acquire);
         assert!(missed.is_empty(), "not gated: {missed:?} of {created}");
+        let (count, refused) = self.refused.await.unwrap();
+        assert!(
+            count > 10 && refused.is_empty(),
+            "{} of {count}: {:?}",
+            refused.len(),
+            refused.first()
+        );
+    }
+}
+
+/// One connection that trusts `bundle`, PEM.
+async fn handshake(url: &str, bundle: &str) -> Result<(), String> {
+    let roots = bundle.split("-----BEGIN CERTIFICATE-----").skip(1).map(|part| {
+        let text: String = part.split("-----END").next().unwrap().split_whitespace().collect();
+        STANDARD.decode(text).unwrap()
+    });
+    let mut config = kube::Config::new(url.parse().unwrap());
+    config.root_cert = Some(roots.collect());
+    let client = kube::Client::try_from(config).unwrap();
+    let request = http::Request::get("/nothing").body(Vec::new()).unwrap();
+    match client.request_text(request).await {
+        // It answers, whatever it says.
+        Ok(_) | Err(kube::Error::Api(_)) => Ok(()),
+        Err(error) => Err(format!("{error:?}")),
     }
 }
 
@@ -207,7 +256,7 @@ async fn a_given_certificate_is_refused_with_the_reason_while_the_old_one_serves
     assert!((webhook.metric(END) - end).abs() < 0.5);
 
     // Another authority altogether, under load.
-    let load = Load::start(&plane);
+    let load = Load::start(&plane, &webhook);
     load.more(20).await;
     put_leaf(&plane, &authority("second"), "127.0.0.1", -1, 20).await;
     new_end(&webhook, end).await;
@@ -303,9 +352,12 @@ async fn a_webhook_that_the_api_server_does_not_reach_says_so() {
     webhook.says(&words).await;
     assert_eq!(webhook.running.readiness.missing(), ["called by the API server"]);
     webhook.stop().await;
-    let webhook = plane.unready_webhook(Clock::system(), &["--service", "nowhere"]).await;
+    let webhook = plane.unready_webhook(Clock::system(), &["--service", NAME]).await;
     webhook
-        .says(&["called by the API server (", "service \"nowhere-probe\" not found"])
+        .says(&[
+            "called by the API server (",
+            "service \"kompass-admission-webhook-probe\" not found",
+        ])
         .await;
     webhook.stop().await;
     plane.stop().await;
@@ -329,7 +381,7 @@ async fn the_authority_rotates_and_its_secret_is_lost_without_a_missed_admission
     let webhook = plane.webhook_by(clock, &[]).await;
     assert_eq!(bundle(&plane).await.unwrap().trim(), old.pair.certificate_pem.trim());
     let end = webhook.metric(END);
-    let load = Load::start(&plane);
+    let load = Load::start(&plane, &webhook);
     load.more(20).await;
     hand.advance(Duration::from_mins(20));
     touch(&plane, 1).await;
@@ -383,7 +435,7 @@ async fn clocks_may_jump() {
         .unwrap();
     assert!(is_gated(&plane).await);
     // Back: what the API server accepts stays good.
-    let load = Load::start(&plane);
+    let load = Load::start(&plane, &webhook);
     load.more(20).await;
     let end = webhook.metric(END);
     hand.set_wall(now_ms() - 10 * DAY_MS);

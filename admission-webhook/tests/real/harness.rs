@@ -158,12 +158,17 @@ pub(crate) struct Webhook {
 impl Webhook {
     /// Waits until the readiness, with its reasons and concerns, says all of `words`.
     pub(crate) async fn says(&self, words: &[&str]) -> String {
-        eventually(&format!("a reason with {words:?}"), || async {
-            let readiness = &self.running.readiness;
-            let text = [readiness.lacks(), readiness.concerns()].concat().join("; ");
-            words.iter().all(|word| text.contains(word)).then_some(text)
-        })
-        .await
+        let readiness = &self.running.readiness;
+        let said = || [readiness.lacks(), readiness.concerns()].concat().join("; ");
+        let begun = Instant::now();
+        loop {
+            let text = said();
+            if words.iter().all(|word| text.contains(word)) {
+                return text;
+            }
+            assert!(begun.elapsed() < DEADLINE, "not in time: {words:?}, said {text:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// The value of a metric; 0 before it was counted.
