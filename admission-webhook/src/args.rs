@@ -8,6 +8,7 @@ use kompass_core::names;
 use kompass_service::args::{Admin, End, Log, duration};
 
 use crate::admit::{Guard, Mode, Rules};
+use crate::certificates::Source;
 use crate::registration::Endpoint;
 
 /// No gate of KOMPASS's stays closed longer than this without a living planner: operators of Spark give up on a driver
@@ -34,6 +35,16 @@ pub struct Args {
     /// Service under which the API server reaches this process.
     #[arg(long, env = "KOMPASS_SERVICE", default_value = "kompass-admission-webhook")]
     pub service: String,
+    /// Where the certificate comes from.
+    #[arg(long, env = "KOMPASS_CERTIFICATES", value_enum, default_value = "self-made")]
+    pub certificates: Certificates,
+    /// Secret in KOMPASS's namespace with `tls.crt`, `tls.key` and `ca.crt`; not for self-made certificates.
+    #[arg(
+        long,
+        env = "KOMPASS_CERTIFICATE_SECRET",
+        default_value = "kompass-admission-webhook-tls"
+    )]
+    pub certificate_secret: String,
     /// Namespaces that are never touched, beside `kube-system` and KOMPASS's own.
     #[arg(long, env = "KOMPASS_EXCLUDED_NAMESPACES", value_delimiter = ',')]
     pub excluded_namespaces: Vec<String>,
@@ -94,6 +105,17 @@ pub enum ClientMode {
     Ignore,
 }
 
+/// Where the certificate comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Certificates {
+    /// KOMPASS makes and renews its own.
+    SelfMade,
+    /// cert-manager writes the Secret, and its CA injector the caBundle.
+    CertManager,
+    /// Somebody else writes the Secret.
+    Secret,
+}
+
 /// Why the options can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -130,8 +152,12 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// Namespace of KOMPASS's own objects.
     pub namespace: String,
+    /// Which install of KOMPASS this is: `namespace/service`.
+    pub install: String,
     /// How the API server reaches us.
     pub endpoint: Endpoint,
+    /// Where the certificate comes from.
+    pub certificates: Source,
     /// Namespaces that are never touched.
     pub excluded_namespaces: Vec<String>,
     /// Touch only namespaces that ask for it.
@@ -161,6 +187,8 @@ impl Args {
             namespace,
             url,
             service,
+            certificates,
+            certificate_secret,
             mut excluded_namespaces,
             opt_in,
             mode,
@@ -183,6 +211,7 @@ impl Args {
         if guard_executors == GuardExecutors::Young && guard_executors_for < Duration::from_secs(1) {
             return Err(Error::GuardFor(guard_executors_for));
         }
+        let install = format!("{namespace}/{service}");
         let endpoint = match url {
             Some(url) => parse_url(&url)?,
             None => Endpoint::Service {
@@ -202,7 +231,17 @@ impl Args {
             listen,
             admin_listen,
             namespace,
+            install,
             endpoint,
+            certificates: match certificates {
+                Certificates::SelfMade => Source::SelfMade,
+                Certificates::CertManager => Source::CertManager {
+                    secret: certificate_secret,
+                },
+                Certificates::Secret => Source::Secret {
+                    name: certificate_secret,
+                },
+            },
             excluded_namespaces,
             opt_in,
             rules: Rules {
@@ -298,6 +337,19 @@ mod tests {
         assert_eq!(guard(&young), Ok(Guard::Young(Duration::from_mins(30))));
         let none = ["--guard-executors", "young", "--guard-executors-for", "0s"];
         assert_eq!(guard(&none), Err(Error::GuardFor(Duration::ZERO)));
+    }
+
+    #[test]
+    fn certificates_are_self_made_unless_asked_for() {
+        let source = |args: &[&str]| parse(args).resolve().unwrap().certificates;
+        assert_eq!(source(&[]), Source::SelfMade);
+        let name = "kompass-admission-webhook-tls".to_owned();
+        assert_eq!(
+            source(&["--certificates", "cert-manager"]),
+            Source::CertManager { secret: name }
+        );
+        let given = ["--certificates", "secret", "--certificate-secret", "mine"];
+        assert_eq!(source(&given), Source::Secret { name: "mine".into() });
     }
 
     #[test]

@@ -8,13 +8,15 @@
 pub mod admit;
 pub mod args;
 pub mod certificates;
+mod changes;
 pub mod gangs;
 pub mod handler;
 pub mod metrics;
 pub mod patch;
+mod probe;
 pub mod profiler;
 pub mod registration;
 pub mod review;
 mod service;
 
-pub use self::service::{Error, Running, run, start};
+pub use self::service::{Error, Running, run, start, start_by};

@@ -19,6 +19,10 @@ pub struct Webhook {
     pub gangs: Gauge,
     /// Times that a registration object was applied, by kind and whether it went well.
     pub applied: CounterVec<2>,
+    /// Times that somebody else's change of a registration object was undone, by kind.
+    pub repaired: CounterVec<1>,
+    /// Times that the API server was asked to call us, by result.
+    pub probes: CounterVec<1>,
     /// When the certificate shown to the API server ends.
     pub certificate_end: Gauge,
 }
@@ -56,6 +60,16 @@ impl Webhook {
                 "kompass_webhook_applied_total",
                 "Registration objects applied, by kind and result.",
                 ["kind", "result"],
+            ),
+            repaired: registry.counter_vec(
+                "kompass_webhook_repaired_total",
+                "Registration objects in which somebody else's change was undone, by kind.",
+                ["kind"],
+            ),
+            probes: registry.counter_vec(
+                "kompass_webhook_probes_total",
+                "Times that the API server was asked to call the webhook, by result.",
+                ["result"],
             ),
             certificate_end: registry.gauge(
                 "kompass_webhook_certificate_end_timestamp_seconds",

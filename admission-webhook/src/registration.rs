@@ -1,125 +1,256 @@
 //! The objects by which the cluster knows the webhook, applied and kept as they should be.
 //!
 //! Server-side apply of our own fields only, when the certificates change and whenever somebody edits or deletes one
-//! of the objects.
+//! of the objects. What others add stays; with somebody who keeps changing our own fields we don't race. Objects of
+//! another install are left alone.
 
+mod install;
 mod manifests;
+mod pace;
 
 use std::fmt::Debug;
 use std::pin::pin;
 use std::time::Duration;
 
-use futures::{FutureExt as _, Stream, StreamExt as _, stream};
+use futures::{FutureExt as _, StreamExt as _, stream};
 use k8s_openapi::api::admissionregistration::v1::{
     MutatingWebhookConfiguration, ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
 };
-use kompass_kube::apply::apply;
+use k8s_openapi::api::core::v1::Namespace;
+use kompass_kube::apply::{self, apply};
+use kompass_kube::client::{REQUEST_TIMEOUT, RequestError, within};
+use kompass_service::clock::Clock;
 use kompass_service::readiness::Condition;
-use kube::runtime::{WatchStreamExt as _, watcher};
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-pub use self::manifests::{Endpoint, NAME, Settings, policy, policy_binding, webhook_configuration};
-use crate::metrics;
+pub use self::install::ANNOTATION as INSTALL_ANNOTATION;
+pub use self::manifests::{
+    Endpoint, NAME, PROBE_LABEL, PROBE_PATH, Settings, policy, policy_binding, webhook_configuration,
+};
+use self::pace::Pace;
+use crate::certificates::Trust;
+use crate::{changes, metrics};
 
 /// Our name as the owner of fields.
 const MANAGER: &str = "kompass-admission-webhook";
-/// Between two rounds: two replicas of different versions that disagree must not fight at full speed.
-const PAUSE: Duration = Duration::from_secs(1);
 /// After a round that failed.
 const RETRY: Duration = Duration::from_secs(2);
+/// Between two looks whether another install is still there: its namespace may go without an event that we see.
+const BLOCKED: Duration = Duration::from_secs(15);
 
-/// Keeps the registration right until `draining` is cancelled. `trust` holds the authorities' certificates as PEM;
-/// nothing is registered before the first. `registered` is met once all is applied.
-pub async fn keep(
-    client: Client,
-    settings: Settings,
-    mut trust: watch::Receiver<Option<String>>,
-    metrics: metrics::Webhook,
-    registered: Condition,
-    draining: CancellationToken,
-) {
+/// Why a round failed.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("failed to read the registered {kind}")]
+    Read {
+        kind: &'static str,
+        #[source]
+        source: RequestError,
+    },
+    #[error("failed to register the {kind}")]
+    Apply {
+        kind: &'static str,
+        #[source]
+        source: apply::Error,
+    },
+    #[error(
+        "failed to register: KOMPASS is installed already, by {0} (namespace/service); uninstall one of the two, or \
+         delete the MutatingWebhookConfiguration, ValidatingAdmissionPolicy and its binding {NAME} if that one is gone"
+    )]
+    Taken(String),
+}
+
+/// What the registration is in touch with.
+#[derive(Debug)]
+pub struct Links {
+    /// What the API server is to trust; nothing is registered before the first.
+    pub trust: watch::Receiver<Option<Trust>>,
+    /// Told the caBundle that is registered, as PEM, empty for none.
+    pub in_force: watch::Sender<Option<String>>,
+    /// Met once all is applied.
+    pub registered: Condition,
+    /// What is counted.
+    pub metrics: metrics::Webhook,
+}
+
+/// Keeps the registration right until `draining` is cancelled.
+pub async fn keep(client: Client, settings: Settings, clock: Clock, links: Links, draining: CancellationToken) {
+    tokio::select! {
+        biased;
+        () = draining.cancelled() => {}
+        () = rounds(client, settings, clock, links) => {}
+    }
+}
+
+async fn rounds(client: Client, settings: Settings, clock: Clock, links: Links) {
+    let Links {
+        mut trust,
+        in_force,
+        registered,
+        metrics,
+    } = links;
     let mut changes = pin!(stream::select_all([
-        changes::<MutatingWebhookConfiguration>(&client).boxed(),
-        changes::<ValidatingAdmissionPolicy>(&client).boxed(),
-        changes::<ValidatingAdmissionPolicyBinding>(&client).boxed(),
+        changes::of::<MutatingWebhookConfiguration>(Api::all(client.clone()), NAME).boxed(),
+        changes::of::<ValidatingAdmissionPolicy>(Api::all(client.clone()), NAME).boxed(),
+        changes::of::<ValidatingAdmissionPolicyBinding>(Api::all(client.clone()), NAME).boxed(),
     ]));
+    let registrar = Registrar {
+        client,
+        settings,
+        metrics,
+    };
+    let mut pace = Pace::default();
+    // Whether the next round only puts right what somebody has changed.
+    let mut is_repair = false;
     loop {
-        let bundle = tokio::select! {
-            biased;
-            () = draining.cancelled() => return,
-            bundle = trust.wait_for(Option::is_some) => bundle.ok().and_then(|bundle| bundle.clone()),
-        };
-        // Nobody makes certificates any more: the service is ending.
-        let Some(bundle) = bundle else {
-            return draining.cancelled().await;
+        // An end: nobody makes certificates any more, the service is ending.
+        let Ok(wanted) = trust.wait_for(Option::is_some).await.map(|trust| trust.clone()) else {
+            return std::future::pending().await;
         };
         trust.mark_unchanged();
-        let applied = apply_all(&client, &settings, &bundle, &metrics).await;
-        if applied {
-            registered.met();
-        }
-        let until_next_round = async {
-            if !applied {
-                return sleep(RETRY).await;
+        let Some(wanted) = wanted else { continue };
+        let pause = match registrar.round(&wanted, is_repair).await {
+            Ok(Round { bundle, repaired }) => {
+                registered.met();
+                in_force.send_if_modified(|known| {
+                    let is_new = known.as_ref() != Some(&bundle);
+                    *known = Some(bundle);
+                    is_new
+                });
+                pace.next(repaired, clock.monotonic())
             }
-            sleep(PAUSE).await;
-            tokio::select! {
-                _ = trust.changed() => {}
-                Some(()) = changes.next() => {}
+            Err(error) => {
+                let is_taken = matches!(error, Error::Taken(_));
+                let error = kompass_service::logging::chain(&error);
+                tracing::warn!(error, "failed to register");
+                if is_taken {
+                    registered.lost_since(error);
+                    tokio::select! {
+                        () = sleep(BLOCKED) => {}
+                        Some(()) = changes.next() => {}
+                    }
+                } else {
+                    registered.concern(error);
+                }
+                sleep(RETRY).await;
+                continue;
             }
-            // Several events of one edit are one reason.
-            while changes.next().now_or_never().is_some() {}
         };
+        // New certificates don't wait for a quarrel about other fields.
         tokio::select! {
-            biased;
-            () = draining.cancelled() => return,
-            () = until_next_round => {}
+            Ok(()) = trust.changed() => { is_repair = false; continue; }
+            () = sleep(pause) => {}
         }
+        is_repair = tokio::select! {
+            Ok(()) = trust.changed() => false,
+            Some(()) = changes.next() => true,
+        };
+        // Several events of one edit are one reason.
+        while changes.next().now_or_never().is_some() {}
     }
 }
 
-async fn apply_all(client: &Client, settings: &Settings, bundle: &str, metrics: &metrics::Webhook) -> bool {
-    // The policy comes first: it guards what the webhook lets into the cluster.
-    let policy = apply_one::<ValidatingAdmissionPolicy>(client, "policy", &policy(settings), metrics).await;
-    let binding =
-        apply_one::<ValidatingAdmissionPolicyBinding>(client, "policy-binding", &policy_binding(), metrics).await;
-    let webhook = webhook_configuration(settings, bundle);
-    let webhook = apply_one::<MutatingWebhookConfiguration>(client, "webhook", &webhook, metrics).await;
-    policy && binding && webhook
+struct Registrar {
+    client: Client,
+    settings: Settings,
+    metrics: metrics::Webhook,
 }
 
-async fn apply_one<K>(client: &Client, kind: &'static str, object: &Value, metrics: &metrics::Webhook) -> bool
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
-{
-    let api = Api::<K>::all(client.clone());
-    let result = apply(&api, MANAGER, NAME, object).await;
-    metrics
-        .applied
-        .with([kind, if result.is_ok() { "ok" } else { "failed" }])
-        .inc();
-    if let Err(error) = &result {
-        tracing::warn!(kind, error = %error.source, "failed to register");
-    }
-    result.is_ok()
+/// What came of a round.
+struct Round {
+    /// The caBundle that is registered, as PEM.
+    bundle: String,
+    /// Something had been changed by somebody else.
+    repaired: bool,
 }
 
-/// Something may have happened to the object of that kind. A new list counts: what was deleted while the watch was
-/// broken shows in no event.
-fn changes<K>(client: &Client) -> impl Stream<Item = ()> + Send + use<K>
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
-{
-    let config = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
-    watcher(Api::<K>::all(client.clone()), config)
-        .default_backoff()
-        .filter_map(async |event| {
-            use watcher::Event::{Apply, Delete, InitDone};
-            matches!(event, Ok(Apply(_) | Delete(_) | InitDone)).then_some(())
+impl Registrar {
+    async fn round(&self, trust: &Trust, is_repair: bool) -> Result<Round, Error> {
+        let webhook = self.read::<MutatingWebhookConfiguration>("webhook").await?;
+        let known_policy = self.read::<ValidatingAdmissionPolicy>("policy").await?;
+        let binding = self.read::<ValidatingAdmissionPolicyBinding>("policy-binding").await?;
+        let claims = [
+            webhook.as_ref().and_then(install::of_webhook),
+            known_policy.as_ref().and_then(install::of),
+            binding.as_ref().and_then(install::of),
+        ];
+        for owner in claims.into_iter().flatten() {
+            if owner != self.settings.install && self.is_there(&owner).await? {
+                return Err(Error::Taken(owner));
+            }
+        }
+        let mut wanted = webhook_configuration(&self.settings, trust);
+        if let Some(known) = &webhook {
+            manifests::adopt(&mut wanted, known);
+        }
+        // The policy comes first: it guards what the webhook lets into the cluster.
+        let (_, policy_repaired) = self
+            .apply("policy", known_policy, policy(&self.settings), is_repair)
+            .await?;
+        let (_, binding_repaired) = self
+            .apply("policy-binding", binding, policy_binding(&self.settings), is_repair)
+            .await?;
+        let (registered, webhook_repaired) = self.apply("webhook", webhook, wanted, is_repair).await?;
+        Ok(Round {
+            bundle: manifests::bundle(&registered),
+            repaired: policy_repaired || binding_repaired || webhook_repaired,
         })
+    }
+
+    /// Whether an install may still be alive: its namespace exists.
+    async fn is_there(&self, install: &str) -> Result<bool, Error> {
+        let namespace = install.split('/').next().unwrap_or_default();
+        let namespaces = Api::<Namespace>::all(self.client.clone());
+        let namespace = within(REQUEST_TIMEOUT, namespaces.get_opt(namespace))
+            .await
+            .map_err(|source| Error::Read {
+                kind: "namespace of the other install",
+                source,
+            })?;
+        Ok(namespace.is_some())
+    }
+
+    async fn read<K>(&self, kind: &'static str) -> Result<Option<K>, Error>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    {
+        within(REQUEST_TIMEOUT, Api::<K>::all(self.client.clone()).get_opt(NAME))
+            .await
+            .map_err(|source| Error::Read { kind, source })
+    }
+
+    /// Applies one object over what was read of it; also says whether that undid somebody's change.
+    async fn apply<K>(
+        &self,
+        kind: &'static str,
+        known: Option<K>,
+        mut object: Value,
+        is_repair: bool,
+    ) -> Result<(K, bool), Error>
+    where
+        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    {
+        let before = known.and_then(|known| known.resource_version());
+        // What was decided from one version is not written over another.
+        if let Some(version) = &before {
+            object["metadata"]["resourceVersion"] = json!(version);
+        }
+        let result = apply(&Api::<K>::all(self.client.clone()), MANAGER, NAME, &object).await;
+        self.metrics
+            .applied
+            .with([kind, if result.is_ok() { "ok" } else { "failed" }])
+            .inc();
+        let applied = result.map_err(|source| Error::Apply { kind, source })?;
+        let repaired = is_repair && applied.resource_version() != before;
+        if repaired {
+            self.metrics.repaired.with([kind]).inc();
+            tracing::info!(kind, "put right what somebody else had changed in the registration");
+        }
+        Ok((applied, repaired))
+    }
 }

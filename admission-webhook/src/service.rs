@@ -21,7 +21,7 @@ use crate::args::{self, Args, Config};
 use crate::gangs::Gangs;
 use crate::handler::{self, Admission, Lookup, LookupError};
 use crate::profiler::{self, Profiler};
-use crate::{certificates, metrics, registration};
+use crate::{certificates, metrics, probe, registration};
 
 /// Name of the program to the API server.
 const PROGRAM: &str = "kompass-admission-webhook";
@@ -82,7 +82,17 @@ pub async fn start(
     readiness: Readiness,
     shutdown: &Shutdown,
 ) -> Result<Running, Error> {
-    let clock = Clock::system();
+    start_by(Clock::system(), config, client, readiness, shutdown).await
+}
+
+/// The same by another clock, for tests of what happens when clocks jump.
+pub async fn start_by(
+    clock: Clock,
+    config: Config,
+    client: Client,
+    readiness: Readiness,
+    shutdown: &Shutdown,
+) -> Result<Running, Error> {
     let registry = Registry::with_process();
     let webhook_metrics = metrics::Webhook::register(&registry);
     let profiler_metrics = metrics::Profiler::register(&registry);
@@ -105,14 +115,21 @@ pub async fn start(
     };
 
     let (trust, trusted) = watch::channel(None);
+    let (in_force, known_in_force) = watch::channel(None);
     let outlets = certificates::Outlets {
         live,
         trust,
+        in_force: config.register.then(|| known_in_force.clone()),
         ready: readiness.condition("certificate"),
         metrics: webhook_metrics.clone(),
     };
     let watched = readiness.condition("Spark pods watched");
-    let registered = config.register.then(|| readiness.condition("registered"));
+    let registered = config.register.then(|| {
+        (
+            readiness.condition("registered"),
+            readiness.condition("called by the API server"),
+        )
+    });
 
     let admission = Admission {
         rules: config.rules.clone(),
@@ -124,7 +141,7 @@ pub async fn start(
     };
     let critical = |task: BoxFuture<'static, ()>| task.map(Ok::<(), shutdown::TaskError>);
     let draining = || shutdown.draining();
-    let routes = handler::router(Arc::new(admission));
+    let routes = handler::router(Arc::new(admission)).merge(probe::router());
     shutdown.spawn("webhook server", critical(server.serve(routes, draining()).boxed()));
     let routes = admin::router(readiness, registry);
     shutdown.spawn(
@@ -134,28 +151,40 @@ pub async fn start(
     let keep = certificates::keep(
         client.clone(),
         config.namespace.clone(),
+        config.certificates,
         endpoint.subjects(),
         clock.clone(),
         outlets,
         draining(),
     );
     shutdown.spawn("certificates", critical(keep.boxed()));
-    if let Some(registered) = registered {
+    if let Some((registered, reached)) = registered {
         let settings = registration::Settings {
+            install: config.install,
+            namespace: config.namespace.clone(),
             endpoint,
             excluded_namespaces: config.excluded_namespaces,
             opt_in: config.opt_in,
             writers: config.writers,
         };
-        let keep = registration::keep(
-            client.clone(),
-            settings,
-            trusted,
-            webhook_metrics,
+        let links = registration::Links {
+            trust: trusted,
+            in_force,
             registered,
+            metrics: webhook_metrics.clone(),
+        };
+        let keep = registration::keep(client.clone(), settings, clock.clone(), links, draining());
+        shutdown.spawn("registration", critical(keep.boxed()));
+        let namespace = config.namespace.clone();
+        let keep = probe::keep(
+            client.clone(),
+            namespace,
+            known_in_force,
+            reached,
+            webhook_metrics,
             draining(),
         );
-        shutdown.spawn("registration", critical(keep.boxed()));
+        shutdown.spawn("probe", critical(keep.boxed()));
     }
     let settings = profiler::Settings {
         namespace: config.namespace,

@@ -39,11 +39,11 @@ struct Stored {
 
 impl Authorities {
     /// What is known, without those that have ended, with a new one if the youngest is due; and whether that is a
-    /// change.
+    /// change. One that has not begun stays: it may be our clock that is behind, and other replicas use it.
     pub(super) fn renewed(known: Option<Self>, now_ms: u64) -> Result<(Self, bool), tls::Error> {
         let mut all = known.map(|known| known.0).unwrap_or_default();
         let before = all.len();
-        all.retain(|known| known.authority.pair.validity.holds(now_ms));
+        all.retain(|known| now_ms <= known.authority.pair.validity.not_after_ms);
         let due = all
             .last()
             .is_none_or(|youngest| youngest.authority.pair.validity.is_due(now_ms));
@@ -60,19 +60,21 @@ impl Authorities {
 
     /// The certificates to trust, as PEM.
     pub(super) fn trust(&self, now_ms: u64) -> String {
-        let holding = self
+        let lasting = self
             .0
             .iter()
-            .filter(|known| known.authority.pair.validity.holds(now_ms));
-        holding
+            .filter(|known| now_ms <= known.authority.pair.validity.not_after_ms);
+        lasting
             .map(|known| known.authority.pair.certificate_pem.trim_end().to_owned() + "\n")
             .collect()
     }
 
     /// The one that signs: the youngest that has settled, else the oldest that holds.
     pub(super) fn signer(&self, now_ms: u64) -> &Authority {
-        let settled = |known: &&Known| now_ms >= known.born_ms.saturating_add(SETTLING_MS);
-        let known = self.0.iter().rev().find(settled).or_else(|| self.0.first());
+        let holds = |known: &&Known| known.authority.pair.validity.holds(now_ms);
+        let settled = |known: &&Known| holds(known) && now_ms >= known.born_ms.saturating_add(SETTLING_MS);
+        let known = self.0.iter().rev().find(settled);
+        let known = known.or_else(|| self.0.iter().find(holds)).or_else(|| self.0.first());
         &known.expect("there is always one").authority
     }
 
@@ -145,6 +147,30 @@ mod tests {
         let (one, changed) = Authorities::renewed(Some(both), NOW_MS + 366 * DAY_MS).unwrap();
         assert!(changed);
         assert_eq!(one.trust(NOW_MS + 366 * DAY_MS).matches("BEGIN CERTIFICATE").count(), 1);
+    }
+
+    #[test]
+    fn a_clock_set_back_makes_another_authority_and_keeps_the_one_in_use() {
+        let (first, _) = Authorities::renewed(None, NOW_MS).unwrap();
+        let old = first.signer(NOW_MS).clone();
+        let back_ms = NOW_MS - 10 * DAY_MS;
+        let (both, changed) = Authorities::renewed(Some(first), back_ms).unwrap();
+        assert!(changed);
+        assert_ne!(both.signer(back_ms), &old, "it has not begun");
+        assert!(both.trust(back_ms).contains(old.pair.certificate_pem.trim_end()));
+        let (again, changed) = Authorities::renewed(Some(both.clone()), back_ms).unwrap();
+        assert!(!changed && again == both, "one is enough");
+    }
+
+    #[test]
+    fn a_clock_set_forward_makes_an_authority_that_signs_at_once() {
+        let (first, _) = Authorities::renewed(None, NOW_MS).unwrap();
+        let later_ms = NOW_MS + 400 * DAY_MS;
+        let (next, changed) = Authorities::renewed(Some(first), later_ms).unwrap();
+        assert!(changed && next.signer(later_ms).pair.validity.holds(later_ms));
+        // Set right again: what was made meanwhile has not begun.
+        let (right, _) = Authorities::renewed(Some(next), NOW_MS + DAY_MS).unwrap();
+        assert!(right.signer(NOW_MS + DAY_MS).pair.validity.holds(NOW_MS + DAY_MS));
     }
 
     #[test]

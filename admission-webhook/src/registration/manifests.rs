@@ -1,12 +1,26 @@
 //! The registration objects as JSON: only the fields that are ours. Pure.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use kompass_core::names;
 use serde_json::{Value, json};
+
+use super::install;
+use crate::certificates::Trust;
 
 /// Name of all three objects.
 pub const NAME: &str = "kompass-admission-webhook";
 /// Path of the endpoint.
 const PATH: &str = "/mutate";
+/// Path of the endpoint that answers the probe.
+pub const PROBE_PATH: &str = "/probe";
+/// Label of the objects that only ask whether the API server reaches the webhook.
+pub const PROBE_LABEL: &str = "kompass.dev/probe";
+/// Label that the API server gives to every namespace.
+const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
+/// cert-manager's CA injector writes the caBundle of what has this.
+const INJECT: &str = "cert-manager.io/inject-ca-from";
 
 /// How the API server reaches the webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,8 +45,24 @@ impl Endpoint {
     /// The names and addresses that the certificate must be for.
     pub fn subjects(&self) -> Vec<String> {
         match self {
-            Self::Service { namespace, name } => vec![format!("{name}.{namespace}.svc")],
+            Self::Service { namespace, name } => ["", "-probe"]
+                .map(|suffix| format!("{name}{suffix}.{namespace}.svc"))
+                .into(),
             Self::Url { host, .. } => vec![host.trim_matches(['[', ']']).to_owned()],
+        }
+    }
+
+    /// How the API server calls `path`. The probe has a Service of its own, which also leads to pods that are not ready:
+    /// they wait for the probe.
+    fn client_config(&self, path: &str) -> Value {
+        match self {
+            Self::Service { namespace, name } => {
+                let suffix = if path == PROBE_PATH { "-probe" } else { "" };
+                json!({"service": {
+                    "namespace": namespace, "name": format!("{name}{suffix}"), "path": path, "port": 443,
+                }})
+            }
+            Self::Url { host, port } => json!({"url": format!("https://{host}:{}{path}", port.unwrap_or(443))}),
         }
     }
 
@@ -52,6 +82,10 @@ impl Endpoint {
 /// What the registration depends on.
 #[derive(Debug, Clone)]
 pub struct Settings {
+    /// Which install of KOMPASS this is: `namespace/service`.
+    pub install: String,
+    /// Namespace of KOMPASS's own objects.
+    pub namespace: String,
     /// How the API server reaches us.
     pub endpoint: Endpoint,
     /// Namespaces that are never touched.
@@ -62,17 +96,18 @@ pub struct Settings {
     pub writers: Vec<String>,
 }
 
-/// The `MutatingWebhookConfiguration`; `trust` are the authorities' certificates as PEM.
-pub fn webhook_configuration(settings: &Settings, trust: &str) -> Value {
-    use base64::Engine as _;
-    let mut client = json!({ "caBundle": base64::engine::general_purpose::STANDARD.encode(trust) });
-    match &settings.endpoint {
-        Endpoint::Service { namespace, name } => {
-            client["service"] = json!({ "namespace": namespace, "name": name, "path": PATH, "port": 443 });
+/// The `MutatingWebhookConfiguration`.
+pub fn webhook_configuration(settings: &Settings, trust: &Trust) -> Value {
+    let client_config = |path| {
+        let mut config = settings.endpoint.client_config(path);
+        if let Trust::Bundle(pem) = trust {
+            config["caBundle"] = json!(STANDARD.encode(pem));
         }
-        Endpoint::Url { host, port } => {
-            client["url"] = json!(format!("https://{host}:{}{PATH}", port.unwrap_or(443)));
-        }
+        config
+    };
+    let mut metadata = metadata(settings);
+    if let Trust::Injected(certificate) = trust {
+        metadata["annotations"][INJECT] = json!(certificate);
     }
     let enabled = if settings.opt_in {
         json!({ "key": names::ENABLED_LABEL, "operator": "In", "values": ["true"] })
@@ -82,11 +117,11 @@ pub fn webhook_configuration(settings: &Settings, trust: &str) -> Value {
     json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingWebhookConfiguration",
-        "metadata": { "name": NAME, "labels": labels() },
+        "metadata": metadata,
         "webhooks": [{
             "name": "pods.kompass.dev",
             "admissionReviewVersions": ["v1"],
-            "clientConfig": client,
+            "clientConfig": client_config(PATH),
             // KOMPASS down never stops a pod.
             "failurePolicy": "Ignore",
             "matchPolicy": "Equivalent",
@@ -103,7 +138,7 @@ pub fn webhook_configuration(settings: &Settings, trust: &str) -> Value {
             }],
             "namespaceSelector": { "matchExpressions": [
                 {
-                    "key": "kubernetes.io/metadata.name",
+                    "key": NAMESPACE_LABEL,
                     "operator": "NotIn",
                     "values": settings.excluded_namespaces,
                 },
@@ -120,8 +155,64 @@ pub fn webhook_configuration(settings: &Settings, trust: &str) -> Value {
                         "!has(object.metadata.annotations) || !('kubernetes.io/config.mirror' in object.metadata.annotations)",
                 },
             ],
-        }],
+        }, probe(settings, &client_config(PROBE_PATH))],
     })
+}
+
+/// The entry that answers the probe. It sees nothing but our own dry runs, so that it may fail: the API server then says
+/// why it does not reach us.
+fn probe(settings: &Settings, client_config: &Value) -> Value {
+    json!({
+        "name": "probe.kompass.dev",
+        "admissionReviewVersions": ["v1"],
+        "clientConfig": client_config,
+        "failurePolicy": "Fail",
+        "matchPolicy": "Exact",
+        "reinvocationPolicy": "Never",
+        "sideEffects": "None",
+        "timeoutSeconds": 5,
+        "rules": [{
+            "apiGroups": ["coordination.k8s.io"],
+            "apiVersions": ["v1"],
+            "operations": ["CREATE"],
+            "resources": ["leases"],
+            "scope": "Namespaced",
+        }],
+        "namespaceSelector": { "matchExpressions": [
+            { "key": NAMESPACE_LABEL, "operator": "In", "values": [settings.namespace] },
+        ]},
+        "objectSelector": { "matchLabels": { PROBE_LABEL: "true" } },
+        "matchConditions": [{ "name": "dry-run", "expression": "request.dryRun" }],
+    })
+}
+
+/// Takes on the expressions that others have added to the selectors of namespaces, by labels that are none of ours.
+///
+/// The list of expressions has one owner as a whole. AKS's admissions enforcer adds its own to every webhook: to take
+/// them out again would be a quarrel without an end, and they only spare the namespaces of the system.
+pub(super) fn adopt(wanted: &mut Value, known: &MutatingWebhookConfiguration) {
+    let known = known.webhooks.as_deref().unwrap_or_default();
+    for webhook in wanted["webhooks"].as_array_mut().into_iter().flatten() {
+        let selector = known
+            .iter()
+            .find(|known| webhook["name"] == known.name.as_str())
+            .and_then(|known| known.namespace_selector.as_ref());
+        let expressions = selector.and_then(|selector| selector.match_expressions.as_deref());
+        let foreign = expressions
+            .unwrap_or_default()
+            .iter()
+            .filter(|expression| ![NAMESPACE_LABEL, names::ENABLED_LABEL].contains(&expression.key.as_str()));
+        if let Some(ours) = webhook["namespaceSelector"]["matchExpressions"].as_array_mut() {
+            ours.extend(foreign.map(|expression| json!(expression)));
+        }
+    }
+}
+
+/// The caBundle that is registered, as PEM; empty for none.
+pub(super) fn bundle(known: &MutatingWebhookConfiguration) -> String {
+    let webhook = known.webhooks.as_ref().and_then(|all| all.first());
+    let bundle = webhook.and_then(|webhook| webhook.client_config.ca_bundle.as_ref());
+    bundle.map_or_else(String::new, |bytes| String::from_utf8_lossy(&bytes.0).into_owned())
 }
 
 /// The `ValidatingAdmissionPolicy`: plans, profiles and gang labels can't be forged.
@@ -149,7 +240,7 @@ pub fn policy(settings: &Settings) -> Value {
     json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingAdmissionPolicy",
-        "metadata": { "name": NAME, "labels": labels() },
+        "metadata": metadata(settings),
         "spec": {
             "failurePolicy": "Fail",
             "matchConstraints": {
@@ -190,11 +281,11 @@ pub fn policy(settings: &Settings) -> Value {
 }
 
 /// The binding that puts the policy into effect.
-pub fn policy_binding() -> Value {
+pub fn policy_binding(settings: &Settings) -> Value {
     json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingAdmissionPolicyBinding",
-        "metadata": { "name": NAME, "labels": labels() },
+        "metadata": metadata(settings),
         "spec": { "policyName": NAME, "validationActions": ["Deny"] },
     })
 }
@@ -202,8 +293,12 @@ pub fn policy_binding() -> Value {
 const PLAN: &str = names::PLAN_ANNOTATION;
 const PROFILE: &str = names::PROFILE_ANNOTATION;
 
-fn labels() -> Value {
-    json!({ "app.kubernetes.io/part-of": "kompass" })
+fn metadata(settings: &Settings) -> Value {
+    json!({
+        "name": NAME,
+        "labels": { "app.kubernetes.io/part-of": "kompass" },
+        "annotations": { install::ANNOTATION: settings.install },
+    })
 }
 
 /// CEL: the object has that label or annotation.
@@ -235,6 +330,8 @@ mod tests {
 
     fn settings(endpoint: Endpoint) -> Settings {
         Settings {
+            install: "kompass/w".into(),
+            namespace: "kompass".into(),
             endpoint,
             excluded_namespaces: vec!["kube-system".into(), "kompass".into()],
             opt_in: false,
@@ -249,7 +346,7 @@ mod tests {
                 host: "127.0.0.1".into(),
                 port: Some(1),
             }),
-            "x",
+            &Trust::Bundle("x".into()),
         );
         let webhook = &object["webhooks"][0];
         assert_eq!(webhook["failurePolicy"], "Ignore");
@@ -259,16 +356,66 @@ mod tests {
         assert!(webhook["clientConfig"].get("service").is_none());
     }
 
-    #[test]
-    fn opting_in_and_out_is_by_namespace_label() {
-        let service = Endpoint::Service {
+    fn service() -> Endpoint {
+        Endpoint::Service {
             namespace: "kompass".into(),
             name: "w".into(),
-        };
+        }
+    }
+
+    #[test]
+    fn the_probe_can_refuse_nothing_but_our_own_dry_runs() {
+        let object = webhook_configuration(&settings(service()), &Trust::Bundle("x".into()));
+        let probe = &object["webhooks"][1];
+        assert_eq!(probe["clientConfig"]["service"]["name"], "w-probe");
+        assert_eq!(
+            probe["namespaceSelector"]["matchExpressions"],
+            json!([{"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["kompass"]}])
+        );
+        assert_eq!(
+            probe["objectSelector"],
+            json!({"matchLabels": {"kompass.dev/probe": "true"}})
+        );
+        assert_eq!(probe["matchConditions"][0]["expression"], "request.dryRun");
+    }
+
+    #[test]
+    fn the_bundle_is_left_to_the_injector() {
+        let object = webhook_configuration(&settings(service()), &Trust::Injected("kompass/tls".into()));
+        assert_eq!(
+            object["metadata"]["annotations"]["cert-manager.io/inject-ca-from"],
+            "kompass/tls"
+        );
+        for webhook in object["webhooks"].as_array().unwrap() {
+            assert!(webhook["clientConfig"].get("caBundle").is_none());
+        }
+    }
+
+    #[test]
+    fn expressions_of_others_stay_and_old_ones_of_ours_go() {
+        let mut settings = settings(service());
+        let bundle = Trust::Bundle("x".into());
+        let mut known = webhook_configuration(&settings, &bundle);
+        let foreign = json!({"key": "control-plane", "operator": "DoesNotExist"});
+        known["webhooks"][0]["namespaceSelector"]["matchExpressions"]
+            .as_array_mut()
+            .unwrap()
+            .push(foreign.clone());
+        let known = serde_json::from_value(known).unwrap();
+        settings.opt_in = true;
+        let mut wanted = webhook_configuration(&settings, &bundle);
+        let ours = wanted["webhooks"][0]["namespaceSelector"]["matchExpressions"].clone();
+        adopt(&mut wanted, &known);
+        let adopted = &wanted["webhooks"][0]["namespaceSelector"]["matchExpressions"];
+        assert_eq!(*adopted, json!([ours[0], ours[1], foreign]));
+    }
+
+    #[test]
+    fn opting_in_and_out_is_by_namespace_label() {
         let rule = |settings: &Settings| {
-            webhook_configuration(settings, "")["webhooks"][0]["namespaceSelector"]["matchExpressions"][1].clone()
+            webhook_configuration(settings, &Trust::Bundle(String::new()))["webhooks"][0]["namespaceSelector"]["matchExpressions"][1].clone()
         };
-        let mut settings = settings(service);
+        let mut settings = settings(service());
         assert_eq!(rule(&settings)["operator"], "NotIn");
         settings.opt_in = true;
         assert_eq!(
@@ -279,11 +426,7 @@ mod tests {
 
     #[test]
     fn certificates_are_for_what_the_api_server_calls() {
-        let service = Endpoint::Service {
-            namespace: "kompass".into(),
-            name: "w".into(),
-        };
-        assert_eq!(service.subjects(), ["w.kompass.svc"]);
+        assert_eq!(service().subjects(), ["w.kompass.svc", "w-probe.kompass.svc"]);
         let url = Endpoint::Url {
             host: "[::1]".into(),
             port: None,

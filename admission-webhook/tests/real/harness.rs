@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 use clap::Parser as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
 use kompass_admission_webhook::args::Args;
-use kompass_admission_webhook::{Running, start};
+use kompass_admission_webhook::{Running, start_by};
 use kompass_core::names;
 use kompass_local_cluster::api_only::{Cluster, Options};
 use kompass_local_cluster::kompass::{self, Service};
+use kompass_service::clock::Clock;
 use kompass_service::readiness::Readiness;
 use kompass_service::shutdown::{Shutdown, Timing};
 use kube::api::{Patch, PatchParams, PostParams};
@@ -65,15 +66,25 @@ impl ControlPlane {
 
     /// Starts the webhook with more options and waits until it is ready.
     pub(crate) async fn webhook(&self, options: &[&str]) -> Webhook {
-        let own = [
-            "test",
-            "--listen",
-            "127.0.0.1:0",
-            "--admin-listen",
-            "127.0.0.1:0",
-            "--url",
-            "https://127.0.0.1",
-        ];
+        self.webhook_by(Clock::system(), options).await
+    }
+
+    /// The same by another clock.
+    pub(crate) async fn webhook_by(&self, clock: Clock, options: &[&str]) -> Webhook {
+        let webhook = self.unready_webhook(clock, options).await;
+        let ready = webhook.running.readiness.ready();
+        tokio::time::timeout(DEADLINE, ready)
+            .await
+            .unwrap_or_else(|_| panic!("not ready, missing: {:?}", webhook.running.readiness.lacks()));
+        webhook
+    }
+
+    /// Starts the webhook and does not wait.
+    pub(crate) async fn unready_webhook(&self, clock: Clock, options: &[&str]) -> Webhook {
+        let mut own = vec!["test", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"];
+        if !["--url", "--service"].iter().any(|option| options.contains(option)) {
+            own.extend(["--url", "https://127.0.0.1"]);
+        }
         let config = Args::try_parse_from([&own[..], options].concat())
             .unwrap()
             .resolve()
@@ -81,11 +92,7 @@ impl ControlPlane {
         let readiness = Readiness::new();
         let shutdown = Shutdown::new(&readiness);
         let client = service_client(&self.cluster, Service::AdmissionWebhook).await;
-        let running = start(config, client, readiness, &shutdown).await.unwrap();
-        let ready = running.readiness.ready();
-        tokio::time::timeout(DEADLINE, ready)
-            .await
-            .unwrap_or_else(|_| panic!("not ready, missing: {:?}", running.readiness.missing()));
+        let running = start_by(clock, config, client, readiness, &shutdown).await.unwrap();
         let task = tokio::spawn({
             let shutdown = shutdown.clone();
             async move {
@@ -154,6 +161,30 @@ pub(crate) struct Webhook {
 }
 
 impl Webhook {
+    /// Waits until the readiness, with its reasons and concerns, says all of `words`.
+    pub(crate) async fn says(&self, words: &[&str]) -> String {
+        let readiness = &self.running.readiness;
+        let said = || [readiness.lacks(), readiness.concerns()].concat().join("; ");
+        let begun = Instant::now();
+        loop {
+            let text = said();
+            if words.iter().all(|word| text.contains(word)) {
+                return text;
+            }
+            assert!(begun.elapsed() < DEADLINE, "not in time: {words:?}, said {text:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The value of a metric; 0 before it was counted.
+    pub(crate) fn metric(&self, series: &str) -> f64 {
+        let text = self.running.registry.render();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        line.map_or(0.0, |value| value.parse().unwrap())
+    }
+
     /// Ends it as SIGTERM would.
     pub(crate) async fn stop(self) {
         self.shutdown.trigger();

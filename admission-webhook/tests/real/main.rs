@@ -3,10 +3,12 @@
 
 mod admission;
 mod budget;
+mod certificates;
 mod forgery;
 mod harness;
 mod profiling;
 mod program;
+mod quarrels;
 mod registration;
 mod secrets;
 mod shadow;

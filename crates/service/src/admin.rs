@@ -18,11 +18,14 @@ pub fn router(readiness: Readiness, registry: Registry) -> Router {
 }
 
 async fn readyz(State(readiness): State<Readiness>) -> Response {
-    let missing = readiness.missing();
-    if missing.is_empty() {
-        return "ok\n".into_response();
+    if readiness.is_ready() {
+        let concerns = readiness
+            .concerns()
+            .into_iter()
+            .map(|concern| format!("amiss: {concern}\n"));
+        return format!("ok\n{}", concerns.collect::<String>()).into_response();
     }
-    let text = format!("not ready, missing: {}\n", missing.join(", "));
+    let text = format!("not ready, missing: {}\n", readiness.lacks().join(", "));
     (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
 }
 
@@ -58,8 +61,15 @@ mod tests {
         let (status, text) = get(&router, "/readyz").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(text.contains("pods watched"), "{text}");
+        condition.lost_since("the API server is away");
+        let (_, text) = get(&router, "/readyz").await;
+        assert!(text.contains("pods watched (the API server is away)"), "{text}");
         condition.met();
-        assert_eq!(get(&router, "/readyz").await.0, StatusCode::OK);
+        assert_eq!(get(&router, "/readyz").await, (StatusCode::OK, "ok\n".to_owned()));
+        condition.concern("it is old");
+        let (status, text) = get(&router, "/readyz").await;
+        assert_eq!(status, StatusCode::OK);
+        assert!(text.contains("amiss: pods watched (it is old)"), "{text}");
         assert_eq!(get(&router, "/livez").await.0, StatusCode::OK);
     }
 

@@ -19,6 +19,8 @@ struct Shared {
 struct Entry {
     name: &'static str,
     met: bool,
+    /// Why it is not met, or what is amiss although it is.
+    reason: Option<String>,
 }
 
 impl Default for Shared {
@@ -39,7 +41,11 @@ impl Readiness {
     /// Adds a condition, not met. Add them all before the first task starts, else the service is ready for a moment.
     pub fn condition(&self, name: &'static str) -> Condition {
         let index = self.change(|entries| {
-            entries.push(Entry { name, met: false });
+            entries.push(Entry {
+                name,
+                met: false,
+                reason: None,
+            });
             entries.len() - 1
         });
         Condition {
@@ -51,6 +57,25 @@ impl Readiness {
     /// The names of the conditions that are not met, in the order they were added.
     pub fn missing(&self) -> Vec<&'static str> {
         self.0.missing.borrow().clone()
+    }
+
+    /// What is missing, each with its reason where one is known: for people.
+    pub fn lacks(&self) -> Vec<String> {
+        self.told(false)
+    }
+
+    /// What is amiss although its condition is met: for people.
+    pub fn concerns(&self) -> Vec<String> {
+        self.told(true)
+    }
+
+    fn told(&self, met: bool) -> Vec<String> {
+        let entries = self.0.conditions.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = entries.iter().filter(|entry| entry.met == met).filter_map(|entry| {
+            let reason = entry.reason.as_ref().map(|reason| format!("{} ({reason})", entry.name));
+            reason.or_else(|| (!met).then(|| entry.name.to_owned()))
+        });
+        told.collect()
     }
 
     /// Whether nothing is missing.
@@ -88,18 +113,34 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// Says that the condition holds.
+    /// Says that the condition holds, and that nothing is amiss with it.
     pub fn met(&self) {
-        self.set(true);
+        self.set(true, None);
     }
 
     /// Says that the condition no longer holds.
     pub fn lost(&self) {
-        self.set(false);
+        self.set(false, None);
     }
 
-    fn set(&self, met: bool) {
-        self.readiness.change(|entries| entries[self.index].met = met);
+    /// Says that the condition does not hold, and why: for people.
+    pub fn lost_since(&self, reason: impl Into<String>) {
+        self.set(false, Some(reason.into()));
+    }
+
+    /// Says what is amiss, which leaves the condition met or not as it was.
+    pub fn concern(&self, reason: impl Into<String>) {
+        let reason = reason.into();
+        self.readiness
+            .change(|entries| entries[self.index].reason = Some(reason));
+    }
+
+    fn set(&self, met: bool, reason: Option<String>) {
+        self.readiness.change(|entries| {
+            let entry = &mut entries[self.index];
+            entry.met = met;
+            entry.reason = reason;
+        });
     }
 }
 
@@ -119,6 +160,20 @@ mod tests {
         assert!(readiness.is_ready());
         watch.lost();
         assert_eq!(readiness.missing(), ["watch caught up"]);
+    }
+
+    #[test]
+    fn reasons_are_told_until_the_condition_is_met() {
+        let readiness = Readiness::new();
+        let certificate = readiness.condition("certificate");
+        assert_eq!(readiness.lacks(), ["certificate"]);
+        certificate.lost_since("no Secret");
+        assert_eq!(readiness.lacks(), ["certificate (no Secret)"]);
+        certificate.met();
+        assert!(readiness.lacks().is_empty() && readiness.concerns().is_empty());
+        certificate.concern("the next one has expired");
+        assert!(readiness.is_ready(), "the old one is still good");
+        assert_eq!(readiness.concerns(), ["certificate (the next one has expired)"]);
     }
 
     #[test]

@@ -12,10 +12,13 @@ use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     date_time_ymd,
 };
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier as _;
 use rustls::pki_types::pem::{self, PemObject as _};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{CertificateError, RootCertStore};
 
 /// How far back a certificate's life begins: clocks of other machines may be behind.
 const BACKDATE_MS: u64 = 5 * 60 * 1_000;
@@ -36,8 +39,20 @@ pub enum Error {
         source: pem::Error,
     },
     /// The key doesn't fit the certificate, or is of an unknown kind.
-    #[error("failed to use the certificate")]
+    #[error("failed to use the certificate with its key")]
     Use(#[from] rustls::Error),
+    /// Nothing in the authorities' PEM can be trusted.
+    #[error("failed to use the authorities' certificates")]
+    Roots(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A client would refuse the certificate: its time, its names or its signer.
+    #[error("failed to accept the certificate for {subject:?}")]
+    Refused {
+        /// The name that a client calls.
+        subject: String,
+        /// What is wrong, with the times or names.
+        #[source]
+        source: rustls::Error,
+    },
 }
 
 /// Makes aws-lc-rs the process's cryptography; the first line of every `main`, harmless when repeated.
@@ -95,6 +110,15 @@ impl From<&str> for Subject {
     }
 }
 
+impl std::fmt::Display for Subject {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Dns(name) => f.write_str(name),
+            Self::Ip(address) => address.fmt(f),
+        }
+    }
+}
+
 /// A certificate with its key, as PEM, and its validity. Debug output hides the key.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pair {
@@ -147,13 +171,7 @@ impl Authority {
             not_after_ms: validity.not_after_ms.min(self.pair.validity.not_after_ms),
             ..validity
         };
-        let names: Vec<String> = subjects
-            .iter()
-            .map(|subject| match subject {
-                Subject::Dns(name) => name.clone(),
-                Subject::Ip(address) => address.to_string(),
-            })
-            .collect();
+        let names: Vec<String> = subjects.iter().map(ToString::to_string).collect();
         let key = KeyPair::generate()?;
         let mut params = CertificateParams::new(names)?;
         params.distinguished_name.push(DnType::CommonName, "KOMPASS service");
@@ -187,6 +205,71 @@ fn set_validity(params: &mut CertificateParams, validity: Validity) {
     params.not_after = epoch + Duration::from_millis(validity.not_after_ms);
 }
 
+/// The certificates of a PEM, at least one.
+fn certificates(pem: &str, what: &'static str) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let all: Vec<_> = CertificateDer::pem_slice_iter(pem.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|source| Error::Pem { what, source })?;
+    if all.is_empty() {
+        let source = pem::Error::NoItemsFound;
+        return Err(Error::Pem { what, source });
+    }
+    Ok(all)
+}
+
+fn certified(certificate_pem: &str, key_pem: &str) -> Result<CertifiedKey, Error> {
+    let chain = certificates(certificate_pem, "certificate")?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|source| Error::Pem { what: "key", source })?;
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    Ok(CertifiedKey::from_der(chain, key, &provider)?)
+}
+
+/// Checks a certificate and its key as a client would that trusts `roots_pem` and calls each of `subjects` at `now_ms`.
+/// Returns when the certificate ends, in milliseconds since the Unix epoch.
+pub fn check(
+    certificate_pem: &str,
+    key_pem: &str,
+    roots_pem: &str,
+    subjects: &[Subject],
+    now_ms: u64,
+) -> Result<u64, Error> {
+    // The key first: where certificate and key come from different hands nothing else matters.
+    certified(certificate_pem, key_pem)?;
+    let chain = certificates(certificate_pem, "certificate")?;
+    let mut roots = RootCertStore::empty();
+    for root in certificates(roots_pem, "authority's certificate")? {
+        roots.add(root).map_err(|error| Error::Roots(error.into()))?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .map_err(|error| Error::Roots(error.into()))?;
+    let mut end_ms = u64::MAX;
+    for subject in subjects {
+        let refused = |source| Error::Refused {
+            subject: subject.to_string(),
+            source,
+        };
+        let name = match subject {
+            Subject::Dns(name) => ServerName::try_from(name.clone())
+                .map_err(|_| refused(rustls::Error::General("not a DNS name".to_owned())))?,
+            Subject::Ip(address) => ServerName::IpAddress((*address).into()),
+        };
+        let verify = |at_ms| {
+            let at = UnixTime::since_unix_epoch(Duration::from_millis(at_ms));
+            verifier.verify_server_cert(&chain[0], &chain[1..], &name, &[], at)
+        };
+        verify(now_ms).map_err(refused)?;
+        // Asked about the end of all time, the verifier says when the certificate ended.
+        if let Err(rustls::Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) =
+            verify(u64::MAX)
+        {
+            end_ms = end_ms.min(not_after.as_secs().saturating_mul(1_000));
+        }
+    }
+    Ok(end_ms)
+}
+
 /// The certificate that a server shows now; replaced while it serves.
 #[derive(Debug, Default)]
 pub struct Live(ArcSwapOption<CertifiedKey>);
@@ -199,20 +282,7 @@ impl Live {
 
     /// Shows this certificate from the next handshake on. The old one stays if the new one can't be used.
     pub fn set(&self, certificate_pem: &str, key_pem: &str) -> Result<(), Error> {
-        let pem_error = |what| move |source| Error::Pem { what, source };
-        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(certificate_pem.as_bytes())
-            .collect::<Result<_, _>>()
-            .map_err(pem_error("certificate"))?;
-        if chain.is_empty() {
-            return Err(Error::Pem {
-                what: "certificate",
-                source: pem::Error::NoItemsFound,
-            });
-        }
-        let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(pem_error("key"))?;
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        self.0
-            .store(Some(Arc::new(CertifiedKey::from_der(chain, key, &provider)?)));
+        self.0.store(Some(Arc::new(certified(certificate_pem, key_pem)?)));
         Ok(())
     }
 
@@ -301,6 +371,70 @@ mod tests {
         assert!(live.set("", &one.key_pem).is_err());
         assert!(live.set(&one.certificate_pem, "garbage").is_err());
         assert!(live.is_set());
+    }
+
+    #[test]
+    fn a_certificate_is_checked_as_its_clients_would() {
+        let life = Validity::starting(NOW_MS, Duration::from_hours(240));
+        let authority = Authority::generate("test", life).unwrap();
+        let other = Authority::generate("other", life).unwrap();
+        let names = [Subject::from("w.kompass.svc"), Subject::from("127.0.0.1")];
+        let leaf = authority
+            .issue(&names, Validity::starting(NOW_MS, Duration::from_hours(24)))
+            .unwrap();
+        let roots = &authority.pair.certificate_pem;
+        let checked = |key: &str, roots: &str, name: &str, now_ms| {
+            let refused = check(&leaf.certificate_pem, key, roots, &[name.into()], now_ms);
+            refused.map_err(|error| format!("{error}: {}", std::error::Error::source(&error).unwrap()))
+        };
+        for name in ["w.kompass.svc", "127.0.0.1"] {
+            assert_eq!(
+                checked(&leaf.key_pem, roots, name, NOW_MS),
+                Ok(leaf.validity.not_after_ms)
+            );
+        }
+        for (key, roots, name, now_ms, said) in [
+            (
+                &leaf.key_pem,
+                roots,
+                "w.kompass.svc",
+                NOW_MS + DAY_MS + 1_000,
+                "certificate expired",
+            ),
+            (&leaf.key_pem, roots, "w.kompass.svc", NOW_MS - DAY_MS, "not valid yet"),
+            (
+                &leaf.key_pem,
+                roots,
+                "x.kompass.svc",
+                NOW_MS,
+                "not valid for name \"x.kompass.svc\"",
+            ),
+            (
+                &leaf.key_pem,
+                roots,
+                "127.0.0.2",
+                NOW_MS,
+                "not valid for name \"127.0.0.2\"",
+            ),
+            (
+                &leaf.key_pem,
+                &other.pair.certificate_pem,
+                "w.kompass.svc",
+                NOW_MS,
+                "UnknownIssuer",
+            ),
+            (&other.pair.key_pem, roots, "w.kompass.svc", NOW_MS, "with its key"),
+            (
+                &leaf.key_pem,
+                &String::new(),
+                "w.kompass.svc",
+                NOW_MS,
+                "authority's certificate",
+            ),
+        ] {
+            let error = checked(key, roots, name, now_ms).unwrap_err();
+            assert!(error.contains(said), "{said}: {error}");
+        }
     }
 
     #[test]
