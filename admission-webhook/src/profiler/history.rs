@@ -50,6 +50,7 @@ pub(super) fn from_past(guess: JobProfile, past: JobProfile) -> JobProfile {
         spark_version: guess.spark_version,
         driver: guess.driver,
         profile_key: guess.profile_key,
+        wider_keys: guess.wider_keys,
         source: Source::History,
         warnings: vec!["the configuration is not there: executors are taken to be as in the last run".to_owned()],
         ..past
@@ -71,12 +72,14 @@ mod tests {
                 ..Shape::default()
             },
             executor: Shape::default(),
+            executor_additions: Shape::default(),
             executors_at_start: executors,
             executors_max: None,
             dynamic_allocation: false,
             executor_constraints: kompass_core::Constraints::default(),
             executor_priority_class: None,
             profile_key: key.into(),
+            wider_keys: Vec::new(),
             runtime: None,
             source,
             warnings: Vec::new(),

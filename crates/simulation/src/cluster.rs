@@ -250,6 +250,8 @@ fn profile_of(gang: &Gang, estimates: Estimates) -> JobProfile {
         executor_constraints: Constraints::default(),
         executor_priority_class: None,
         profile_key: gang.profile.clone(),
+        wider_keys: Vec::new(),
+        executor_additions: Shape::default(),
         runtime,
         source: Source::Conf,
         warnings: vec![],
