@@ -1,15 +1,18 @@
 //! The profiler: finds out what the job of each waiting driver needs and writes it on the driver; and opens gates that
 //! no planner would ever open.
 //!
-//! One task owns all state: the queue of drivers, the closed gates, the profiles of the past. It hears of pods and of
+//! One task owns all state: the queue of drivers, the closed gates, the memory of earlier runs. It hears of pods and of
 //! the names of new `ConfigMaps`, and starts short jobs for everything that asks the API server. The webhook's memory of
 //! gangs is kept from the same watch.
 
+mod additions;
 mod config_maps;
 mod history;
 mod holds;
+mod memory;
 mod planner;
 mod queue;
+mod recent;
 mod work;
 
 use std::sync::Arc;
@@ -28,8 +31,8 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use self::history::History;
 use self::holds::Holds;
+use self::memory::Memory;
 use self::queue::{Queue, Task};
 use self::work::{Found, Worker};
 use crate::gangs::Gangs;
@@ -74,7 +77,7 @@ pub struct Profiler {
     worker: Worker,
     queue: Queue,
     holds: Holds,
-    history: History,
+    memory: Memory,
 }
 
 /// What a job reports to the owner of the state.
@@ -110,11 +113,12 @@ impl Profiler {
         metrics: metrics::Profiler,
     ) -> Self {
         let recorder = events::Recorder::new(client.clone(), "kompass.dev/admission-webhook", instance);
+        let memory = Memory::default();
         Self {
             queue: Queue::new(settings.conf_hold),
             holds: Holds::new(settings.gate_hold),
-            history: History::default(),
-            worker: Worker::new(client.clone(), recorder, metrics.clone()),
+            worker: Worker::new(client.clone(), recorder, memory.clone(), metrics.clone()),
+            memory,
             settings,
             clock,
             gangs,
@@ -182,13 +186,14 @@ impl Profiler {
                 self.gangs.apply(&pod);
                 let (now_ms, age_ms) = (self.now_ms(), self.age_ms(&pod));
                 self.holds.observe(&pod, now_ms, age_ms);
-                self.history.observe(&pod);
+                self.memory.observe(&pod);
                 self.queue.observe(&pod, now_ms, age_ms);
             }
             Event::Deleted(uid) => {
                 self.gangs.remove(&uid);
                 self.holds.remove(&uid);
                 self.queue.remove(&uid);
+                self.memory.remove(&uid);
             }
             Event::Synced => watched.met(),
         }
@@ -214,9 +219,8 @@ impl Profiler {
         let now_ms = self.now_ms();
         for task in self.queue.due(now_ms, WORKERS) {
             let worker = self.worker.clone();
-            let past = self.history.of(task.profile_key.as_deref());
             jobs.spawn(async move {
-                let found = Box::new(worker.profile(task.clone(), past).await);
+                let found = Box::new(worker.profile(task.clone()).await);
                 let task = Box::new(task);
                 Done::Driver { task, found }
             });
@@ -229,7 +233,7 @@ impl Profiler {
         match done {
             Done::Driver { task, found } => {
                 if let Some(profile) = &found.written {
-                    self.history.learn(profile);
+                    self.memory.learn(profile);
                     self.observe_times(&task, profile, now_ms);
                 }
                 self.queue.finished(&task.uid, found.progress, now_ms);

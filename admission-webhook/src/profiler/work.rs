@@ -19,7 +19,7 @@ use kube::api::{ApiResource, DynamicObject};
 use kube::{Api, Client};
 use serde_json::Value;
 
-use super::history::from_past;
+use super::memory::Memory;
 use super::queue::{Progress, Task};
 use crate::metrics;
 use crate::patch::get;
@@ -36,6 +36,7 @@ const NOTE_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Worker {
     client: Client,
     recorder: Recorder,
+    memory: Memory,
     metrics: metrics::Profiler,
 }
 
@@ -97,20 +98,21 @@ enum Text {
 }
 
 impl Worker {
-    pub(super) fn new(client: Client, recorder: Recorder, metrics: metrics::Profiler) -> Self {
+    pub(super) fn new(client: Client, recorder: Recorder, memory: Memory, metrics: metrics::Profiler) -> Self {
         Self {
             client,
             recorder,
+            memory,
             metrics,
         }
     }
 
-    /// Looks for the driver's configuration and writes what can be written. `past` is the profile of its last run.
-    pub(super) async fn profile(&self, task: Task, past: Option<JobProfile>) -> Found {
+    /// Looks for the driver's configuration and writes what can be written.
+    pub(super) async fn profile(&self, task: Task) -> Found {
         let (namespace, name) = (task.namespace.clone(), task.name.clone());
-        let result = match self.try_profile(task.clone(), past.clone()).await {
+        let result = match self.try_profile(task.clone()).await {
             // The pod is not as it was when it was read: once more with a fresh one.
-            Err(Error::Write(patch::Error::Changed(_))) => self.try_profile(Task { pod: None, ..task }, past).await,
+            Err(Error::Write(patch::Error::Changed(_))) => self.try_profile(Task { pod: None, ..task }).await,
             result => result,
         };
         result.unwrap_or_else(|error| {
@@ -125,7 +127,7 @@ impl Worker {
         })
     }
 
-    async fn try_profile(&self, task: Task, past: Option<JobProfile>) -> Result<Found, Error> {
+    async fn try_profile(&self, task: Task) -> Result<Found, Error> {
         let done = Found::without_profile(Progress::Done);
         let pod = match task.pod.clone() {
             Some(pod) => pod,
@@ -166,12 +168,8 @@ impl Worker {
             None
         };
         let template = if let Text::There(text) = template { text } else { None };
-        let mut profile = profile::build(&driver, conf.as_ref(), template.as_deref());
-        if profile.source == Source::Guess
-            && let Some(past) = past
-        {
-            profile = from_past(profile, past);
-        }
+        let profile = profile::build(&driver, conf.as_ref(), template.as_deref());
+        let profile = self.memory.complete(&task.namespace, profile);
         if !self.write(&task, &pod, &profile).await? {
             return Ok(done);
         }
@@ -315,6 +313,16 @@ fn is_open(pod: &Value, uid: &str) -> bool {
         && get(pod, &["metadata", "deletionTimestamp"]).is_none()
         && get(pod, &["metadata", "annotations", names::PLAN_ANNOTATION]).is_none()
         && get(pod, &["spec", "nodeName"]).is_none()
+        && !is_profiled(pod)
+}
+
+/// Whether it has a profile of its configuration, from another replica: what the two remember of earlier runs may differ,
+/// and a profile that goes to and fro helps nobody.
+fn is_profiled(pod: &Value) -> bool {
+    get(pod, &["metadata", "annotations", names::PROFILE_ANNOTATION])
+        .and_then(Value::as_str)
+        .and_then(|text| JobProfile::from_annotation(text).ok())
+        .is_some_and(|profile| profile.source == Source::Conf)
 }
 
 /// The patch that writes the profile on the pod as it was read, and only if its gate is as it was: once it is open, a
