@@ -7,6 +7,7 @@
 
 mod additions;
 mod config_maps;
+mod estimates;
 mod history;
 mod holds;
 mod memory;
@@ -18,6 +19,7 @@ mod work;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::Authority;
 use kompass_core::profile::Source;
 use kompass_core::{JobProfile, Pod, Role};
 use kompass_kube::events::Note;
@@ -31,6 +33,7 @@ use tokio::task::JoinSet;
 use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 
+use self::estimates::Estimates;
 use self::holds::Holds;
 use self::memory::Memory;
 use self::queue::{Queue, Task};
@@ -54,6 +57,8 @@ pub struct Settings {
     pub conf_hold: Duration,
     /// How long a gate stays closed while no planner lives.
     pub gate_hold: Duration,
+    /// Host and port of the predictor, if there is one.
+    pub predictor: Option<Authority>,
 }
 
 /// Why the profiler ended.
@@ -114,10 +119,11 @@ impl Profiler {
     ) -> Self {
         let recorder = events::Recorder::new(client.clone(), "kompass.dev/admission-webhook", instance);
         let memory = Memory::default();
+        let estimates = Estimates::new(settings.predictor.clone(), clock.clone(), metrics.estimates.clone());
         Self {
             queue: Queue::new(settings.conf_hold),
             holds: Holds::new(settings.gate_hold),
-            worker: Worker::new(client.clone(), recorder, memory.clone(), metrics.clone()),
+            worker: Worker::new(client.clone(), recorder, memory.clone(), estimates, metrics.clone()),
             memory,
             settings,
             clock,

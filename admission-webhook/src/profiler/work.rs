@@ -14,11 +14,12 @@ use kompass_kube::events::{Note, Recorder, Severity};
 use kompass_kube::object;
 use kompass_kube::patch::{self, Operations};
 use kompass_service::logging::chain;
-use kompass_spark::{CONF_KEY, Conf, DriverPod, TEMPLATE_KEY, profile};
+use kompass_spark::{CONF_KEY, Conf, DriverPod, TEMPLATE_KEY, profile, profile_key};
 use kube::api::{ApiResource, DynamicObject};
 use kube::{Api, Client};
 use serde_json::Value;
 
+use super::estimates::Estimates;
 use super::memory::Memory;
 use super::queue::{Progress, Task};
 use crate::metrics;
@@ -37,6 +38,7 @@ pub(super) struct Worker {
     client: Client,
     recorder: Recorder,
     memory: Memory,
+    estimates: Estimates,
     metrics: metrics::Profiler,
 }
 
@@ -98,11 +100,18 @@ enum Text {
 }
 
 impl Worker {
-    pub(super) fn new(client: Client, recorder: Recorder, memory: Memory, metrics: metrics::Profiler) -> Self {
+    pub(super) fn new(
+        client: Client,
+        recorder: Recorder,
+        memory: Memory,
+        estimates: Estimates,
+        metrics: metrics::Profiler,
+    ) -> Self {
         Self {
             client,
             recorder,
             memory,
+            estimates,
             metrics,
         }
     }
@@ -139,6 +148,7 @@ impl Worker {
         let Some(driver) = DriverPod::from_json(&pod).filter(|_| is_open(&pod, &task.uid)) else {
             return Ok(done);
         };
+        self.estimates.ask(&profile_key::keys(&driver));
         let (conf, template) = tokio::try_join!(
             self.text(&task.namespace, driver.conf_config_map(), CONF_KEY),
             self.text(&task.namespace, driver.template_config_map(), TEMPLATE_KEY),
@@ -169,7 +179,8 @@ impl Worker {
         };
         let template = if let Text::There(text) = template { text } else { None };
         let profile = profile::build(&driver, conf.as_ref(), template.as_deref());
-        let profile = self.memory.complete(&task.namespace, profile);
+        let mut profile = self.memory.complete(&task.namespace, profile);
+        profile.runtime = self.estimates.of(&profile.profile_key);
         if !self.write(&task, &pod, &profile).await? {
             return Ok(done);
         }
