@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::uri::Authority;
 use kompass_core::names;
 use kompass_service::args::{Admin, End, Log, duration};
 
@@ -84,6 +85,9 @@ pub struct Args {
     /// How long a gate stays closed while no planner lives; at most 4m.
     #[arg(long, env = "KOMPASS_GATE_HOLD", value_parser = duration, default_value = "3m")]
     pub gate_hold: Duration,
+    /// The predictor that is asked how long jobs run: `http://host[:port]`. Without it profiles have no run time.
+    #[arg(long, env = "KOMPASS_PREDICTOR", value_name = "URL")]
+    pub predictor: Option<String>,
     /// Administrative server.
     #[command(flatten)]
     pub admin: Admin,
@@ -122,6 +126,9 @@ pub enum Error {
     /// Not `https://host[:port]`.
     #[error("failed to use the URL {0:?}: write https://host or https://host:port")]
     Url(String),
+    /// Not `http://host[:port]`.
+    #[error("failed to use the predictor {0:?}: write http://host or http://host:port")]
+    Predictor(String),
     /// Too long.
     #[error(
         "failed to use a gate hold of {0:?}: more than {LONGEST_HOLD_LIMIT:?} would let operators of Spark give up"
@@ -176,6 +183,8 @@ pub struct Config {
     pub conf_hold: Duration,
     /// How long a gate stays closed while no planner lives.
     pub gate_hold: Duration,
+    /// Host and port of the predictor, if there is one.
+    pub predictor: Option<Authority>,
 }
 
 impl Args {
@@ -201,6 +210,7 @@ impl Args {
             no_registration,
             conf_hold,
             gate_hold,
+            predictor,
             admin: Admin { admin_listen },
             log: _,
             end: _,
@@ -212,6 +222,9 @@ impl Args {
             return Err(Error::GuardFor(guard_executors_for));
         }
         let install = format!("{namespace}/{service}");
+        let predictor = predictor
+            .map(|url| authority(&url, "http://").ok_or(Error::Predictor(url)))
+            .transpose()?;
         let endpoint = match url {
             Some(url) => parse_url(&url)?,
             None => Endpoint::Service {
@@ -259,22 +272,26 @@ impl Args {
             register: !no_registration,
             conf_hold,
             gate_hold,
+            predictor,
         })
     }
 }
 
 fn parse_url(url: &str) -> Result<Endpoint, Error> {
     let error = || Error::Url(url.to_owned());
-    let authority = url.strip_prefix("https://").ok_or_else(error)?.trim_end_matches('/');
-    let authority: http::uri::Authority = authority.parse().map_err(|_| error())?;
-    if authority.as_str().contains('@') || authority.host().is_empty() {
-        return Err(error());
-    }
-    let host = authority.host().to_owned();
-    match (authority.port_u16(), authority.as_str() == host) {
-        (None, false) => Err(error()),
-        (port, _) => Ok(Endpoint::Url { host, port }),
-    }
+    let authority = authority(url, "https://").ok_or_else(error)?;
+    Ok(Endpoint::Url {
+        host: authority.host().to_owned(),
+        port: authority.port_u16(),
+    })
+}
+
+/// Host and, where it is given, port of a URL that has nothing else.
+fn authority(url: &str, scheme: &str) -> Option<Authority> {
+    let authority: Authority = url.strip_prefix(scheme)?.trim_end_matches('/').parse().ok()?;
+    let is_host = !authority.as_str().contains('@') && !authority.host().is_empty();
+    let is_port = authority.port_u16().is_some() || authority.as_str() == authority.host();
+    (is_host && is_port).then_some(authority)
 }
 
 #[cfg(test)]
@@ -350,6 +367,28 @@ mod tests {
         );
         let given = ["--certificates", "secret", "--certificate-secret", "mine"];
         assert_eq!(source(&given), Source::Secret { name: "mine".into() });
+    }
+
+    #[test]
+    fn the_predictor_is_a_plain_address() {
+        let predictor = |url: &str| parse(&["--predictor", url]).resolve().map(|config| config.predictor);
+        let is = |authority: &str| Ok(Some(authority.parse().unwrap()));
+        assert_eq!(
+            predictor("http://predictor.kompass:8080/"),
+            is("predictor.kompass:8080")
+        );
+        assert_eq!(predictor("http://[::1]"), is("[::1]"));
+        assert_eq!(parse(&[]).resolve().unwrap().predictor, None);
+        for url in [
+            "https://a",
+            "a:1",
+            "http://",
+            "http://user@a",
+            "http://a/b",
+            "http://a:99999",
+        ] {
+            assert_eq!(predictor(url), Err(Error::Predictor(url.into())), "{url}");
+        }
     }
 
     #[test]

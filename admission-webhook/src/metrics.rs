@@ -100,6 +100,8 @@ pub struct Profiler {
     pub gates_opened: CounterVec<1>,
     /// Whether a planner lives.
     pub planner_alive: Gauge,
+    /// Answers of the predictor, by result.
+    pub estimates: CounterVec<1>,
 }
 
 impl Profiler {
@@ -148,6 +150,11 @@ impl Profiler {
             planner_alive: registry.gauge(
                 "kompass_profiler_planner_alive",
                 "1 while the planner renews its lease.",
+            ),
+            estimates: registry.counter_vec(
+                "kompass_profiler_estimates_total",
+                "Run times asked of the predictor, by result.",
+                ["result"],
             ),
         }
     }

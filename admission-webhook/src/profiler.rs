@@ -1,23 +1,28 @@
 //! The profiler: finds out what the job of each waiting driver needs and writes it on the driver; and opens gates that
 //! no planner would ever open.
 //!
-//! One task owns all state: the queue of drivers, the closed gates, the profiles of the past. It hears of pods and of
+//! One task owns all state: the queue of drivers, the closed gates, the memory of earlier runs. It hears of pods and of
 //! the names of new `ConfigMaps`, and starts short jobs for everything that asks the API server. The webhook's memory of
 //! gangs is kept from the same watch.
 
+mod additions;
 mod budget;
 mod budgets;
 mod config_maps;
+mod estimates;
 mod history;
 mod holds;
+mod memory;
 mod planner;
 mod queue;
+mod recent;
 mod shadow;
 mod work;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::Authority;
 use kompass_core::profile::Source;
 use kompass_core::{JobProfile, Pod, Role};
 use kompass_kube::events::Note;
@@ -32,8 +37,9 @@ use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use self::budgets::{Budgets, Order};
-use self::history::History;
+use self::estimates::Estimates;
 use self::holds::Holds;
+use self::memory::Memory;
 use self::queue::{Progress, Queue, Task};
 use self::shadow::Shadow;
 use self::work::{Found, Worker};
@@ -63,6 +69,8 @@ pub struct Settings {
     pub conf_hold: Duration,
     /// How long a gate stays closed while no planner lives.
     pub gate_hold: Duration,
+    /// Host and port of the predictor, if there is one.
+    pub predictor: Option<Authority>,
 }
 
 /// Why the profiler ended.
@@ -86,7 +94,7 @@ pub struct Profiler {
     worker: Worker,
     queue: Queue,
     holds: Holds,
-    history: History,
+    memory: Memory,
     /// In shadow mode only.
     shadow: Option<Shadow>,
     /// With budgets only.
@@ -133,11 +141,19 @@ impl Profiler {
     ) -> Self {
         let recorder = events::Recorder::new(client.clone(), "kompass.dev/admission-webhook", instance);
         let shadow = (settings.mode == Mode::Shadow).then(|| Arc::new(settings.rules.clone()));
+        let memory = Memory::default();
+        let estimates = Estimates::new(settings.predictor.clone(), clock.clone(), metrics.estimates.clone());
+        let tools = work::Tools {
+            recorder,
+            memory: memory.clone(),
+            estimates,
+            metrics: metrics.clone(),
+        };
         Self {
             queue: Queue::new(settings.conf_hold),
             holds: Holds::new(settings.gate_hold),
-            history: History::default(),
-            worker: Worker::new(client.clone(), recorder, metrics.clone(), shadow.clone()),
+            memory,
+            worker: Worker::new(client.clone(), tools, shadow.clone()),
             budgets: (settings.driver_budget && shadow.is_none()).then(Budgets::default),
             shadow: shadow.map(|rules| Shadow::new((*rules).clone())),
             settings,
@@ -210,7 +226,7 @@ impl Profiler {
                 self.gangs.apply(&pod);
                 let (now_ms, age_ms) = (self.now_ms(), self.age_ms(&pod));
                 self.holds.observe(&pod, now_ms, age_ms);
-                self.history.observe(&pod);
+                self.memory.observe(&pod);
                 match self.shadow.as_mut().map(|shadow| shadow.wants(&pod)) {
                     None => self.queue.observe(&pod, now_ms, age_ms),
                     Some(true) => self.queue.follow(&pod, now_ms, age_ms),
@@ -231,6 +247,7 @@ impl Profiler {
                 self.gangs.remove(&uid);
                 self.holds.remove(&uid);
                 self.queue.remove(&uid);
+                self.memory.remove(&uid);
             }
             Event::Synced => {
                 watched.met();
@@ -261,9 +278,8 @@ impl Profiler {
         let now_ms = self.now_ms();
         for task in self.queue.due(now_ms, WORKERS) {
             let worker = self.worker.clone();
-            let past = self.history.of(task.profile_key.as_deref());
             jobs.spawn(async move {
-                let found = Box::new(worker.profile(task.clone(), past).await);
+                let found = Box::new(worker.profile(task.clone()).await);
                 let task = Box::new(task);
                 Done::Driver { task, found }
             });
@@ -276,7 +292,7 @@ impl Profiler {
         match done {
             Done::Driver { task, found } => {
                 if let Some(profile) = &found.written {
-                    self.history.learn(profile);
+                    self.memory.learn(profile);
                     self.observe_times(&task, profile, now_ms);
                 }
                 if let (Some(shadow), Progress::Done) = (&mut self.shadow, &found.progress) {

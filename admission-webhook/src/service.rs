@@ -193,6 +193,7 @@ pub async fn start_by(
         driver_budget: config.driver_budget,
         conf_hold: config.conf_hold,
         gate_hold: config.gate_hold,
+        predictor: config.predictor,
     };
     let instance = std::env::var("HOSTNAME").unwrap_or_else(|_| PROGRAM.to_owned());
     let profiler = Profiler::new(&client, &instance, settings, clock, gangs, profiler_metrics);

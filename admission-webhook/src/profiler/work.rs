@@ -14,14 +14,15 @@ use kompass_kube::events::{Note, Recorder, Severity};
 use kompass_kube::object;
 use kompass_kube::patch::{self, Operations};
 use kompass_service::logging::chain;
-use kompass_spark::{CONF_KEY, Conf, DriverPod, TEMPLATE_KEY, profile};
+use kompass_spark::{CONF_KEY, Conf, DriverPod, TEMPLATE_KEY, profile, profile_key};
 use kube::api::{ApiResource, DynamicObject};
 use kube::{Api, Client};
 use serde_json::Value;
 
 use super::budget;
 use super::budgets::Order;
-use super::history::from_past;
+use super::estimates::Estimates;
+use super::memory::Memory;
 use super::queue::{Progress, Task};
 use super::shadow::is_meant;
 use crate::admit::Rules;
@@ -40,9 +41,19 @@ const NOTE_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Worker {
     client: Client,
     recorder: Recorder,
+    memory: Memory,
+    estimates: Estimates,
     metrics: metrics::Profiler,
     /// In shadow mode: whose drivers would be taken.
     shadow: Option<Arc<Rules>>,
+}
+
+/// What every job uses.
+pub(super) struct Tools {
+    pub(super) recorder: Recorder,
+    pub(super) memory: Memory,
+    pub(super) estimates: Estimates,
+    pub(super) metrics: metrics::Profiler,
 }
 
 impl std::fmt::Debug for Worker {
@@ -103,26 +114,29 @@ enum Text {
 }
 
 impl Worker {
-    pub(super) fn new(
-        client: Client,
-        recorder: Recorder,
-        metrics: metrics::Profiler,
-        shadow: Option<Arc<Rules>>,
-    ) -> Self {
+    pub(super) fn new(client: Client, tools: Tools, shadow: Option<Arc<Rules>>) -> Self {
+        let Tools {
+            recorder,
+            memory,
+            estimates,
+            metrics,
+        } = tools;
         Self {
             client,
             recorder,
+            memory,
+            estimates,
             metrics,
             shadow,
         }
     }
 
-    /// Looks for the driver's configuration and writes what can be written. `past` is the profile of its last run.
-    pub(super) async fn profile(&self, task: Task, past: Option<JobProfile>) -> Found {
+    /// Looks for the driver's configuration and writes what can be written.
+    pub(super) async fn profile(&self, task: Task) -> Found {
         let (namespace, name) = (task.namespace.clone(), task.name.clone());
-        let result = match self.try_profile(task.clone(), past.clone()).await {
+        let result = match self.try_profile(task.clone()).await {
             // The pod is not as it was when it was read: once more with a fresh one.
-            Err(Error::Write(patch::Error::Changed(_))) => self.try_profile(Task { pod: None, ..task }, past).await,
+            Err(Error::Write(patch::Error::Changed(_))) => self.try_profile(Task { pod: None, ..task }).await,
             result => result,
         };
         result.unwrap_or_else(|error| {
@@ -137,7 +151,7 @@ impl Worker {
         })
     }
 
-    async fn try_profile(&self, task: Task, past: Option<JobProfile>) -> Result<Found, Error> {
+    async fn try_profile(&self, task: Task) -> Result<Found, Error> {
         let done = Found::without_profile(Progress::Done);
         let pod = match task.pod.clone() {
             Some(pod) => pod,
@@ -153,6 +167,7 @@ impl Worker {
         let Some(driver) = DriverPod::from_json(&pod).filter(|_| matters) else {
             return Ok(done);
         };
+        self.estimates.ask(&profile_key::keys(&driver));
         let (conf, template) = tokio::try_join!(
             self.text(&task.namespace, driver.conf_config_map(), CONF_KEY),
             self.text(&task.namespace, driver.template_config_map(), TEMPLATE_KEY),
@@ -182,12 +197,9 @@ impl Worker {
             None
         };
         let template = if let Text::There(text) = template { text } else { None };
-        let mut profile = profile::build(&driver, conf.as_ref(), template.as_deref());
-        if profile.source == Source::Guess
-            && let Some(past) = past
-        {
-            profile = from_past(profile, past);
-        }
+        let profile = profile::build(&driver, conf.as_ref(), template.as_deref());
+        let mut profile = self.memory.complete(&task.namespace, profile);
+        profile.runtime = self.estimates.of(&profile.profile_key);
         if self.shadow.is_some() {
             self.tell_of_shadow(&task, &profile);
         } else if !self.write(&task, &pod, &profile).await? {
@@ -375,6 +387,16 @@ fn is_open(pod: &Value, uid: &str) -> bool {
         && get(pod, &["metadata", "deletionTimestamp"]).is_none()
         && get(pod, &["metadata", "annotations", names::PLAN_ANNOTATION]).is_none()
         && get(pod, &["spec", "nodeName"]).is_none()
+        && !is_profiled(pod)
+}
+
+/// Whether it has a profile of its configuration, from another replica: what the two remember of earlier runs may differ,
+/// and a profile that goes to and fro helps nobody.
+fn is_profiled(pod: &Value) -> bool {
+    get(pod, &["metadata", "annotations", names::PROFILE_ANNOTATION])
+        .and_then(Value::as_str)
+        .and_then(|text| JobProfile::from_annotation(text).ok())
+        .is_some_and(|profile| profile.source == Source::Conf)
 }
 
 /// The patch that writes the profile on the pod as it was read, and only if its gate is as it was: once it is open, a

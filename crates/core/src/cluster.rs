@@ -134,6 +134,8 @@ pub struct Pod {
     pub app_selector: Option<String>,
     /// `spark-exec-id`.
     pub executor_id: Option<String>,
+    /// Label `spark-exec-resourceprofile-id`: other than 0, the executor is of a stage's own size.
+    pub resource_profile_id: Option<String>,
     /// Label `kompass.dev/gang`.
     pub gang_label: Option<String>,
     /// Label `kompass.dev/queue`.

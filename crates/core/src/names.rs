@@ -30,6 +30,8 @@ pub const SPARK_ROLE_LABEL: &str = "spark-role";
 pub const SPARK_APP_SELECTOR_LABEL: &str = "spark-app-selector";
 /// Spark's own label with the executor's number.
 pub const SPARK_EXECUTOR_ID_LABEL: &str = "spark-exec-id";
+/// Spark's own label with the id of the resource profile that an executor is made for, 0 for the default one; since 3.1.
+pub const SPARK_RESOURCE_PROFILE_LABEL: &str = "spark-exec-resourceprofile-id";
 /// Spark's own label with the application id.
 pub const SPARK_APP_LABEL: &str = "spark-app-selector";
 

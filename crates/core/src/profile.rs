@@ -35,8 +35,12 @@ pub struct JobProfile {
     pub spark_version: Option<String>,
     /// The driver's requests, from the pod itself.
     pub driver: Shape,
-    /// One executor's requests, by Spark's formulas.
+    /// One executor's requests, by Spark's formulas, with `executor_additions`.
     pub executor: Shape,
+    /// How much of `executor` the configuration does not ask for: executors of earlier runs asked for it all the same,
+    /// since others changed them after KOMPASS (injected sidecars).
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub executor_additions: Shape,
     /// Executors that Spark asks for at its start: the gang's hard minimum.
     pub executors_at_start: u64,
     /// Executors at most; `None` without a limit (dynamic allocation).
@@ -54,6 +58,10 @@ pub struct JobProfile {
     pub executor_priority_class: Option<String>,
     /// Identity of "the same job"; the value of the label `kompass.dev/profile-key`.
     pub profile_key: String,
+    /// Keys that the job shares with its kin, closest kin first; at most three. They stand in for a job that has never
+    /// run before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wider_keys: Vec<String>,
     /// Predicted run time; `None` while unknown.
     #[serde(default)]
     pub runtime: Option<RuntimeEstimate>,
@@ -126,6 +134,33 @@ impl Shape {
         resources.extended.clone_from(&self.extended);
         resources
     }
+
+    /// Adds `other`.
+    pub fn add(&mut self, other: &Self) {
+        let mut sum = self.resources();
+        sum.add(&other.resources());
+        *self = Self::from(&sum);
+    }
+
+    /// Takes `other` away; what would go below zero stays at zero.
+    pub fn subtract(&mut self, other: &Self) {
+        let mut rest = self.resources();
+        rest.subtract(&other.resources());
+        *self = Self::from(&rest);
+    }
+
+    /// The smaller of each amount.
+    #[must_use]
+    pub fn min(&self, other: &Self) -> Self {
+        let extended = self.extended.iter();
+        let extended =
+            extended.filter_map(|(name, &units)| Some((name.clone(), units.min(*other.extended.get(name)?))));
+        Self {
+            cpu_milli: self.cpu_milli.min(other.cpu_milli),
+            memory_mib: self.memory_mib.min(other.memory_mib),
+            extended: extended.collect(),
+        }
+    }
 }
 
 impl From<&Resources> for Shape {
@@ -167,6 +202,10 @@ mod tests {
                 memory_mib: 896,
                 extended: [("nvidia.com/gpu".into(), 1)].into(),
             },
+            executor_additions: Shape {
+                cpu_milli: 100,
+                ..Shape::default()
+            },
             executors_at_start: 3,
             executors_max: None,
             dynamic_allocation: true,
@@ -181,6 +220,7 @@ mod tests {
             },
             executor_priority_class: None,
             profile_key: "pi-1a2b".into(),
+            wider_keys: vec!["name.pi-3c4d".into()],
             runtime: Some(RuntimeEstimate {
                 p50_s: 60,
                 p90_s: 90,

@@ -109,6 +109,7 @@ pub fn pod(pod: object::Pod) -> Result<(Pod, Vec<Warning>), Error> {
         app_selector: role.and_then(|_| labels.remove(names::SPARK_APP_SELECTOR_LABEL)),
         daemon_set,
         executor_id: labels.remove(names::SPARK_EXECUTOR_ID_LABEL),
+        resource_profile_id: labels.remove(names::SPARK_RESOURCE_PROFILE_LABEL),
         gang_label,
         queue: labels.remove(names::QUEUE_LABEL),
         profile_key: labels.remove(names::PROFILE_KEY_LABEL),

@@ -111,6 +111,8 @@ impl Bench {
                 executor_spacing: kompass_core::Spacing::default(),
                 executor_priority_class: None,
                 profile_key: "bench".into(),
+                wider_keys: Vec::new(),
+                executor_additions: Shape::default(),
                 runtime: None,
                 source: Source::Conf,
                 warnings: vec![],

@@ -9,6 +9,7 @@
 pub mod admin;
 pub mod args;
 pub mod body;
+pub mod client;
 pub mod clock;
 mod idle;
 pub mod logging;

@@ -251,6 +251,8 @@ fn profile_of(gang: &Gang, estimates: Estimates) -> JobProfile {
         executor_spacing: kompass_core::Spacing::default(),
         executor_priority_class: None,
         profile_key: gang.profile.clone(),
+        wider_keys: Vec::new(),
+        executor_additions: Shape::default(),
         runtime,
         source: Source::Conf,
         warnings: vec![],

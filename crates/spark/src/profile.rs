@@ -33,6 +33,7 @@ pub(crate) fn trace(
         text: spark_version,
         warning,
     } = version::detect(driver);
+    let keys = profile_key::keys(driver);
     let mut profile = JobProfile {
         version: VERSION,
         spark_version,
@@ -44,7 +45,9 @@ pub(crate) fn trace(
         executor_constraints: kompass_core::Constraints::default(),
         executor_spacing: kompass_core::Spacing::default(),
         executor_priority_class: None,
-        profile_key: profile_key::written_or_new(driver),
+        profile_key: keys.own,
+        wider_keys: keys.wider,
+        executor_additions: Shape::default(),
         runtime: None,
         source: Source::Guess,
         warnings: warning.into_iter().collect(),

@@ -2,14 +2,20 @@
 //!
 //! It must be known when the driver pod is admitted, so it comes from the pod alone. What differs from run to run
 //! (dates, numbers of runs, ids) is stripped; what tells two jobs apart is kept.
+//!
+//! A job that has never run before has kin: the other tasks of its DAG, other jobs that run the same program, jobs of
+//! the same name. Its wider keys say which.
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::json;
 use crate::role::DriverPod;
+
+mod stable;
+
+use self::stable::{file_name, stable};
 
 /// Bytes of a label value that the readable part may use: 63, minus `-` and 8 digits.
 const MAX_SLUG_BYTES: usize = 63 - 9;
@@ -22,37 +28,140 @@ const OWNERS: [&[&str]; 4] = [
     &["dag_id", "task_id"],
 ];
 
+/// How much two jobs with a key in common have in common, most first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Level {
+    /// They are the same job.
+    Own,
+    /// They are tasks of the same DAG.
+    Dag,
+    /// They run the same main class of the same file.
+    Program,
+    /// They have the same name.
+    Name,
+}
+
+/// The keys of a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Keys {
+    /// The job's own.
+    pub own: String,
+    /// Those that it shares with its kin, closest kin first; at most one of each further [`Level`].
+    pub wider: Vec<String>,
+}
+
+impl Level {
+    const WIDER: [Self; 3] = [Self::Dag, Self::Program, Self::Name];
+
+    /// The level of a key.
+    pub fn of(key: &str) -> Self {
+        let prefix = key.split_once('.').map(|(prefix, _)| prefix);
+        let level = Self::WIDER.into_iter().find(|level| Some(level.prefix()) == prefix);
+        level.unwrap_or(Self::Own)
+    }
+
+    /// What the keys of a level begin with, before a dot. A job's own key has no dot.
+    const fn prefix(self) -> &'static str {
+        match self {
+            Self::Own => "",
+            Self::Dag => "dag",
+            Self::Program => "program",
+            Self::Name => "name",
+        }
+    }
+}
+
 /// The key of a driver pod: `<readable>-<8 hex digits>`, a valid label value of at most 63 bytes.
 ///
 /// Of an owner's name where a workflow tool labelled the pod, else of application name, main class and file name of
 /// the jar or script. The namespace is part of the hash: equal names of two tenants are two jobs.
 pub fn of(namespace: &str, driver: &DriverPod<'_>) -> String {
-    let owner = OWNERS.iter().find_map(|labels| owner(driver, labels));
-    let (slug, parts) = if let Some(owner) = owner {
-        (owner.clone(), vec!["owner".to_owned(), owner])
-    } else {
-        let name = driver.app_name().map(stable).unwrap_or_default();
-        let class = driver.main_class().unwrap_or_default().to_owned();
-        let resource = driver.primary_resource().map(file_name).unwrap_or_default();
-        let simple_class = stable(class.rsplit('.').next().unwrap_or_default());
-        let slug = [&name, &simple_class, &resource]
-            .into_iter()
-            .find(|part| !part.is_empty())
-            .cloned();
-        (
-            slug.unwrap_or_default(),
-            vec!["application".to_owned(), name, class, resource],
-        )
-    };
+    if let Some(owner) = OWNERS.iter().find_map(|labels| owner(driver, labels)) {
+        return key(namespace, Level::Own, &owner, &["owner", &owner]);
+    }
+    let name = name(driver);
+    let program = Program::of(driver);
+    let slug = if name.is_empty() { program.slug() } else { &name };
+    let parts = ["application", &name, program.class, &program.file];
+    key(namespace, Level::Own, slug, &parts)
+}
 
+/// All keys of a driver pod as it was created; its own is the one that the webhook wrote on it, if it did.
+pub fn keys(driver: &DriverPod<'_>) -> Keys {
+    let namespace = json::text(driver.json(), "/metadata/namespace").unwrap_or("default");
+    let own = match driver.label(kompass_core::names::PROFILE_KEY_LABEL) {
+        Some(key) if !key.is_empty() => key.to_owned(),
+        _ => of(namespace, driver),
+    };
+    let program = Program::of(driver);
+    let (dag, name) = (owner(driver, &["dag_id"]), name(driver));
+    let wider = Level::WIDER.into_iter().filter_map(|level| match level {
+        Level::Own => None,
+        Level::Dag => dag.as_ref().map(|dag| key(namespace, level, dag, &[dag])),
+        Level::Program => {
+            let parts = [program.class, &program.file];
+            (!program.is_unknown()).then(|| key(namespace, level, program.slug(), &parts))
+        }
+        Level::Name => (!name.is_empty()).then(|| key(namespace, level, &name, &[&name])),
+    });
+    Keys {
+        wider: wider.collect(),
+        own,
+    }
+}
+
+/// The application's name.
+fn name(driver: &DriverPod<'_>) -> String {
+    driver.app_name().map(stable).unwrap_or_default()
+}
+
+/// What an application runs.
+struct Program<'a> {
+    class: &'a str,
+    simple_class: String,
+    file: String,
+}
+
+impl<'a> Program<'a> {
+    fn of(driver: &DriverPod<'a>) -> Self {
+        let class = driver.main_class().unwrap_or_default();
+        Self {
+            class,
+            simple_class: stable(class.rsplit('.').next().unwrap_or_default()),
+            file: driver.primary_resource().map(file_name).unwrap_or_default(),
+        }
+    }
+
+    fn is_unknown(&self) -> bool {
+        self.class.is_empty() && self.file.is_empty()
+    }
+
+    /// The part that people read.
+    fn slug(&self) -> &str {
+        if self.simple_class.is_empty() {
+            &self.file
+        } else {
+            &self.simple_class
+        }
+    }
+}
+
+/// A key with `slug` to be read and a hash of namespace, level and `parts` to be told apart by.
+fn key(namespace: &str, level: Level, slug: &str, parts: &[&str]) -> String {
     let mut hash = Sha256::new();
-    for part in std::iter::once(namespace).chain(parts.iter().map(String::as_str)) {
+    let mut key = level.prefix().to_owned();
+    if !key.is_empty() {
+        key.push('.');
+    }
+    let prefix = key.clone();
+    let known = std::iter::once(namespace).chain((level != Level::Own).then_some(level.prefix()));
+    for part in known.chain(parts.iter().copied()) {
         hash.update(part.as_bytes());
         hash.update([0]);
     }
-    let mut key: String = slug.chars().take(MAX_SLUG_BYTES).collect();
+    key.extend(slug.chars().take(MAX_SLUG_BYTES - prefix.len()));
     key.truncate(key.trim_end_matches('-').len());
-    if key.is_empty() {
+    if key == prefix {
         key.push_str("job");
     }
     key.push('-');
@@ -86,126 +195,10 @@ fn owner(driver: &DriverPod<'_>, labels: &[&str]) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
-/// The key that the webhook wrote on a driver pod, else a new one for the pod's own namespace.
-pub fn written_or_new(driver: &DriverPod<'_>) -> String {
-    match driver.label(kompass_core::names::PROFILE_KEY_LABEL) {
-        Some(key) if !key.is_empty() => key.to_owned(),
-        _ => of(namespace(driver.json()), driver),
-    }
-}
-
-fn namespace(pod: &Value) -> &str {
-    json::text(pod, "/metadata/namespace").unwrap_or("default")
-}
-
-/// File name of a jar or script without its ending and its version numbers.
-fn file_name(resource: &str) -> String {
-    let path = resource.split(['?', '#']).next().unwrap_or_default();
-    let file = path.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
-    let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
-    let tokens = tokens(stem);
-    join(tokens.iter().filter(|token| !is_number(token) && *token != "snapshot"))
-}
-
-/// A name in lower case with `-` between its parts, without the parts that change from run to run.
-fn stable(name: &str) -> String {
-    let tokens = tokens(name);
-    let mut keep = vec![true; tokens.len()];
-    mark_uuids(&tokens, &mut keep);
-    mark_dates(&tokens, &mut keep);
-    let kept = tokens
-        .iter()
-        .zip(keep)
-        .filter(|&(token, keep)| keep && !is_hex_id(token))
-        .map(|(token, _)| token);
-    let shortened: Vec<String> = kept.map(|token| without_long_digits(token)).collect();
-    join(shortened.iter().filter(|token| !token.is_empty()))
-}
-
-fn tokens(name: &str) -> Vec<String> {
-    let lower = name.to_ascii_lowercase();
-    lower
-        .split(|c: char| !c.is_ascii_alphanumeric())
-        .filter(|token| !token.is_empty())
-        .map(str::to_owned)
-        .collect()
-}
-
-fn join<'a>(tokens: impl Iterator<Item = &'a String>) -> String {
-    tokens.map(String::as_str).collect::<Vec<_>>().join("-")
-}
-
-fn mark_uuids(tokens: &[String], keep: &mut [bool]) {
-    const LENGTHS: [usize; 5] = [8, 4, 4, 4, 12];
-    for start in 0..tokens.len().saturating_sub(LENGTHS.len() - 1) {
-        let window = &tokens[start..start + LENGTHS.len()];
-        if window
-            .iter()
-            .zip(LENGTHS)
-            .all(|(token, length)| token.len() == length && is_hex(token))
-        {
-            keep[start..start + LENGTHS.len()].fill(false);
-        }
-    }
-}
-
-/// Drops every run of neighbouring number-like parts that holds a long number (a year, a date, an epoch) or has at
-/// least three parts (a short date, a time of day). One or two short numbers alone stay: `part-2` is not `part-3`.
-fn mark_dates(tokens: &[String], keep: &mut [bool]) {
-    let mut start = 0;
-    while start < tokens.len() {
-        let length = tokens[start..]
-            .iter()
-            .take_while(|token| is_number(token) || is_time(token))
-            .count();
-        let run = &tokens[start..start + length];
-        if length >= 3 || run.iter().any(|token| token.len() >= 4) {
-            keep[start..start + length].fill(false);
-        }
-        start += length.max(1);
-    }
-}
-
-fn is_number(token: &str) -> bool {
-    token.bytes().all(|b| b.is_ascii_digit())
-}
-
-/// `23t01`, `20261123t010203z`, `03z`: digits with the letters of ISO 8601 between and behind.
-fn is_time(token: &str) -> bool {
-    token.starts_with(|c: char| c.is_ascii_digit())
-        && token.bytes().all(|b| b.is_ascii_digit() || matches!(b, b't' | b'z'))
-}
-
-fn is_hex(token: &str) -> bool {
-    token.bytes().all(|b| b.is_ascii_hexdigit())
-}
-
-/// Eight or more hex digits, at least one of them a number: no word is like that.
-fn is_hex_id(token: &str) -> bool {
-    token.len() >= 8 && is_hex(token) && token.bytes().any(|b| b.is_ascii_digit())
-}
-
-/// The token without its runs of four and more digits.
-fn without_long_digits(token: &str) -> String {
-    let mut kept = String::with_capacity(token.len());
-    let mut rest = token;
-    while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-        if digits < 4 {
-            kept.push_str(&rest[..digits]);
-        }
-        rest = &rest[digits..];
-        let letters = rest.bytes().take_while(|b| !b.is_ascii_digit()).count();
-        kept.push_str(&rest[..letters]);
-        rest = &rest[letters..];
-    }
-    kept
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -222,45 +215,6 @@ mod tests {
 
     fn key(pod: &Value) -> String {
         of("ns", &DriverPod::from_json(pod).unwrap())
-    }
-
-    #[test]
-    fn what_changes_from_run_to_run_is_stripped() {
-        for (name, expected) in [
-            ("nightly-etl", "nightly-etl"),
-            ("etl-2026-11-23", "etl"),
-            ("etl-2026-11-23t01-02-03", "etl"),
-            ("etl_20261123", "etl"),
-            ("etl-23-11-26", "etl"),
-            ("etl20261123T010203Z", "etltz"),
-            ("20261123T010203Z-etl", "etl"),
-            ("scheduled__2026-11-23T01:02:03+00:00", "scheduled"),
-            ("etl-1795419633663", "etl"),
-            ("etl-6f0c2a34-1111-2222-3333-444455556666", "etl"),
-            ("etl-deadbeef-abcd-abcd-abcd-abcdefabcdef", "etl"),
-            ("etl-9f8e7d6c5b", "etl"),
-            ("feedback-facade", "feedback-facade"),
-            ("part-2", "part-2"),
-            ("tpcds-q1-10", "tpcds-q1-10"),
-            ("v2_s3a", "v2-s3a"),
-            ("2026-11-23", ""),
-            ("Ünïcode Näme", "n-code-n-me"),
-        ] {
-            assert_eq!(stable(name), expected, "{name}");
-        }
-    }
-
-    #[test]
-    fn jars_lose_their_version_and_secrets_of_their_address() {
-        for (resource, expected) in [
-            ("local:///app/etl-assembly-1.4.2-SNAPSHOT.jar", "etl-assembly"),
-            ("s3a://bucket/jobs/etl_1.5.jar", "etl"),
-            ("https://host/agg.py?X-Amz-Signature=abc", "agg"),
-            ("local:///app/part2.py", "part2"),
-            ("", ""),
-        ] {
-            assert_eq!(file_name(resource), expected, "{resource}");
-        }
     }
 
     #[test]
@@ -305,20 +259,100 @@ mod tests {
     #[test]
     fn a_key_already_written_stays() {
         let labelled = pod("a", &[("kompass.dev/profile-key", "mine-00000000")], "x.A", "a.jar");
-        assert_eq!(
-            written_or_new(&DriverPod::from_json(&labelled).unwrap()),
-            "mine-00000000"
-        );
+        assert_eq!(keys(&DriverPod::from_json(&labelled).unwrap()).own, "mine-00000000");
+    }
+
+    fn wider(pod: &Value) -> Vec<String> {
+        keys(&DriverPod::from_json(pod).unwrap()).wider
+    }
+
+    #[test]
+    fn keys_stay_what_they_were_in_earlier_releases() {
+        let application = pod("etl-2026-11-23", &[], "x.Main", "local:///a-1.0.0.jar");
+        assert_eq!(key(&application), "etl-6fcd283d");
+        let owned = pod("a", &[("spark.operator/spark-app-name", "hourly")], "x.A", "");
+        assert_eq!(key(&owned), "hourly-06a5918d");
+    }
+
+    #[test]
+    fn kin_share_the_key_of_what_they_have_in_common_and_no_other() {
+        let task = [("dag_id", "sales"), ("task_id", "sum")];
+        let job = pod("etl", &task, "x.Main", "local:///a-1.0.0.jar");
+        let levels: Vec<Level> = wider(&job).iter().map(|key| Level::of(key)).collect();
+        assert_eq!(levels, [Level::Dag, Level::Program, Level::Name]);
+        assert_eq!(Level::of(&key(&job)), Level::Own);
+        for (kin, shared) in [
+            (
+                pod("etl-2026-11-23", &task, "x.Main", "local:///a-1.0.1.jar"),
+                &[0, 1, 2][..],
+            ),
+            (
+                pod(
+                    "b",
+                    &[("dag_id", "sales"), ("task_id", "mean")],
+                    "x.B",
+                    "local:///b.jar",
+                ),
+                &[0],
+            ),
+            (
+                pod("b", &[("dag_id", "x"), ("task_id", "x")], "x.Main", "local:///a.jar"),
+                &[1],
+            ),
+            (
+                pod("etl", &[("dag_id", "x"), ("task_id", "x")], "x.B", "local:///b.jar"),
+                &[2],
+            ),
+            (
+                pod("b", &[("dag_id", "x"), ("task_id", "x")], "x.B", "local:///b.jar"),
+                &[],
+            ),
+        ] {
+            let (job, kin) = (wider(&job), wider(&kin));
+            let same: Vec<usize> = (0..3).filter(|&level| job[level] == kin[level]).collect();
+            assert_eq!(same, shared, "{kin:?}");
+        }
+        let mut abroad = job.clone();
+        abroad["metadata"]["namespace"] = json!("other");
+        assert!(wider(&abroad).iter().all(|key| !wider(&job).contains(key)));
+    }
+
+    #[test]
+    fn what_is_not_known_is_no_kinship() {
+        let nameless = pod("2026-11-23", &[], "", "");
+        assert!(wider(&nameless).is_empty(), "{nameless}");
     }
 
     proptest! {
+        /// Without an owner the own key says all that the wider ones do; with one, runs differ by what is stripped.
+        #[test]
+        fn runs_that_share_their_own_key_share_the_wider_ones(
+            names in proptest::array::uniform2("(etl|load)(-20261123)?"),
+            classes in proptest::array::uniform2("x\\.(A|B)"),
+            files in proptest::array::uniform2("(a|b)(-1\\.0)?\\.jar"),
+        ) {
+            let [one, two] = [0, 1].map(|at| pod(&names[at], &[], &classes[at], &files[at]));
+            let (one, two) = (DriverPod::from_json(&one).unwrap(), DriverPod::from_json(&two).unwrap());
+            let (one, two) = (keys(&one), keys(&two));
+            if one.own == two.own {
+                prop_assert_eq!(one, two);
+            }
+        }
+
         #[test]
         fn every_key_is_a_label_value(name in ".{0,100}", class in ".{0,40}", resource in ".{0,60}", owner in ".{0,80}") {
-            for labels in [&[][..], &[("sparkoperator.k8s.io/app-name", owner.as_str())]] {
-                let key = key(&pod(&name, labels, &class, &resource));
-                prop_assert!(key.len() <= 63 && key.len() >= 10, "{}", key);
-                prop_assert!(key.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{}", key);
-                prop_assert!(key.as_bytes()[0] != b'-', "{}", key);
+            let dag = [("dag_id", owner.as_str()), ("task_id", "x")];
+            for labels in [&[][..], &[("sparkoperator.k8s.io/app-name", owner.as_str())], &dag] {
+                let pod = pod(&name, labels, &class, &resource);
+                let wider = wider(&pod);
+                prop_assert!(wider.len() <= 3);
+                for key in [vec![key(&pod)], wider].concat() {
+                    let level = Level::of(&key);
+                    let own = key.strip_prefix(level.prefix()).unwrap().trim_start_matches('.');
+                    prop_assert!(key.len() <= 63 && own.len() >= 10, "{}", key);
+                    prop_assert!(own.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'), "{}", key);
+                    prop_assert!(own.as_bytes()[0] != b'-', "{}", key);
+                }
             }
         }
     }

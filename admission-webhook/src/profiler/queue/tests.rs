@@ -34,6 +34,8 @@ fn profiled(source: Source) -> Pod {
         executor_spacing: kompass_core::Spacing::default(),
         executor_priority_class: None,
         profile_key: String::new(),
+        wider_keys: Vec::new(),
+        executor_additions: Shape::default(),
         runtime: None,
         source,
         warnings: Vec::new(),

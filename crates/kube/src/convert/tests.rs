@@ -39,6 +39,7 @@ fn a_finished_application_is_read_from_its_recording() {
         assert_eq!(executor.role, Some(Role::Executor));
         assert_eq!(executor.owner_pod_uid.as_ref(), Some(&driver.uid));
         assert_eq!(executor.executor_id.as_deref(), Some(id));
+        assert_eq!(executor.resource_profile_id.as_deref(), Some("0"));
         assert!(!executor.holds_room());
     }
 }

@@ -123,6 +123,8 @@ impl Job {
             executor_spacing: self.spacing.clone(),
             executor_priority_class: None,
             profile_key: self.key.clone().unwrap_or_else(|| self.name.clone()),
+            wider_keys: Vec::new(),
+            executor_additions: Shape::default(),
             runtime: self.runtime,
             source: Source::Conf,
             warnings: vec![],
