@@ -96,7 +96,7 @@ enum Error {
         name: String,
         subjects: String,
         #[source]
-        source: tls::Error,
+        source: Box<tls::Error>,
     },
 }
 

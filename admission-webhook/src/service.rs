@@ -9,7 +9,7 @@ use kompass_core::Pod;
 use kompass_kube::{client, convert, object};
 use kompass_service::clock::Clock;
 use kompass_service::metrics::Registry;
-use kompass_service::readiness::Readiness;
+use kompass_service::readiness::{Condition, Readiness};
 use kompass_service::server::{self, Server};
 use kompass_service::shutdown::{self, Shutdown};
 use kompass_service::tls::{self, Live};
@@ -119,7 +119,7 @@ pub async fn start_by(
     let outlets = certificates::Outlets {
         live,
         trust,
-        in_force: config.register.then(|| known_in_force.clone()),
+        in_force: config.register.then_some(known_in_force),
         ready: readiness.condition("certificate"),
         metrics: webhook_metrics.clone(),
     };
@@ -171,20 +171,9 @@ pub async fn start_by(
             trust: trusted,
             in_force,
             registered,
-            metrics: webhook_metrics.clone(),
+            metrics: webhook_metrics,
         };
-        let keep = registration::keep(client.clone(), settings, clock.clone(), links, draining());
-        shutdown.spawn("registration", critical(keep.boxed()));
-        let namespace = config.namespace.clone();
-        let keep = probe::keep(
-            client.clone(),
-            namespace,
-            known_in_force,
-            reached,
-            webhook_metrics,
-            draining(),
-        );
-        shutdown.spawn("probe", critical(keep.boxed()));
+        keep_registered(client.clone(), settings, clock.clone(), links, reached, shutdown);
     }
     let settings = profiler::Settings {
         namespace: config.namespace,
@@ -199,6 +188,33 @@ pub async fn start_by(
     let profiler = Profiler::new(&client, &instance, settings, clock, gangs, profiler_metrics);
     shutdown.spawn("profiler", profiler.run(client, watched, draining()).boxed());
     Ok(running)
+}
+
+/// Starts what keeps the registration right, and what asks the API server whether it works.
+fn keep_registered(
+    client: Client,
+    settings: registration::Settings,
+    clock: Clock,
+    links: registration::Links,
+    reached: Condition,
+    shutdown: &Shutdown,
+) {
+    let (namespace, in_force, metrics) = (
+        settings.namespace.clone(),
+        links.in_force.subscribe(),
+        links.metrics.clone(),
+    );
+    let probe = probe::keep(
+        client.clone(),
+        namespace,
+        in_force,
+        reached,
+        metrics,
+        shutdown.draining(),
+    );
+    let keep = registration::keep(client, settings, clock, links, shutdown.draining());
+    shutdown.spawn("registration", keep.map(Ok::<(), shutdown::TaskError>).boxed());
+    shutdown.spawn("probe", probe.map(Ok::<(), shutdown::TaskError>).boxed());
 }
 
 /// Reads drivers from the API server.

@@ -67,7 +67,7 @@ impl Given {
                 Error::Refused {
                     name: self.secret.clone(),
                     subjects: list(&place.subjects),
-                    source,
+                    source: Box::new(source),
                 }
             })?;
         let now = place.clock.monotonic();
