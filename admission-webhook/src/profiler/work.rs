@@ -511,4 +511,19 @@ mod tests {
             assert!(!is_open(&pod, "u"), "{path}");
         }
     }
+
+    #[test]
+    fn only_a_guess_is_replaced() {
+        let driver = json!({
+            "metadata": {"name": "d", "uid": "u", "labels": {"spark-role": "driver"}},
+            "spec": {"containers": [{"args": ["driver"]}]},
+        });
+        let driver_pod = DriverPod::from_json(&driver).unwrap();
+        for (conf, open) in [(Some(Conf::default()), false), (None, true)] {
+            let profile = profile::build(&driver_pod, conf.as_ref(), None);
+            let mut pod = driver.clone();
+            pod["metadata"]["annotations"] = json!({names::PROFILE_ANNOTATION: profile.to_annotation()});
+            assert_eq!(is_open(&pod, "u"), open, "{:?}", profile.source);
+        }
+    }
 }

@@ -6,7 +6,7 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::events::v1::Event;
-use kompass_core::profile::Source;
+use kompass_core::profile::{Shape, Source};
 use kompass_core::{JobProfile, names};
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
@@ -154,6 +154,129 @@ async fn a_late_configuration_corrects_the_guess_while_the_gate_is_closed() {
     let profile = profiled(&plane, &again, Source::History).await;
     assert_eq!(profile.executors_at_start, 3);
     webhook.stop().await;
+    plane.stop().await;
+}
+
+/// What a sidecar's injection after our webhook does to a pod.
+fn with_sidecar(mut pod: serde_json::Value) -> serde_json::Value {
+    let sidecar = json!({
+        "name": "proxy", "image": "proxy", "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
+    });
+    pod["spec"]["containers"].as_array_mut().unwrap().push(sidecar);
+    pod
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_executors_really_ask_for_is_in_the_next_profile() {
+    let plane = ControlPlane::start().await;
+    let webhook = plane.webhook(&[]).await;
+    let mut configured = None;
+    // The second run is profiled by what the first one's executor showed, which the watch may tell a moment later.
+    for run in ["first", "second"] {
+        let recording = Recording::read("4.1.4", "a-basic-scala", run);
+        let driver = plane.create(&recording.driver).await;
+        create_config_maps(&plane, &recording).await;
+        let profile = profiled(&plane, &driver, Source::Conf).await;
+        let Some(configured) = &configured else {
+            assert_eq!(profile.executor_additions, Shape::default());
+            plane.plan(&driver, &[("n1", 3)]).await;
+            let mut of_a_stage = recording.executor_of(&driver, 1);
+            of_a_stage["metadata"]["labels"]["spark-exec-resourceprofile-id"] = json!("1");
+            of_a_stage["spec"]["containers"][0]["resources"]["requests"]["cpu"] = json!("90");
+            of_a_stage["spec"]["containers"][0]["resources"]["limits"] = json!({});
+            plane.create(&of_a_stage).await;
+            plane.create(&with_sidecar(recording.executor_of(&driver, 2))).await;
+            configured = Some(profile.executor);
+            // The watch tells of pods in order: once a later driver has a profile, the executors are known.
+            let later = Recording::read("4.1.4", "c-python-dynalloc", "later");
+            let later_driver = plane.create(&later.driver).await;
+            create_config_maps(&plane, &later).await;
+            profiled(&plane, &later_driver, Source::Conf).await;
+            continue;
+        };
+        let additions = &profile.executor_additions;
+        assert_eq!((additions.cpu_milli, additions.memory_mib), (100, 64), "{profile:?}");
+        assert_eq!(profile.executor.cpu_milli, configured.cpu_milli + 100);
+        assert_eq!(profile.executor.memory_mib, configured.memory_mib + 64);
+    }
+    webhook.stop().await;
+    plane.stop().await;
+}
+
+/// What a predictor may do.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Predictor {
+    Tells,
+    Hangs,
+    Lies,
+    Babbles,
+    Fails,
+}
+
+/// The URL of one.
+async fn predictor(kind: Predictor) -> String {
+    let runtime = axum::routing::get(
+        move |axum::extract::RawQuery(query): axum::extract::RawQuery| async move {
+            let query = query.unwrap_or_default();
+            let key = query.split('&').next().unwrap().trim_start_matches("key=").to_owned();
+            let ok = http::StatusCode::OK;
+            match kind {
+                Predictor::Tells => (
+                    ok,
+                    json!({"p50_s": 60, "p90_s": 90, "samples": 7, "key": key}).to_string(),
+                ),
+                Predictor::Hangs => std::future::pending().await,
+                Predictor::Lies => (
+                    ok,
+                    json!({"p50_s": 90, "p90_s": 60, "samples": 7, "key": key}).to_string(),
+                ),
+                Predictor::Babbles => (ok, format!("{{\"p50_s\": {}", "9".repeat(1 << 20))),
+                Predictor::Fails => (http::StatusCode::INTERNAL_SERVER_ERROR, String::new()),
+            }
+        },
+    );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router = axum::Router::new().route("/v1/runtime", runtime);
+    tokio::spawn(std::future::IntoFuture::into_future(axum::serve(listener, router)));
+    format!("http://{address}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile_has_the_predictors_run_time_and_never_waits_for_it() {
+    let plane = ControlPlane::start().await;
+    for kind in [
+        Predictor::Tells,
+        Predictor::Hangs,
+        Predictor::Lies,
+        Predictor::Babbles,
+        Predictor::Fails,
+    ] {
+        let url = predictor(kind).await;
+        let webhook = plane.webhook(&["--predictor", &url]).await;
+        let mut recording = Recording::read("4.1.4", "a-basic-scala", &format!("{kind:?}").to_lowercase());
+        // The API server may still call the webhook before this one; the profiler takes the driver all the same.
+        recording.driver["spec"]["schedulerName"] = json!(names::SCHEDULER);
+        let driver = plane.create(&recording.driver).await;
+        let metric = |result: &str| {
+            let line = format!("kompass_profiler_estimates_total{{result=\"{result}\"}}");
+            webhook.running.registry.render().contains(&line).then_some(())
+        };
+        // As with a real submission, the predictor has its say before the configuration is there; one that hangs is not
+        // waited for.
+        match kind {
+            Predictor::Hangs => {}
+            Predictor::Tells => eventually("an answer", || async { metric("told") }).await,
+            Predictor::Lies => eventually("a lie", || async { metric("refused") }).await,
+            Predictor::Babbles | Predictor::Fails => eventually("no estimate", || async { metric("failed") }).await,
+        }
+        create_config_maps(&plane, &recording).await;
+        let profile = profiled(&plane, &driver, Source::Conf).await;
+        let expected = (kind == Predictor::Tells).then_some((60, 90, 7));
+        let found = profile.runtime.map(|told| (told.p50_s, told.p90_s, told.samples));
+        assert_eq!(found, expected, "{kind:?}");
+        webhook.stop().await;
+    }
     plane.stop().await;
 }
 

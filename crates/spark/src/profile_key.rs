@@ -340,7 +340,12 @@ mod tests {
         }
 
         #[test]
-        fn every_key_is_a_label_value(name in ".{0,100}", class in ".{0,40}", resource in ".{0,60}", owner in ".{0,80}") {
+        fn every_key_is_a_label_value(
+            name in "(.{0,100}|[a-z]{0,100})",
+            class in "(.{0,40}|[a-z]{0,100})",
+            resource in ".{0,60}",
+            owner in "(.{0,80}|[a-z]{0,80})",
+        ) {
             let dag = [("dag_id", owner.as_str()), ("task_id", "x")];
             for labels in [&[][..], &[("sparkoperator.k8s.io/app-name", owner.as_str())], &dag] {
                 let pod = pod(&name, labels, &class, &resource);
