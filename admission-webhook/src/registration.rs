@@ -7,6 +7,7 @@
 mod install;
 mod manifests;
 mod pace;
+mod policy;
 
 use std::fmt::Debug;
 use std::pin::pin;
@@ -29,10 +30,9 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 pub use self::install::ANNOTATION as INSTALL_ANNOTATION;
-pub use self::manifests::{
-    Endpoint, NAME, PROBE_LABEL, PROBE_PATH, Settings, policy, policy_binding, webhook_configuration,
-};
+pub use self::manifests::{Endpoint, NAME, PROBE_LABEL, PROBE_PATH, Settings, webhook_configuration};
 use self::pace::Pace;
+pub use self::policy::{policy, policy_binding};
 use crate::certificates::Trust;
 use crate::{changes, metrics};
 

@@ -62,14 +62,13 @@ impl Given {
             key,
             authorities,
         } = &content;
-        let end_ms =
-            tls::check(certificate, key, authorities, &place.subjects, place.clock.now_ms()).map_err(|source| {
-                Error::Refused {
-                    name: self.secret.clone(),
-                    subjects: list(&place.subjects),
-                    source: Box::new(source),
-                }
-            })?;
+        let now_ms = place.clock.now_ms();
+        let checked = tls::check(certificate, key, authorities, &place.subjects, now_ms);
+        let end_ms = checked.map_err(|source| Error::Refused {
+            name: self.secret.clone(),
+            subjects: list(&place.subjects),
+            source: Box::new(source),
+        })?;
         let now = place.clock.monotonic();
         self.replace_authorities(authorities, now);
         shown.trust(self.trust(&secret, authorities)?);
@@ -78,8 +77,10 @@ impl Given {
             self.content = Some(content);
         }
         shown.well();
+        // The end is told when it comes.
+        let period = PERIOD.min(Duration::from_millis(end_ms.saturating_sub(now_ms).saturating_add(1)));
         let overlap = self.previous.as_ref().map(|(_, until)| until.saturating_sub(now));
-        Ok(overlap.map_or(PERIOD, |left| left.min(PERIOD)))
+        Ok(overlap.map_or(period, |left| left.min(period)))
     }
 
     fn content(&self, secret: &Secret) -> Result<Content, Error> {

@@ -192,11 +192,11 @@ async fn is_gated(plane: &ControlPlane) -> bool {
 }
 
 /// Makes the webhook look at its Secret now.
-async fn touch(plane: &ControlPlane, stamp: u64) {
+async fn touch(plane: &ControlPlane, secret: &str, stamp: u64) {
     let patch = json!({"metadata": {"annotations": {"example.com/touched": stamp.to_string()}}});
     let secrets = secrets(plane);
     secrets
-        .patch(SECRET, &PatchParams::default(), &Patch::Merge(patch))
+        .patch(secret, &PatchParams::default(), &Patch::Merge(patch))
         .await
         .unwrap();
 }
@@ -267,6 +267,21 @@ async fn a_given_certificate_is_refused_with_the_reason_while_the_old_one_serves
         "both for a while"
     );
     assert!(webhook.running.readiness.concerns().is_empty());
+    webhook.stop().await;
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_given_certificate_that_ends_in_use_makes_unready() {
+    let plane = ControlPlane::start().await;
+    put_leaf(&plane, &authority("first"), "127.0.0.1", -1, 10).await;
+    let (clock, hand) = Clock::manual(now_ms());
+    let options = ["--certificates", "secret", "--certificate-secret", GIVEN];
+    let webhook = plane.webhook_by(clock, &options).await;
+    hand.advance(days(11));
+    touch(&plane, GIVEN, 1).await;
+    webhook.says(&["certificate (", "certificate expired"]).await;
+    assert_eq!(webhook.running.readiness.missing(), ["certificate"]);
     webhook.stop().await;
     plane.stop().await;
 }
@@ -384,7 +399,7 @@ async fn the_authority_rotates_and_its_secret_is_lost_without_a_missed_admission
     let load = Load::start(&plane, &webhook);
     load.more(20).await;
     hand.advance(Duration::from_mins(20));
-    touch(&plane, 1).await;
+    touch(&plane, SECRET, 1).await;
     let both = eventually("both in the bundle", || async {
         let bundle = bundle(&plane).await.unwrap();
         (bundle.matches("BEGIN").count() == 2).then_some(bundle)
@@ -397,7 +412,7 @@ async fn the_authority_rotates_and_its_secret_is_lost_without_a_missed_admission
     );
     load.more(20).await;
     hand.advance(Duration::from_mins(20));
-    touch(&plane, 2).await;
+    touch(&plane, SECRET, 2).await;
     let end = new_end(&webhook, end).await;
     load.more(20).await;
     secrets(&plane).delete(SECRET, &DeleteParams::default()).await.unwrap();
@@ -428,7 +443,7 @@ async fn clocks_may_jump() {
     assert!(!said.contains("registered"), "{said}");
     let end = webhook.metric(END);
     hand.set_wall(now_ms());
-    touch(&plane, 1).await;
+    touch(&plane, SECRET, 1).await;
     new_end(&webhook, end).await;
     tokio::time::timeout(crate::harness::DEADLINE, webhook.running.readiness.ready())
         .await
@@ -439,11 +454,11 @@ async fn clocks_may_jump() {
     load.more(20).await;
     let end = webhook.metric(END);
     hand.set_wall(now_ms() - 10 * DAY_MS);
-    touch(&plane, 2).await;
+    touch(&plane, SECRET, 2).await;
     new_end(&webhook, end).await;
     load.more(50).await;
     hand.set_wall(now_ms());
-    touch(&plane, 3).await;
+    touch(&plane, SECRET, 3).await;
     load.stop().await;
     webhook.stop().await;
     plane.stop().await;
