@@ -102,7 +102,7 @@ mod tests {
                 .to_owned()
         });
         let commands: Vec<String> = commands.collect();
-        assert_eq!(commands.len(), 8);
+        assert_eq!(commands.len(), 9);
         for command in commands {
             assert!(Cli::try_parse_from(command.split_whitespace()).is_ok(), "{command}");
         }
