@@ -240,7 +240,8 @@ async fn a_label_is_no_slot(scene: &mut Scene) {
         !lone.labels().contains_key(names::GANG_LABEL),
         "the webhook leaves the label to forgers"
     );
-    assert_eq!(lone.spec.unwrap().scheduler_name.as_deref(), Some("default-scheduler"));
+    // To KOMPASS it is an executor of client mode, for which nothing is reserved.
+    assert_eq!(lone.spec.unwrap().scheduler_name.as_deref(), Some(names::SCHEDULER));
     // The same past the webhook, straight to KOMPASS's scheduler.
     deployment.webhook.as_mut().unwrap().kill_9().await.unwrap();
     let mut past = honest.executor_pod(&driver.uid().unwrap(), 100);
