@@ -41,13 +41,20 @@ impl Bench {
 
     /// So many nodes, with so many different amounts of free memory.
     fn sized(nodes: usize, kinds: u64, gangs: usize, foreign: u64, backfill: Backfill) -> Self {
+        let config = Config {
+            backfill,
+            ..Config::default()
+        };
+        Self::configured(nodes, kinds, gangs, foreign, &config)
+    }
+
+    fn configured(nodes: usize, kinds: u64, gangs: usize, foreign: u64, config: &Config) -> Self {
         let names: Vec<String> = (0..nodes)
             .map(|n| format!("ip-10-0-{}-{}.ec2.internal", n / 250, n % 250))
             .collect();
         let mut planner = Planner::new(Config {
             markers: false,
-            backfill,
-            ..Config::default()
+            ..config.clone()
         });
         for (number, name) in names.iter().enumerate() {
             planner.apply_node(node(name, number));
@@ -318,6 +325,7 @@ fn print_percentiles() {
     filter("Filter of an executor beyond the slots, 5,000 names", &names, false);
 
     waiting();
+    forecasts();
     for count in [100, 1_000, 10_000] {
         for backfill in [Backfill::Off, Backfill::Conservative, Backfill::Easy] {
             many_waiting(count, backfill);
@@ -362,7 +370,13 @@ fn many_waiting(count: usize, backfill: Backfill) {
 /// Half of the cluster is full of gangs; the head waits for nearly all of it, and behind it wait gangs that have room and
 /// must not delay it. All the decisions that follow one another are timed.
 fn reserved(kinds: u64, backfill: Backfill) {
-    let mut bench = Bench::sized(NODES, kinds, GANGS, 8, backfill);
+    let config = Config {
+        backfill,
+        // Measured on its own.
+        forecast_ms: None,
+        ..Config::default()
+    };
+    let mut bench = Bench::configured(NODES, kinds, GANGS, 8, &config);
     let free = NODES as u64 * 7;
     let head = bench.driver(free - 10);
     bench.planner.apply_pod(&head, bench.now_ms);
@@ -400,6 +414,29 @@ fn reserved(kinds: u64, backfill: Backfill) {
         ),
         &times,
     );
+}
+
+/// A forecast is due: all the decisions that it takes are timed.
+fn forecasts() {
+    let mut bench = Bench::new(GANGS, 12);
+    for number in 0..1_000 {
+        let driver = bench.driver(EXECUTORS.saturating_sub(number % 10));
+        bench.planner.apply_pod(&driver, bench.now_ms);
+    }
+    while bench.decide().again {}
+    let mut times = Vec::new();
+    for _ in 0..100 {
+        bench.now_ms += 5_000;
+        loop {
+            let (decision, time) = timed(|| bench.decide());
+            times.push(time);
+            if !decision.again {
+                break;
+            }
+        }
+    }
+    let slices = times.len() / 100;
+    percentiles(&format!("decide while a forecast is made, in {slices}"), &times);
 }
 
 fn waiting() {

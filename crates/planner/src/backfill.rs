@@ -210,11 +210,15 @@ impl Planner {
         };
         let kept = ahead.next.take();
         let kept = kept.filter(|next| next.is_of(&self.gangs[head], turn.now_ms));
+        let work = WORK_OF_ONE * self.nodes.free().len();
+        if kept.is_none() && !turn.may_work(work) {
+            return false;
+        }
         let next = ahead
             .next
             .insert(kept.unwrap_or_else(|| Next::new(self, head, reservation, turn.now_ms)));
         while !next.is_done(self.config.backfill_depth) {
-            if !turn.may_work(WORK_OF_ONE * self.nodes.free().len()) {
+            if !turn.may_work(work) {
                 return false;
             }
             next.add(self, queue);

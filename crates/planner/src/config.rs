@@ -189,7 +189,7 @@ impl Default for Config {
             backfill_overrun: 3,
             backfills_max: 1_000,
             backfill_depth: 16,
-            backfill_nodes_per_decide: 15_000,
+            backfill_nodes_per_decide: 10_000,
             forecast_ms: Some(5_000),
             unknown_run_ms: 3_600_000,
             unplanned_max: 8,

@@ -104,6 +104,9 @@ impl Planner {
         let every_ms = self.config.forecast_ms?;
         self.attend();
         if let Some(begun) = self.promises.forecast.take() {
+            if let Some(at_ms) = self.promises.looked_ms {
+                turn.wake_at(at_ms.saturating_add(every_ms));
+            }
             return Some(begun);
         }
         if self.queues.is_empty() {

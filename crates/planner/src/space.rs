@@ -15,6 +15,7 @@ pub(crate) trait Space {
     fn units(&self, name: &str) -> u64;
 
     /// Whether the requests of a pod fit.
+    #[inline]
     fn holds(&self, requests: &Resources) -> bool {
         let mut extended = requests.extended.iter();
         requests.cpu_milli <= self.cpu_milli()
@@ -24,36 +25,44 @@ pub(crate) trait Space {
 }
 
 impl Space for Room {
+    #[inline]
     fn cpu_milli(&self) -> u64 {
         self.resources.cpu_milli
     }
 
+    #[inline]
     fn memory_bytes(&self) -> u64 {
         self.resources.memory_bytes
     }
 
+    #[inline]
     fn pods(&self) -> u64 {
         self.pods
     }
 
+    #[inline]
     fn units(&self, name: &str) -> u64 {
         self.resources.units(name)
     }
 }
 
 impl<T: Space> Space for &T {
+    #[inline]
     fn cpu_milli(&self) -> u64 {
         (**self).cpu_milli()
     }
 
+    #[inline]
     fn memory_bytes(&self) -> u64 {
         (**self).memory_bytes()
     }
 
+    #[inline]
     fn pods(&self) -> u64 {
         (**self).pods()
     }
 
+    #[inline]
     fn units(&self, name: &str) -> u64 {
         (**self).units(name)
     }
@@ -150,18 +159,22 @@ impl Spaces {
 }
 
 impl Space for Row<'_> {
+    #[inline]
     fn cpu_milli(&self) -> u64 {
         amount(self.cells[0])
     }
 
+    #[inline]
     fn memory_bytes(&self) -> u64 {
         amount(self.cells[1])
     }
 
+    #[inline]
     fn pods(&self) -> u64 {
         amount(self.cells[2])
     }
 
+    #[inline]
     fn units(&self, name: &str) -> u64 {
         let at = self.names.binary_search_by(|known| (**known).cmp(name));
         at.map_or(0, |at| amount(self.cells[FIXED + at]))

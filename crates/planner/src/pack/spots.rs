@@ -1,6 +1,6 @@
 //! What each node, or each kind of nodes, takes of a gang.
 
-use kompass_core::Resources;
+use kompass_core::{Resources, Spacing};
 
 use super::{Ask, DriverAsk, View};
 use crate::nodes::{Batch, LEAST_CPU_MILLI, NodeId, Nodes, Room};
@@ -148,6 +148,7 @@ fn of_nodes<'a, S: Space>(
 
 /// What a node with this room takes: executors, at most the count, and the same with the driver on it; `None` where the
 /// driver can't go.
+#[inline]
 pub(crate) fn capacity(nodes: &Nodes, ask: &Ask<'_>, node: NodeId, room: &impl Space) -> (u64, Option<u64>) {
     let index = node.index();
     if room.pods() == 0 {
@@ -159,13 +160,12 @@ pub(crate) fn capacity(nodes: &Nodes, ask: &Ask<'_>, node: NodeId, room: &impl S
         _ => 0,
     };
     let takes = match ask.spacing {
-        Some(spacing) if now && !nodes.ports_free(node, &spacing.host_ports) => 0,
-        Some(_) => takes.min(rest_of(ask, node)),
         None => takes,
+        Some(spacing) => by_rules(nodes, ask, spacing, node, takes, now),
     };
     let clash = |driver: &DriverAsk<'_>| {
-        let ports = ask.spacing.map_or(&[][..], |spacing| &spacing.host_ports);
-        ports.iter().any(|port| driver.ports.contains(port))
+        let ports = ask.spacing.map(|spacing| &spacing.host_ports);
+        ports.is_some_and(|ports| ports.iter().any(|port| driver.ports.contains(port)))
     };
     let beside = ask.driver.filter(|driver| {
         nodes.allowed(driver.class)[index]
@@ -183,12 +183,25 @@ pub(crate) fn capacity(nodes: &Nodes, ask: &Ask<'_>, node: NodeId, room: &impl S
     (takes, beside)
 }
 
+/// What a node takes by the executors' rules about each other, of those that it has room for. Apart, so that gangs without
+/// rules don't pay for it.
+#[cold]
+fn by_rules(nodes: &Nodes, ask: &Ask<'_>, spacing: &Spacing, node: NodeId, takes: u64, now: bool) -> u64 {
+    if now && !nodes.ports_free(node, &spacing.host_ports) {
+        0
+    } else {
+        takes.min(rest_of(ask, node))
+    }
+}
+
 /// Executors that a node with this room takes which takes so many of those wanted.
+#[inline]
 fn could(ask: &Ask<'_>, node: NodeId, room: &impl Space, takes: u64) -> u64 {
     if takes < ask.count {
         takes
     } else {
-        times(ask.executor, room, None).min(rest_of(ask, node))
+        let could = times(ask.executor, room, None);
+        ask.spacing.map_or(could, |_| could.min(rest_of(ask, node)))
     }
 }
 

@@ -1,6 +1,7 @@
 //! When those that wait are expected to start.
 
 use kompass_core::Outcome;
+use kompass_planner::Config;
 
 use crate::job::Job;
 use crate::world::World;
@@ -133,4 +134,20 @@ fn a_run_that_was_cut_off_counts_where_it_is_longer_than_those_that_are_known() 
         world.settle();
         assert_eq!(expected(&world, "head"), Some(start), "{runs:?}");
     }
+}
+
+#[test]
+fn a_forecast_made_in_slices_is_made_again_without_any_news() {
+    let config = Config {
+        backfill_nodes_per_decide: 1,
+        forecast_ms: Some(5_000),
+        ..Config::default()
+    };
+    let mut world = World::with(config, &[("n1", 4, 64), ("n2", 4, 64)]);
+    for number in 0..6 {
+        world.submit(Job::new(&format!("gang-{number}"), 3));
+        world.settle();
+    }
+    let wake_ms = world.planner.next_wake().unwrap();
+    assert!(wake_ms <= world.now_ms + 5_000, "{wake_ms}");
 }
