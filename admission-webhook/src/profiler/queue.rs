@@ -32,7 +32,6 @@ pub(super) struct Queue {
 struct Waiting {
     namespace: String,
     name: String,
-    profile_key: Option<String>,
     since_ms: u64,
     next_ms: u64,
     /// Where it stands among those that are due.
@@ -54,7 +53,6 @@ pub(super) struct Task {
     pub(super) uid: String,
     pub(super) namespace: String,
     pub(super) name: String,
-    pub(super) profile_key: Option<String>,
     /// The pod as it was read before, if it was.
     pub(super) pod: Option<Arc<Value>>,
     /// The time for waiting is over and nothing has been written yet: a guess is better than nothing.
@@ -111,7 +109,6 @@ impl Queue {
         let driver = self.drivers.entry(pod.uid.clone()).or_insert_with(|| Waiting {
             namespace: pod.namespace.clone(),
             name: pod.name.clone(),
-            profile_key: pod.profile_key.clone(),
             since_ms: now_ms.saturating_sub(age_ms),
             next_ms: now_ms,
             scheduled_ms: None,
@@ -185,7 +182,6 @@ impl Queue {
         Some(Task {
             namespace: driver.namespace.clone(),
             name: driver.name.clone(),
-            profile_key: driver.profile_key.clone(),
             pod: driver.pod.clone(),
             may_guess: !driver.profiled && now_ms >= driver.since_ms.saturating_add(hold_ms),
             unprofiled_since_ms: (!driver.profiled).then_some(driver.since_ms),

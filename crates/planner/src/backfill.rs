@@ -101,8 +101,10 @@ impl Planner {
         turn.work_at_least_once();
         let mut ahead = self.ahead.remove(queue).unwrap_or_default();
         let picked = self.pick(queue, head, turn, &mut ahead);
-        if self.ahead.len() >= AHEAD_MAX {
-            self.ahead.clear();
+        if self.ahead.len() >= AHEAD_MAX
+            && let Some(other) = self.ahead.keys().next().cloned()
+        {
+            self.ahead.remove(&other);
         }
         self.ahead.insert(queue.clone(), ahead);
         let (id, placement) = picked?;

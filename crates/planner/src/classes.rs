@@ -3,15 +3,20 @@
 use kompass_core::{Constraints, Node};
 use rustc_hash::FxHashMap;
 
-/// A class: equal rules of any number of gangs.
+/// A class: equal rules of any number of gangs. What is kept of a class that is gone never equals another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct ClassId(u32);
+pub(crate) struct ClassId {
+    index: u32,
+    /// Classes that were made before.
+    made: u64,
+}
 
 /// All classes and, for each, which nodes it allows.
 #[derive(Debug, Default)]
 pub(crate) struct Classes {
-    classes: Vec<Option<Class>>,
+    entries: Vec<Option<Class>>,
     by_rules: FxHashMap<Constraints, ClassId>,
+    made: u64,
 }
 
 #[derive(Debug)]
@@ -38,12 +43,16 @@ impl Classes {
             users: 1,
             allowed,
         });
-        let index = self.classes.iter().position(Option::is_none).unwrap_or_else(|| {
-            self.classes.push(None);
-            self.classes.len() - 1
+        let index = self.entries.iter().position(Option::is_none).unwrap_or_else(|| {
+            self.entries.push(None);
+            self.entries.len() - 1
         });
-        self.classes[index] = class;
-        let id = ClassId(u32::try_from(index).expect("fewer than 2^32 classes"));
+        self.entries[index] = class;
+        let id = ClassId {
+            index: u32::try_from(index).expect("fewer than 2^32 classes"),
+            made: self.made,
+        };
+        self.made += 1;
         self.by_rules.insert(rules.clone(), id);
         id
     }
@@ -55,13 +64,13 @@ impl Classes {
         if class.users == 0 {
             let rules = std::mem::take(&mut class.rules);
             self.by_rules.remove(&rules);
-            self.classes[id.0 as usize] = None;
+            self.entries[id.index as usize] = None;
         }
     }
 
     /// The node at `index` has changed; `None` where no pod may go.
     pub(crate) fn update(&mut self, index: usize, node: Option<&Node>) {
-        for class in self.classes.iter_mut().flatten() {
+        for class in self.entries.iter_mut().flatten() {
             if class.allowed.len() <= index {
                 class.allowed.resize(index + 1, false);
             }
@@ -80,14 +89,34 @@ impl Classes {
     }
 
     fn class(&self, id: ClassId) -> &Class {
-        self.classes[id.0 as usize]
+        self.entries[id.index as usize]
             .as_ref()
             .expect("a class lives as long as its users")
     }
 
     fn class_mut(&mut self, id: ClassId) -> &mut Class {
-        self.classes[id.0 as usize]
+        self.entries[id.index as usize]
             .as_mut()
             .expect("a class lives as long as its users")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_class_that_is_gone_equals_no_other() {
+        let rules = |pool: &str| Constraints {
+            node_selector: [("pool".to_owned(), pool.to_owned())].into(),
+            ..Constraints::default()
+        };
+        let mut classes = Classes::default();
+        let gone = classes.acquire(&rules("a"), std::iter::empty());
+        classes.release(gone);
+        let other = classes.acquire(&rules("b"), std::iter::empty());
+        assert_eq!(gone.index, other.index, "its place is used again");
+        assert_ne!(gone, other);
+        assert_eq!(classes.acquire(&rules("b"), std::iter::empty()), other);
     }
 }
