@@ -17,6 +17,10 @@ use kompass_core::profile::{self, JobProfile, Shape, Source};
 use kompass_core::{Constraints, Node, Outcome, Phase, Pod, Resources, Role};
 use kompass_planner::{Action, Backfill, Config, Decision, FilterAnswer, Planner};
 
+/// As in the services.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const NODES: usize = 5_000;
 const GANGS: usize = 1_000;
 const EXECUTORS: u64 = 20;

@@ -50,11 +50,12 @@ impl<T> Arena<T> {
         id
     }
 
-    pub(crate) fn remove(&mut self, id: Id<T>) {
-        if let Some((uid, _)) = self.slots[id.index as usize].take() {
-            self.by_uid.remove(&uid);
-            self.unused.push(id.index);
-        }
+    /// Its UID, if it was there.
+    pub(crate) fn remove(&mut self, id: Id<T>) -> Option<Arc<str>> {
+        let (uid, _) = self.slots[id.index as usize].take()?;
+        self.by_uid.remove(&uid);
+        self.unused.push(id.index);
+        Some(uid)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Id<T>, &T)> {

@@ -63,6 +63,8 @@ pub(crate) struct Vain {
 pub(crate) struct Ahead {
     reservation: Option<Reservation>,
     next: Option<Next>,
+    /// The one before found that nothing was on paper.
+    asks_paper: bool,
     /// The last one that was tried, where the work of one decision was not enough for all.
     tried: Option<(i64, OrderKey)>,
 }
@@ -213,9 +215,12 @@ impl Planner {
         let kept = ahead.next.take();
         let kept = kept.filter(|next| next.is_of(&self.gangs[head], turn.now_ms));
         let work = WORK_OF_ONE * self.nodes.free().len();
-        if kept.is_none() && !turn.may_work(work) {
+        if kept.is_none() && !(std::mem::replace(&mut ahead.asks_paper, true) && turn.may_work(work)) {
+            // The head alone takes one decision's work, and this one has looked at what has changed.
+            turn.go_on();
             return false;
         }
+        ahead.asks_paper = false;
         let next = ahead
             .next
             .insert(kept.unwrap_or_else(|| Next::new(self, head, reservation, turn.now_ms)));

@@ -60,6 +60,11 @@ impl Turn {
         self.work_left = self.work_left.max(1);
     }
 
+    /// There is more to be done, by the next decision.
+    pub(crate) fn go_on(&mut self) {
+        self.again = true;
+    }
+
     /// Takes some work from what one decision may cost: Filter waits meanwhile. The rest is for the next.
     pub(crate) fn may_work(&mut self, nodes: usize) -> bool {
         let may = self.work_left > 0;

@@ -46,7 +46,7 @@ impl Gangs {
     }
 
     pub(crate) fn remove(&mut self, id: GangId) {
-        self.all.remove(id);
+        _ = self.all.remove(id);
         self.touch(id);
     }
 

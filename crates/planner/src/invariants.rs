@@ -1,8 +1,7 @@
 //! The invariants, checked against sums made anew: for tests and debug builds.
 
-use std::collections::BTreeMap;
-
 use kompass_core::Resources;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::gang::Stage;
 use crate::nodes::{NodeId, Room};
@@ -13,13 +12,15 @@ impl Planner {
     /// Recomputes everything that is kept incrementally and checks the invariants. After feeding, room lost to others is
     /// only noticed by the next `decide` (or Filter) of a planner that leads; `settled` says that this has happened.
     pub fn check_invariants(&self, settled: bool) -> Result<(), String> {
-        let mut loads: BTreeMap<NodeId, Room> = BTreeMap::new();
-        let mut fixed: BTreeMap<NodeId, Room> = BTreeMap::new();
-        let mut ports: BTreeMap<NodeId, Vec<u16>> = BTreeMap::new();
+        let mut loads: FxHashMap<NodeId, Room> = FxHashMap::default();
+        let mut fixed: FxHashMap<NodeId, Room> = FxHashMap::default();
+        let mut ports: FxHashMap<NodeId, Vec<u16>> = FxHashMap::default();
         for (_, pod) in self.pods.all.iter() {
             if let Some((node, _)) = pod.seat() {
                 add(&mut loads, node, &pod.requests, 1);
-                ports.entry(node).or_default().extend(pod.ports.iter());
+                if !pod.ports.is_empty() {
+                    ports.entry(node).or_default().extend(pod.ports.iter());
+                }
                 if pod.is_bound() || matches!(pod.place, Place::Assumed { binding: true, .. }) {
                     add(&mut fixed, node, &pod.requests, 1);
                 }
@@ -38,7 +39,7 @@ impl Planner {
             }
             for group in &gang.slots.groups {
                 add(&mut loads, group.node, &gang.slots.request, group.free());
-                for _ in 0..group.free() {
+                for _ in 0..if gang.slots.ports.is_empty() { 0 } else { group.free() } {
                     ports.entry(group.node).or_default().extend(gang.slots.ports.iter());
                 }
             }
@@ -111,16 +112,18 @@ impl Planner {
     }
 
     fn check_gangs(&self) -> Result<(), String> {
+        let mut orders = FxHashMap::default();
         for (id, gang) in self.gangs.iter() {
             let uid = self.gangs.uid(id);
             let slots = &gang.slots;
-            let sat = |executor: &crate::pods::PodId, node: NodeId| matches!(self.pods.all[*executor].seat(), Some((at, Seat::Slot)) if at == node);
+            let mut sitting: FxHashMap<NodeId, u64> = FxHashMap::default();
+            for &executor in &gang.executors {
+                if let Some((node, Seat::Slot)) = self.pods.all[executor].seat() {
+                    *sitting.entry(node).or_default() += 1;
+                }
+            }
             for group in &slots.groups {
-                let taken = gang
-                    .executors
-                    .iter()
-                    .filter(|executor| sat(executor, group.node))
-                    .count() as u64;
+                let taken = sitting.get(&group.node).copied().unwrap_or(0);
                 ensure(group.taken == taken, || {
                     format!("gang {uid}: {group:?}, but {taken} executors on it")
                 })?;
@@ -128,11 +131,7 @@ impl Planner {
                     format!("gang {uid}: {group:?}")
                 })?;
             }
-            let on_slots = gang
-                .executors
-                .iter()
-                .filter(|&&executor| matches!(self.pods.all[executor].seat(), Some((_, Seat::Slot))))
-                .count() as u64;
+            let on_slots: u64 = sitting.values().sum();
             let taken: u64 = slots.groups.iter().map(|group| group.taken).sum();
             ensure(taken == on_slots, || {
                 format!("gang {uid}: {taken} slots taken, {on_slots} executors on slots")
@@ -157,7 +156,10 @@ impl Planner {
                 slots.missing == 0 || gang.is_bound() || gang.binding().is_some(),
                 || format!("gang {uid}: slots are missing before its driver is bound"),
             )?;
-            let queued = self.queues.order(&gang.queue).any(|other| other == id);
+            let queued = orders
+                .entry(gang.queue.clone())
+                .or_insert_with(|| self.queues.order(&gang.queue).collect::<FxHashSet<_>>())
+                .contains(&id);
             ensure(queued == (gang.stage == Stage::Waiting), || {
                 format!("gang {uid}: in its queue is {queued}")
             })?;
@@ -209,7 +211,7 @@ impl Planner {
     }
 }
 
-fn add(loads: &mut BTreeMap<NodeId, Room>, node: NodeId, requests: &Resources, times: u64) {
+fn add(loads: &mut FxHashMap<NodeId, Room>, node: NodeId, requests: &Resources, times: u64) {
     let load = loads.entry(node).or_default();
     load.resources.add_times(requests, times);
     load.pods += times;

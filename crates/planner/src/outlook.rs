@@ -72,9 +72,7 @@ impl Outlook {
             tally: Tally::default(),
         };
         outlook.grow(nodes);
-        for index in 0..nodes.free().len() {
-            outlook.count(nodes, index);
-        }
+        outlook.count_each(nodes, 0..nodes.free().len());
         outlook
     }
 
@@ -88,6 +86,10 @@ impl Outlook {
     }
 
     /// The room.
+    pub(crate) fn rooms(&self) -> &Spaces {
+        &self.rooms
+    }
+
     pub(crate) fn into_rooms(self) -> Spaces {
         self.rooms
     }
@@ -95,7 +97,7 @@ impl Outlook {
     /// Nodes may have come since.
     pub(crate) fn grow(&mut self, nodes: &Nodes) {
         self.rooms.grow(nodes);
-        self.tally.nodes.resize(nodes.free().len(), (0, None));
+        self.tally.nodes.resize(nodes.free().len(), Takes::NOTHING);
     }
 
     /// So many pods of these requests leave the node.
@@ -130,43 +132,70 @@ impl Outlook {
 
     /// Counts a node anew.
     pub(crate) fn count(&mut self, nodes: &Nodes, index: usize) {
+        self.count_each(nodes, index..=index);
+    }
+
+    fn count_each(&mut self, nodes: &Nodes, indices: impl IntoIterator<Item = usize>) {
         // Host ports as they are now: nothing tells who leaves them free.
         let ask = self.wanted.ask(View::Now(None));
-        let takes = capacity(nodes, &ask, NodeId::at(index), &self.rooms.get(index));
-        self.tally.set(index, takes);
+        for index in indices {
+            let (takes, beside) = capacity(nodes, &ask, NodeId::at(index), &self.rooms.get(index));
+            self.tally.set(index, Takes::new(takes, beside));
+        }
+    }
+}
+
+/// What a node takes. Two plain numbers, since thousands are counted at a stretch.
+#[derive(Debug, Clone, Copy)]
+struct Takes {
+    executors: u64,
+    /// How many fewer with the driver on it; [`Self::NO_DRIVER`] where it can't go there.
+    loss: u64,
+}
+
+impl Takes {
+    const NO_DRIVER: u64 = u64::MAX;
+    const NOTHING: Self = Self {
+        executors: 0,
+        loss: Self::NO_DRIVER,
+    };
+
+    #[inline]
+    fn new(executors: u64, beside: Option<u64>) -> Self {
+        let loss = match beside {
+            Some(beside) => executors - beside,
+            None => Self::NO_DRIVER,
+        };
+        Self { executors, loss }
     }
 }
 
 /// What the nodes take.
 #[derive(Debug, Clone, Default)]
 struct Tally {
-    /// By node: executors that it takes, and the same with the driver on it.
-    nodes: Vec<(u64, Option<u64>)>,
+    /// By node.
+    nodes: Vec<Takes>,
     total: u64,
     /// How many nodes cost how many executors when the driver goes there.
     losses: BTreeMap<u64, u32>,
 }
 
 impl Tally {
-    fn set(&mut self, index: usize, (takes, beside): (u64, Option<u64>)) {
-        let (old_takes, old_beside) = std::mem::replace(&mut self.nodes[index], (takes, beside));
-        self.total = self.total - old_takes + takes;
-        let loss = beside.map(|beside| takes - beside);
-        let old_loss = old_beside.map(|beside| old_takes - beside);
+    fn set(&mut self, index: usize, new: Takes) {
+        let old = std::mem::replace(&mut self.nodes[index], new);
+        self.total = self.total - old.executors + new.executors;
         // Nearly always it is the same.
-        if loss == old_loss {
+        if new.loss == old.loss {
             return;
         }
-        if let Some(old) = old_loss
-            && let Some(nodes) = self.losses.get_mut(&old)
-        {
+        if let Some(nodes) = self.losses.get_mut(&old.loss) {
             *nodes -= 1;
             if *nodes == 0 {
-                self.losses.remove(&old);
+                self.losses.remove(&old.loss);
             }
         }
-        if let Some(loss) = loss {
-            *self.losses.entry(loss).or_insert(0) += 1;
+        if new.loss != Takes::NO_DRIVER {
+            *self.losses.entry(new.loss).or_insert(0) += 1;
         }
     }
 }

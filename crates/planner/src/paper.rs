@@ -75,13 +75,27 @@ impl OnPaper {
     /// The gang takes its place in what it sees, and is expected to end in its turn, as so many percent of those like it.
     /// Tells whether there was a place.
     pub(crate) fn start(&mut self, planner: &Planner, id: GangId, sees: Outlook, percent: usize) -> bool {
-        let Some(placement) = sees.place(&planner.nodes) else {
-            return false;
-        };
+        let placement = sees.place(&planner.nodes);
+        let rooms = sees.into_rooms();
+        placement.is_some_and(|placement| {
+            self.start_at(planner, id, &placement, rooms, percent);
+            true
+        })
+    }
+
+    /// The same where what the gang sees is kept.
+    fn start_beside(&mut self, planner: &Planner, id: GangId, sees: &Outlook) -> bool {
+        sees.place(&planner.nodes).is_some_and(|placement| {
+            self.start_at(planner, id, &placement, sees.rooms().clone(), PERCENT);
+            true
+        })
+    }
+
+    /// The same for a place that is known, in this room.
+    fn start_at(&mut self, planner: &Planner, id: GangId, placement: &Placement, mut rooms: Spaces, percent: usize) {
         let gang = &planner.gangs[id];
-        let mut rooms = sees.into_rooms();
         let mut parts = Vec::new();
-        planner.each_part(gang, &placement, |node, requests, count| {
+        planner.each_part(gang, placement, |node, requests, count| {
             rooms.take(node, requests, count);
             parts.push((node, requests.clone(), count));
         });
@@ -89,7 +103,6 @@ impl OnPaper {
         self.ends.push(Reverse((end_ms, self.shares.len())));
         self.shares.push(Share::Planned(parts));
         self.rooms = Some(rooms);
-        true
     }
 }
 
@@ -124,9 +137,8 @@ impl Next {
     /// Nobody behind the head yet.
     pub(crate) fn new(planner: &Planner, head: GangId, first: &Reservation, now_ms: i64) -> Self {
         let start_ms = first.last().map_or(now_ms, |(end_ms, ..)| end_ms);
-        let sees = first.seen_then().clone();
         let mut paper = OnPaper::new(start_ms, None, planner.ends.all_after(first.last()));
-        let started = paper.start(planner, head, sees, PERCENT);
+        let started = paper.start_beside(planner, head, first.seen_then());
         let head = &planner.gangs[head];
         Self {
             head: head.arrival,
@@ -159,8 +171,7 @@ impl Next {
             self.paper = None;
             return;
         };
-        let started = paper.start(planner, key.gang, then.clone(), PERCENT);
-        if started {
+        if paper.start_beside(planner, key.gang, &then) {
             self.last = key;
             self.behind.push(Behind { key, start_ms, then });
         } else {

@@ -111,8 +111,8 @@ pub(crate) struct Pods {
     /// Executors by their owner's UID.
     pub(crate) by_driver: FxHashMap<Arc<str>, FxHashSet<PodId>>,
     namespaces: FxHashSet<Arc<str>>,
-    gone: FxHashSet<Box<str>>,
-    gone_order: VecDeque<Box<str>>,
+    gone: FxHashSet<Arc<str>>,
+    gone_order: VecDeque<Arc<str>>,
 }
 
 /// UIDs of deleted pods that are remembered: events of the past may still be on their way.
@@ -135,11 +135,10 @@ impl Pods {
 
     /// Forgets the pod and remembers that it is gone.
     pub(crate) fn bury(&mut self, uid: &str) {
-        if let Some(id) = self.all.id(uid) {
-            self.all.remove(id);
-        }
-        if self.gone.insert(uid.into()) {
-            self.gone_order.push_back(uid.into());
+        let known = self.all.id(uid).and_then(|id| self.all.remove(id));
+        let uid = known.unwrap_or_else(|| uid.into());
+        if self.gone.insert(uid.clone()) {
+            self.gone_order.push_back(uid);
         }
         if self.gone_order.len() > GONE_MAX
             && let Some(oldest) = self.gone_order.pop_front()

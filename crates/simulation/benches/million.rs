@@ -14,6 +14,10 @@ use kompass_planner::{Backfill, Packing};
 use kompass_simulation::engine::Queues;
 use kompass_simulation::{Estimates, Gang, Settings, simulate};
 
+/// As in the program `kompass`: the planner's objects are many and small.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const NODE_CPU_MILLI: u64 = 16_000;
 const NODE_MEMORY_MIB: u64 = 65_536;
 /// Jobs that come again and again.

@@ -171,10 +171,14 @@ impl<'a> Cluster<'a> {
         self.planner
             .bind_done(&driver.uid, &planned, &BindResult::Bound, now_ms);
         let mut number = 0;
+        // They differ in little: a million gangs have tens of millions of them.
+        let mut executor = self.executor(gang, &driver.uid);
         for &(node, count) in &executors {
-            let name = node_name(node);
+            executor.node = Some(node_name(node));
             for _ in 0..count {
-                let executor = self.executor(gang, number, &driver.uid, &name);
+                executor.uid = executor_uid(gang, number);
+                executor.name.clone_from(&executor.uid);
+                executor.executor_id = Some(number.to_string());
                 self.planner.apply_pod(&executor, now_ms);
                 number += 1;
             }
@@ -199,15 +203,12 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    fn executor(&mut self, gang: usize, number: u64, driver: &str, node: &str) -> Pod {
+    /// What all executors of a gang have in common.
+    fn executor(&mut self, gang: usize, driver: &str) -> Pod {
         let of = &self.gangs[gang];
         Pod {
-            uid: executor_uid(gang, number),
-            name: executor_uid(gang, number),
             role: Some(Role::Executor),
             owner_pod_uid: Some(driver.to_owned()),
-            executor_id: Some(number.to_string()),
-            node: Some(node.to_owned()),
             phase: Phase::Running,
             ..self.pod(gang, of.executor())
         }

@@ -122,7 +122,7 @@ fn of_nodes<'a, S: Space>(
     room: impl Fn(usize) -> S,
     without: Option<&[bool]>,
 ) -> Vec<Spot<'a>> {
-    let mut spots = Vec::new();
+    let mut spots = Vec::with_capacity(nodes.free().len());
     for index in 0..nodes.free().len() {
         let (node, room) = (NodeId::at(index), room(index));
         let outside = ask.zone.is_some_and(|zone| zone != nodes.zone(node));
