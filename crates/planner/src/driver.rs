@@ -172,7 +172,7 @@ impl Planner {
         let gang = self.gangs.insert(&pod.uid, gang);
         self.queues.insert(&key, self.gangs[gang].key(gang));
         self.pods.all[id].kind = Kind::Driver(Some(gang));
-        for executor in self.pods.by_driver.get(pod.uid.as_str()).cloned().unwrap_or_default() {
+        for executor in self.pods.awaiting_driver.remove(pod.uid.as_str()).unwrap_or_default() {
             self.link(executor, gang);
         }
         gang

@@ -42,8 +42,11 @@ impl Planner {
         let (linked, driver) = (executor.gang.is_some() || executor.orphan, executor.driver.clone());
         set(&mut self.gated, id, waits && gated);
         set(&mut self.pinned, id, waits && !gated && !foreign_gate && is_pinned);
-        if !linked && let Some(gang) = self.gangs.id(&driver) {
-            self.link(id, gang);
+        if !linked {
+            match self.gangs.id(&driver) {
+                Some(gang) => self.link(id, gang),
+                None => _ = self.pods.awaiting_driver.entry(driver).or_default().insert(id),
+            }
         }
         match self.seen_place(id, pod) {
             Place::Bound { node, .. } => {
@@ -72,15 +75,16 @@ impl Planner {
         let Some(executor) = self.pods.all[id].executor() else {
             return;
         };
-        let (driver, gang) = (executor.driver.clone(), executor.gang);
-        if let Some(children) = self.pods.by_driver.get_mut(&driver) {
-            children.remove(&id);
-            if children.is_empty() {
-                self.pods.by_driver.remove(&driver);
-            }
-        }
-        if let Some(gang) = gang {
+        if let Some(gang) = executor.gang {
             self.gangs[gang].executors.remove(&id);
+        } else if !executor.orphan {
+            let driver = executor.driver.clone();
+            if let Some(executors) = self.pods.awaiting_driver.get_mut(&driver) {
+                executors.remove(&id);
+                if executors.is_empty() {
+                    self.pods.awaiting_driver.remove(&driver);
+                }
+            }
         }
     }
 
@@ -131,15 +135,7 @@ impl Planner {
             }
             Place::Assumed { .. } | Place::Nowhere => {
                 self.vacate(id, now_ms);
-                let entry = &mut self.pods.all[id];
-                // The new charge first: a node without any charge may be forgotten.
-                let seat = Seat::Extra;
-                entry.put(Place::Bound { node, seat }, &mut self.nodes);
-                let gang = entry.gang();
-                if gang.is_some_and(|gang| self.gangs[gang].slots.take(&mut self.nodes, node)) {
-                    let seat = Seat::Slot;
-                    self.pods.all[id].put(Place::Bound { node, seat }, &mut self.nodes);
-                }
+                self.sit(id, node, true, |seat| Place::Bound { node, seat });
             }
         }
         self.gated.remove(&id);
@@ -158,24 +154,36 @@ impl Planner {
     /// Keeps room for the executor (or any other pod) on the node: a slot of its gang's, or unreserved room.
     pub(crate) fn assume(&mut self, id: PodId, node: NodeId, seat: Seat, now_ms: i64) {
         self.vacate(id, now_ms);
-        let gang = self.pods.all[id].gang().filter(|_| seat == Seat::Slot);
-        let slot = gang.is_some_and(|gang| self.gangs[gang].slots.take(&mut self.nodes, node));
+        let until_ms = now_ms.saturating_add(self.config.assume_ms);
+        self.sit(id, node, seat == Seat::Slot, |seat| Place::Assumed {
+            node,
+            seat,
+            until_ms,
+            binding: false,
+        });
         if let Some(gang) = self.pods.all[id].gang() {
             self.gangs.touch(gang);
         }
-        let seat = if slot { Seat::Slot } else { Seat::Extra };
-        let until_ms = now_ms.saturating_add(self.config.assume_ms);
-        self.pods.all[id].put(
-            Place::Assumed {
-                node,
-                seat,
-                until_ms,
-                binding: false,
-            },
-            &mut self.nodes,
-        );
         self.assumed.insert((until_ms, id));
         self.wake_ms = Some(self.wake_ms.map_or(until_ms, |known| known.min(until_ms)));
+    }
+
+    /// Gives the pod, which has no place, one on the node: a slot of its gang's, if it may have one and there is one.
+    fn sit(&mut self, id: PodId, node: NodeId, may_slot: bool, place: impl Fn(Seat) -> Place) {
+        let entry = &mut self.pods.all[id];
+        let gang = entry.gang().filter(|_| may_slot);
+        if let Some(gang) = gang
+            && self.gangs[gang].slots.hand_over(node, entry.charge())
+        {
+            entry.inherit(place(Seat::Slot), &mut self.nodes);
+            return;
+        }
+        // The new charge first: a node without any charge may be forgotten.
+        entry.put(place(Seat::Extra), &mut self.nodes);
+        if gang.is_some_and(|gang| self.gangs[gang].slots.take(&mut self.nodes, node)) {
+            // On the same node nothing more is charged.
+            entry.put(place(Seat::Slot), &mut self.nodes);
+        }
     }
 
     /// The pod takes no room any more; a slot goes back to its gang.

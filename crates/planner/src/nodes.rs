@@ -52,7 +52,7 @@ pub(crate) enum Owner {
 }
 
 /// One pod's worth of room.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Charge<'a> {
     pub(crate) requests: &'a Resources,
     pub(crate) ports: &'a [u16],

@@ -283,11 +283,7 @@ impl Planner {
                 let gang = gang.clone();
                 self.stand_ins.entry(gang).or_default().insert(id);
             }
-            Kind::Executor(executor) => {
-                let driver = executor.driver.clone();
-                self.pods.by_driver.entry(driver).or_default().insert(id);
-            }
-            Kind::Foreign | Kind::Plain | Kind::Driver(_) => {}
+            Kind::Foreign | Kind::Plain | Kind::Driver(_) | Kind::Executor(_) => {}
         }
         id
     }

@@ -108,8 +108,8 @@ pub(crate) struct Executor {
 #[derive(Debug, Default)]
 pub(crate) struct Pods {
     pub(crate) all: Arena<PodEntry>,
-    /// Executors by their owner's UID.
-    pub(crate) by_driver: FxHashMap<Arc<str>, FxHashSet<PodId>>,
+    /// Executors that came before their driver, by its UID.
+    pub(crate) awaiting_driver: FxHashMap<Arc<str>, FxHashSet<PodId>>,
     namespaces: FxHashSet<Arc<str>>,
     gone: FxHashSet<Arc<str>>,
     gone_order: VecDeque<Arc<str>>,
@@ -195,6 +195,14 @@ impl PodEntry {
     /// The gang of an executor.
     pub(crate) fn gang(&self) -> Option<GangId> {
         self.executor().and_then(|executor| executor.gang)
+    }
+
+    /// The pod, which has no place, takes over room that is charged to the node already.
+    pub(crate) fn inherit(&mut self, place: Place, nodes: &mut Nodes) {
+        if let Place::Bound { node, .. } = place {
+            nodes.count_bound(node, true);
+        }
+        self.place = place;
     }
 
     /// Moves the pod's room; slots are the caller's business.

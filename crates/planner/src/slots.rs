@@ -83,16 +83,26 @@ impl Slots {
 
     /// Gives a free slot of the node to an executor, which has to be charged by the caller. Tells whether there was one.
     pub(crate) fn take(&mut self, nodes: &mut Nodes, node: NodeId) -> bool {
-        let Some(group) = self
-            .groups
-            .iter_mut()
-            .find(|group| group.node == node && group.free() > 0)
-        else {
+        let taken = self.occupy(node);
+        if taken {
+            nodes.discharge(node, self.charge(), 1);
+        }
+        taken
+    }
+
+    /// The same for an executor that is charged as much as the slot was: to the node nothing changes, and nobody who
+    /// waits for room has to be looked at.
+    pub(crate) fn hand_over(&mut self, node: NodeId, to: Charge<'_>) -> bool {
+        self.charge() == to && self.occupy(node)
+    }
+
+    fn occupy(&mut self, node: NodeId) -> bool {
+        let mut free = self.groups.iter_mut();
+        let Some(group) = free.find(|group| group.node == node && group.free() > 0) else {
             return false;
         };
         group.taken += 1;
         self.free -= 1;
-        nodes.discharge(node, self.charge(), 1);
         true
     }
 
