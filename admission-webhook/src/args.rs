@@ -49,7 +49,11 @@ pub struct Args {
     /// Namespaces that are never touched, beside `kube-system` and KOMPASS's own.
     #[arg(long, env = "KOMPASS_EXCLUDED_NAMESPACES", value_delimiter = ',')]
     pub excluded_namespaces: Vec<String>,
-    /// Touch only namespaces labelled `kompass.dev/enabled=true`.
+    /// Which namespaces are touched: all that do not say `kompass.dev/enabled=false`, or only those labelled
+    /// `kompass.dev/enabled=true`. With labelled, rights are needed in these namespaces only.
+    #[arg(long, env = "KOMPASS_SCOPE", value_enum, default_value = "all")]
+    pub scope: Scope,
+    /// The same as --scope labelled.
     #[arg(long, env = "KOMPASS_OPT_IN")]
     pub opt_in: bool,
     /// Whether to change pods (enforce), or only to tell in logs and metrics what would be done (shadow).
@@ -97,6 +101,15 @@ pub struct Args {
     /// The end.
     #[command(flatten)]
     pub end: End,
+}
+
+/// Which namespaces are touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Scope {
+    /// All but those that opt out.
+    All,
+    /// Those that opt in.
+    Labelled,
 }
 
 /// What becomes of executors without a driver pod.
@@ -167,8 +180,8 @@ pub struct Config {
     pub certificates: Source,
     /// Namespaces that are never touched.
     pub excluded_namespaces: Vec<String>,
-    /// Touch only namespaces that ask for it.
-    pub opt_in: bool,
+    /// Which of the others are touched.
+    pub scope: Scope,
     /// Settings of admission.
     pub rules: Rules,
     /// Whether decisions take effect.
@@ -199,6 +212,7 @@ impl Args {
             certificates,
             certificate_secret,
             mut excluded_namespaces,
+            scope,
             opt_in,
             mode,
             takeover,
@@ -256,7 +270,7 @@ impl Args {
                 },
             },
             excluded_namespaces,
-            opt_in,
+            scope: if opt_in { Scope::Labelled } else { scope },
             rules: Rules {
                 takeover,
                 ignore_client_mode: client_mode == ClientMode::Ignore,
@@ -319,6 +333,14 @@ mod tests {
                 .contains(&"system:serviceaccount:kompass:kompass-scheduler-extender".to_owned())
         );
         assert!(config.register);
+    }
+
+    #[test]
+    fn opting_in_is_the_scope_of_labelled_namespaces() {
+        let scope = |args: &[&str]| parse(args).resolve().unwrap().scope;
+        assert_eq!(scope(&[]), Scope::All);
+        assert_eq!(scope(&["--scope", "labelled"]), Scope::Labelled);
+        assert_eq!(scope(&["--opt-in"]), Scope::Labelled);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The metrics of webhook and profiler.
 
-use kompass_service::metrics::{Counter, CounterVec, Gauge, Histogram, LATENCY_SECONDS, Registry, WAIT_SECONDS};
+use kompass_service::metrics::{
+    Counter, CounterVec, Gauge, GaugeVec, Histogram, LATENCY_SECONDS, Registry, WAIT_SECONDS,
+};
 
 /// Handles of the webhook's metrics.
 #[derive(Debug, Clone)]
@@ -102,6 +104,8 @@ pub struct Profiler {
     pub planner_alive: Gauge,
     /// Answers of the predictor, by result.
     pub estimates: CounterVec<1>,
+    /// Labelled namespaces, by whether their `ConfigMaps` can be watched.
+    pub namespaces: GaugeVec<1>,
 }
 
 impl Profiler {
@@ -155,6 +159,12 @@ impl Profiler {
                 "kompass_profiler_estimates_total",
                 "Run times asked of the predictor, by result.",
                 ["result"],
+            ),
+            namespaces: registry.gauge_vec(
+                "kompass_profiler_namespaces",
+                "Namespaces in the scope \"labelled\" whose ConfigMaps are watched, or may not be since rights are \
+                 missing (denied).",
+                ["state"],
             ),
         }
     }

@@ -13,15 +13,19 @@ mod estimates;
 mod history;
 mod holds;
 mod memory;
+mod namespaces;
 mod planner;
 mod queue;
 mod recent;
+mod rights;
 mod shadow;
 mod work;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use http::uri::Authority;
 use kompass_core::profile::Source;
 use kompass_core::{JobProfile, Pod, Role};
@@ -37,13 +41,17 @@ use tokio::time::{interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use self::budgets::{Budgets, Order};
+use self::config_maps::Change;
 use self::estimates::Estimates;
 use self::holds::Holds;
 use self::memory::Memory;
+use self::namespaces::Namespaces;
 use self::queue::{Progress, Queue, Task};
+use self::rights::Rights;
 use self::shadow::Shadow;
 use self::work::{Found, Worker};
 use crate::admit::{Mode, Rules};
+use crate::args::Scope;
 use crate::gangs::Gangs;
 use crate::metrics;
 
@@ -59,6 +67,10 @@ const GATE_PERIOD: Duration = Duration::from_secs(1);
 pub struct Settings {
     /// Namespace of KOMPASS's own objects, where the planner's lease is.
     pub namespace: String,
+    /// Which namespaces are looked at.
+    pub scope: Scope,
+    /// Namespaces that are never touched.
+    pub excluded_namespaces: Vec<String>,
     /// Whether drivers are written on.
     pub mode: Mode,
     /// Settings of admission: whose drivers would be taken, in shadow mode.
@@ -93,12 +105,14 @@ pub struct Profiler {
     metrics: metrics::Profiler,
     worker: Worker,
     queue: Queue,
+    namespaces: Namespaces,
     holds: Holds,
     memory: Memory,
     /// In shadow mode only.
     shadow: Option<Shadow>,
     /// With budgets only.
     budgets: Option<Budgets>,
+    pods_synced: bool,
 }
 
 /// What a job reports to the owner of the state.
@@ -143,7 +157,12 @@ impl Profiler {
         let shadow = (settings.mode == Mode::Shadow).then(|| Arc::new(settings.rules.clone()));
         let memory = Memory::default();
         let estimates = Estimates::new(settings.predictor.clone(), clock.clone(), metrics.estimates.clone());
+        let rights = Rights {
+            scope: settings.scope,
+            namespace: settings.namespace.clone(),
+        };
         let tools = work::Tools {
+            rights,
             recorder,
             memory: memory.clone(),
             estimates,
@@ -151,6 +170,10 @@ impl Profiler {
         };
         Self {
             queue: Queue::new(settings.conf_hold),
+            namespaces: match settings.scope {
+                Scope::All => Namespaces::all(),
+                Scope::Labelled => Namespaces::labelled(),
+            },
             holds: Holds::new(settings.gate_hold),
             memory,
             worker: Worker::new(client.clone(), tools, shadow.clone()),
@@ -160,6 +183,7 @@ impl Profiler {
             clock,
             gangs,
             metrics,
+            pods_synced: false,
         }
     }
 
@@ -172,7 +196,7 @@ impl Profiler {
             ..Selection::default()
         };
         let pod_feed = feed::<object::Pod, _>(client.clone(), spark, pod_sender, |event| event);
-        let name_feed = config_maps::feed(client.clone(), name_sender);
+        let name_feed = self.config_maps(client.clone(), name_sender);
         let (planner_sender, mut planner) = mpsc::channel(1);
         let planner_feed = planner::feed(
             client,
@@ -212,6 +236,17 @@ impl Profiler {
         Ok(())
     }
 
+    /// The feed of `ConfigMaps` for the scope.
+    fn config_maps(&self, client: Client, changes: mpsc::Sender<Change>) -> BoxFuture<'static, ()> {
+        match self.settings.scope {
+            Scope::All => config_maps::feed(client, None, changes).boxed(),
+            Scope::Labelled => {
+                let excluded = self.settings.excluded_namespaces.clone();
+                config_maps::feed_labelled(client, excluded, changes).boxed()
+            }
+        }
+    }
+
     fn now_ms(&self) -> u64 {
         monotonic_ms(&self.clock)
     }
@@ -227,11 +262,7 @@ impl Profiler {
                 let (now_ms, age_ms) = (self.now_ms(), self.age_ms(&pod));
                 self.holds.observe(&pod, now_ms, age_ms);
                 self.memory.observe(&pod);
-                match self.shadow.as_mut().map(|shadow| shadow.wants(&pod)) {
-                    None => self.queue.observe(&pod, now_ms, age_ms),
-                    Some(true) => self.queue.follow(&pod, now_ms, age_ms),
-                    Some(false) => self.queue.remove(&pod.uid),
-                }
+                self.follow(&pod, now_ms);
                 if let Some(budgets) = &mut self.budgets {
                     budgets.observe(&pod, now_ms);
                 }
@@ -247,16 +278,49 @@ impl Profiler {
                 self.gangs.remove(&uid);
                 self.holds.remove(&uid);
                 self.queue.remove(&uid);
+                self.namespaces.remove(&uid);
                 self.memory.remove(&uid);
             }
             Event::Synced => {
                 watched.met();
-                if let Some(budgets) = &mut self.budgets {
-                    budgets.synced();
-                }
+                self.pods_synced = true;
+                self.synced();
             }
         }
         self.metrics.waiting.set_count(self.queue.len());
+    }
+
+    /// Has a driver profiled that wants it and is in scope.
+    fn follow(&mut self, pod: &Pod, now_ms: u64) {
+        let wants = match &mut self.shadow {
+            None => queue::waits(pod),
+            Some(shadow) => shadow.wants(pod),
+        };
+        let age_ms = self.age_ms(pod);
+        match (wants, self.namespaces.include(pod)) {
+            (true, true) => {
+                self.namespaces.remove(&pod.uid);
+                self.queue.follow(pod, now_ms, age_ms);
+            }
+            (true, false) => {
+                self.queue.remove(&pod.uid);
+                self.namespaces.put_aside(pod);
+            }
+            (false, _) => {
+                self.queue.remove(&pod.uid);
+                self.namespaces.remove(&pod.uid);
+            }
+        }
+    }
+
+    /// All drivers and all namespaces in scope are known, if so.
+    fn synced(&mut self) {
+        if let Some(budgets) = &mut self.budgets
+            && self.pods_synced
+            && self.namespaces.is_synced()
+        {
+            budgets.synced();
+        }
     }
 
     /// How long ago the pod was created, to the second, by the wall clock: for those that are older than this process.
@@ -266,12 +330,41 @@ impl Profiler {
             .saturating_sub(u64::try_from(pod.created_ms).unwrap_or(0))
     }
 
-    fn config_map(&mut self, change: config_maps::Change) {
+    fn config_map(&mut self, change: Change) {
         let now_ms = self.now_ms();
         match change {
-            config_maps::Change::Named { namespace, name } => self.queue.config_map(&namespace, &name, now_ms),
-            config_maps::Change::Unknown => self.queue.recheck(now_ms),
+            Change::Named { namespace, name } => {
+                self.queue.config_map(&namespace, &name, now_ms);
+                return;
+            }
+            Change::Unknown { namespace } => {
+                if let Some(namespace) = &namespace {
+                    self.namespaces.reached(namespace, true);
+                }
+                self.queue.recheck(namespace.as_deref(), now_ms);
+            }
+            Change::Denied { namespace } => {
+                if let Some(namespace) = &namespace {
+                    self.namespaces.reached(namespace, false);
+                }
+            }
+            Change::Labelled(namespace) => {
+                for pod in self.namespaces.begin(namespace) {
+                    self.follow(&pod, now_ms);
+                }
+            }
+            Change::Unlabelled(namespace) => self.namespaces.end(&namespace),
+            Change::Synced => {
+                self.namespaces.synced();
+                self.synced();
+            }
         }
+        if self.settings.scope == Scope::All {
+            return;
+        }
+        let (watched, denied) = self.namespaces.counts();
+        self.metrics.namespaces.with(["watched"]).set_count(watched);
+        self.metrics.namespaces.with(["denied"]).set_count(denied);
     }
 
     fn start_jobs(&mut self, jobs: &mut JoinSet<Done>) {
@@ -352,8 +445,9 @@ impl Profiler {
         let Some(budgets) = &mut self.budgets else { return };
         for order in budgets.due(now_ms) {
             let worker = self.worker.clone();
+            let labelled = self.namespaces.names();
             jobs.spawn(async move {
-                let found = worker.budget(&order).await;
+                let found = worker.budget(&order, labelled.as_deref()).await;
                 Done::Budget {
                     ok: found.is_some(),
                     order,

@@ -17,7 +17,7 @@ use kompass_service::{admin, logging};
 use kube::{Api, Client};
 use tokio::sync::watch;
 
-use crate::args::{self, Args, Config};
+use crate::args::{self, Args, Config, Scope};
 use crate::gangs::Gangs;
 use crate::handler::{self, Admission, Lookup, LookupError};
 use crate::profiler::{self, Profiler};
@@ -163,8 +163,8 @@ pub async fn start_by(
             install: config.install,
             namespace: config.namespace.clone(),
             endpoint,
-            excluded_namespaces: config.excluded_namespaces,
-            opt_in: config.opt_in,
+            excluded_namespaces: config.excluded_namespaces.clone(),
+            opt_in: config.scope == Scope::Labelled,
             writers: config.writers,
         };
         let links = registration::Links {
@@ -177,6 +177,8 @@ pub async fn start_by(
     }
     let settings = profiler::Settings {
         namespace: config.namespace,
+        scope: config.scope,
+        excluded_namespaces: config.excluded_namespaces,
         mode: config.mode,
         rules: config.rules,
         driver_budget: config.driver_budget,

@@ -3,6 +3,7 @@
 mod live;
 mod objects;
 mod show;
+mod written;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,6 +27,8 @@ Examples:
   kompass explain --schema                                             how a profile is written
 
 Files are YAML or JSON as `kubectl get -o yaml` writes them, lists too, or bodies of requests to the API server.
+Of a pod in a cluster it is also told who else has it, and where the profile that is written on it differs and why: sizes
+seen in the namespace, an earlier run, the predictor's estimate.
 Values of the application's configuration are never printed, but for those that are part of the profile.
 
 Exit codes: 0 done, 1 the pod is no Spark driver, or something can't be read."
@@ -57,7 +60,7 @@ pub(crate) struct Args {
 enum Format {
     /// For people.
     Table,
-    /// For programs: the profile, and `origins` by field.
+    /// For programs: the profile, `origins` by field, and what is written on the pod in `written`.
     Json,
 }
 
@@ -73,9 +76,13 @@ impl Args {
             (None, None) => anyhow::bail!("failed to explain nothing: name a pod, or give --pod FILE"),
         };
         let explanation = of(&objects)?;
+        let written = written::of(&objects.pod, &explanation.profile);
         match self.output {
-            Format::Table => print!("{}", show::table(&explanation)),
-            Format::Json => println!("{:#}", show::json(&explanation)?),
+            Format::Table => {
+                let written = written.map(|written| show::written(&written)).unwrap_or_default();
+                print!("{}{written}", show::table(&explanation));
+            }
+            Format::Json => println!("{:#}", show::json(&explanation, written.as_ref())?),
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -147,7 +154,7 @@ mod tests {
     fn a_driver_with_its_configuration_is_explained() {
         let explanation = of(&objects(pod(), vec![config_map("conf-map")])).unwrap();
         assert_eq!(explanation.profile.executors_at_start, 3);
-        let json = show::json(&explanation).unwrap();
+        let json = show::json(&explanation, None).unwrap();
         assert_eq!(
             json["executor"],
             json!({"cpu_milli": 1000, "memory_mib": 2432, "extended": {}})

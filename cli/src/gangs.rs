@@ -156,6 +156,7 @@ mod tests {
             uid: "u".into(),
             queue: "q".into(),
             profile_key: None,
+            wider_keys: Vec::new(),
             driver: resources,
             executor: None,
             executors_min: 0,

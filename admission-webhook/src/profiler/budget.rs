@@ -27,11 +27,26 @@ pub(super) enum Error {
     Delete(String, #[source] RequestError),
 }
 
-/// The namespaces that have a budget of KOMPASS's.
-pub(super) async fn list(client: &Client) -> Result<Vec<String>, Error> {
-    let api = Api::<PodDisruptionBudget>::all(client.clone());
+/// The namespaces that have a budget of KOMPASS's, of all or of those labelled.
+pub(super) async fn list(client: &Client, labelled: Option<&[String]>) -> Result<Vec<String>, Error> {
+    let Some(labelled) = labelled else {
+        return list_in(&Api::all(client.clone())).await.map_err(Error::List);
+    };
+    let mut found = Vec::new();
+    for namespace in labelled {
+        match list_in(&Api::namespaced(client.clone(), namespace)).await {
+            Ok(ours) => found.extend(ours),
+            // Without rights there is none of ours, or none that we can do anything about.
+            Err(error) if error.status() == Some(403) => {}
+            Err(error) => return Err(Error::List(error)),
+        }
+    }
+    Ok(found)
+}
+
+async fn list_in(api: &Api<PodDisruptionBudget>) -> Result<Vec<String>, RequestError> {
     let params = ListParams::default().labels(OURS);
-    let list = within(REQUEST_LIMIT, api.list(&params)).await.map_err(Error::List)?;
+    let list = within(REQUEST_LIMIT, api.list(&params)).await?;
     let ours = list
         .items
         .into_iter()

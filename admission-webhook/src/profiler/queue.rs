@@ -13,6 +13,9 @@ use serde_json::Value;
 const PAUSES_MS: [u64; 5] = [250, 500, 1_000, 2_000, 5_000];
 /// The same for a driver that has a guess: it may wait for hours, and thousands of them must not ask all the time.
 const GUESSED_PAUSE_MS: u64 = 60_000;
+/// Pauses where the API server refuses for lack of rights: somebody has to give them first.
+const FIRST_DENIED_PAUSE_MS: u64 = 5_000;
+const LONGEST_DENIED_PAUSE_MS: u64 = 300_000;
 /// A pod older than this at its first sight is older than this process.
 const OLD_MS: u64 = 5_000;
 
@@ -37,6 +40,12 @@ struct Waiting {
     /// Where it stands among those that are due.
     scheduled_ms: Option<u64>,
     tries: usize,
+    /// When a worker was last sent; `None`: never.
+    tried_ms: Option<u64>,
+    /// Looks in a row that were refused for lack of rights.
+    denials: u32,
+    /// Its owner has been told that rights are missing.
+    told: bool,
     running: bool,
     /// Something happened while a worker was at it.
     news: bool,
@@ -61,6 +70,8 @@ pub(super) struct Task {
     pub(super) unprofiled_since_ms: Option<u64>,
     /// When the last of its `ConfigMaps` was heard of.
     pub(super) heard_ms: Option<u64>,
+    /// Its owner has been told that rights are missing.
+    pub(super) told: bool,
 }
 
 /// What came of a piece of work.
@@ -74,6 +85,9 @@ pub(super) enum Progress {
         pod: Arc<Value>,
         guessed: bool,
     },
+    /// Rights are missing in the driver's namespace; `guessed`: a profile was written all the same; `told`: the owner
+    /// knows.
+    Denied { guessed: bool, told: bool },
     /// Something failed; the pod must be read again.
     Failed,
 }
@@ -93,16 +107,7 @@ impl Queue {
         self.drivers.len()
     }
 
-    /// Takes over what the watch says of a pod of that age.
-    pub(super) fn observe(&mut self, pod: &Pod, now_ms: u64, age_ms: u64) {
-        if waits(pod) {
-            self.follow(pod, now_ms, age_ms);
-        } else {
-            self.remove(&pod.uid);
-        }
-    }
-
-    /// Waits with the driver `pod` of that age, whatever it is like.
+    /// Waits with the driver `pod`, as the watch tells it, of that age.
     pub(super) fn follow(&mut self, pod: &Pod, now_ms: u64, age_ms: u64) {
         let age_ms = if age_ms > OLD_MS { age_ms } else { 0 };
         let profiled = pod.profile.is_some();
@@ -113,6 +118,9 @@ impl Queue {
             next_ms: now_ms,
             scheduled_ms: None,
             tries: 0,
+            tried_ms: None,
+            denials: 0,
+            told: false,
             running: false,
             news: false,
             profiled,
@@ -149,12 +157,17 @@ impl Queue {
         }
     }
 
-    /// Looks at all drivers again: `ConfigMaps` may have come that nobody told of.
-    pub(super) fn recheck(&mut self, now_ms: u64) {
-        for uid in self.drivers.keys().cloned().collect::<Vec<_>>() {
-            if let Some(driver) = self.drivers.get_mut(&uid) {
+    /// Looks at all drivers again, or at those of a namespace: `ConfigMaps` may have come that nobody told of.
+    pub(super) fn recheck(&mut self, namespace: Option<&str>, now_ms: u64) {
+        let drivers = self.drivers.iter_mut();
+        let concerned = drivers.filter(|(_, driver)| namespace.is_none_or(|namespace| driver.namespace == namespace));
+        let uids: Vec<String> = concerned
+            .map(|(uid, driver)| {
                 driver.hurry(now_ms);
-            }
+                uid.clone()
+            })
+            .collect();
+        for uid in uids {
             self.schedule(&uid);
         }
     }
@@ -175,6 +188,7 @@ impl Queue {
         let hold_ms = self.hold_ms;
         let driver = self.drivers.get_mut(&uid)?;
         driver.running = true;
+        driver.tried_ms = Some(now_ms);
         driver.news = false;
         if let Some(due_ms) = driver.scheduled_ms.take() {
             self.due.remove(&(due_ms, uid.clone()));
@@ -186,6 +200,7 @@ impl Queue {
             may_guess: !driver.profiled && now_ms >= driver.since_ms.saturating_add(hold_ms),
             unprofiled_since_ms: (!driver.profiled).then_some(driver.since_ms),
             heard_ms: driver.heard_ms,
+            told: driver.told,
             uid,
         })
     }
@@ -198,6 +213,9 @@ impl Queue {
         driver.running = false;
         self.running -= 1;
         let news = driver.news;
+        if !matches!(progress, Progress::Denied { .. }) {
+            driver.denials = 0;
+        }
         match progress {
             // The watch will tell if a profile goes lost again.
             Progress::Done => self.remove(uid),
@@ -218,6 +236,16 @@ impl Queue {
                 if unknown {
                     self.want(uid, config_maps);
                 }
+            }
+            Progress::Denied { guessed, told } => {
+                driver.pod = None;
+                driver.profiled |= guessed;
+                driver.told |= told;
+                driver.next_ms = if news {
+                    now_ms
+                } else {
+                    now_ms + driver.denied_pause_ms()
+                };
             }
             Progress::Failed => {
                 driver.pod = None;
@@ -298,13 +326,23 @@ impl Waiting {
         pause_ms
     }
 
-    /// When it is due: at its next look, or when the time for waiting is over.
+    fn denied_pause_ms(&mut self) -> u64 {
+        let factor = 1_u64.checked_shl(self.denials).unwrap_or(u64::MAX);
+        self.denials = self.denials.saturating_add(1);
+        FIRST_DENIED_PAUSE_MS
+            .saturating_mul(factor)
+            .min(LONGEST_DENIED_PAUSE_MS)
+    }
+
+    /// When it is due: at its next look, or when the time for waiting is over. What failed after that is tried again
+    /// at the next look, not at once.
     fn due_ms(&self, hold_ms: u64) -> u64 {
         let hold_end_ms = self.since_ms.saturating_add(hold_ms);
-        if self.profiled || hold_end_ms >= self.next_ms {
+        let was_tried = self.tried_ms.is_some_and(|tried_ms| tried_ms >= hold_end_ms);
+        if self.profiled || was_tried {
             self.next_ms
         } else {
-            hold_end_ms
+            self.next_ms.min(hold_end_ms)
         }
     }
 }
@@ -313,7 +351,7 @@ impl Waiting {
 ///
 /// One without a gate gets its first profile (it came past the webhook, and the extender can't place it without), but
 /// no correction: it may be placed at any moment.
-fn waits(pod: &Pod) -> bool {
+pub(super) fn waits(pod: &Pod) -> bool {
     let open = pod.role == Some(Role::Driver)
         && pod.scheduler == names::SCHEDULER
         && pod.node.is_none()

@@ -6,13 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{self, ConfigMap};
+use k8s_openapi::api::core::v1;
 use kompass_core::profile::Source;
 use kompass_core::{JobProfile, Pod, names};
 use kompass_kube::client::{RequestError, within};
 use kompass_kube::events::{Note, Recorder, Severity};
-use kompass_kube::object;
 use kompass_kube::patch::{self, Operations};
+use kompass_kube::{config_map, object};
 use kompass_service::logging::chain;
 use kompass_spark::{CONF_KEY, Conf, DriverPod, TEMPLATE_KEY, profile, profile_key};
 use kube::api::{ApiResource, DynamicObject};
@@ -24,6 +24,7 @@ use super::budgets::Order;
 use super::estimates::Estimates;
 use super::memory::Memory;
 use super::queue::{Progress, Task};
+use super::rights::Rights;
 use super::shadow::is_meant;
 use crate::admit::Rules;
 use crate::metrics;
@@ -44,12 +45,14 @@ pub(super) struct Worker {
     memory: Memory,
     estimates: Estimates,
     metrics: metrics::Profiler,
+    rights: Rights,
     /// In shadow mode: whose drivers would be taken.
     shadow: Option<Arc<Rules>>,
 }
 
 /// What every job uses.
 pub(super) struct Tools {
+    pub(super) rights: Rights,
     pub(super) recorder: Recorder,
     pub(super) memory: Memory,
     pub(super) estimates: Estimates,
@@ -101,6 +104,16 @@ impl Error {
             Self::Write(_) => "write-profile",
         }
     }
+
+    /// Whether rights are missing.
+    fn is_denied(&self) -> bool {
+        let request = match self {
+            Self::Pod(request) | Self::ConfigMap(request) => request,
+            Self::Write(patch::Error::Request { source, .. }) => source,
+            Self::Write(patch::Error::Changed(_) | patch::Error::Gone(_)) => return false,
+        };
+        request.status() == Some(403)
+    }
 }
 
 /// What is there of a ConfigMap that a driver names.
@@ -109,6 +122,8 @@ enum Text {
     None,
     /// It is not there yet.
     Missing(String),
+    /// It may not be read.
+    Denied,
     /// It is there; without the key that Spark writes, it is nobody's configuration.
     There(Option<String>),
 }
@@ -120,9 +135,11 @@ impl Worker {
             memory,
             estimates,
             metrics,
+            rights,
         } = tools;
         Self {
             client,
+            rights,
             recorder,
             memory,
             estimates,
@@ -134,6 +151,7 @@ impl Worker {
     /// Looks for the driver's configuration and writes what can be written.
     pub(super) async fn profile(&self, task: Task) -> Found {
         let (namespace, name) = (task.namespace.clone(), task.name.clone());
+        let (uid, may_guess, is_told) = (task.uid.clone(), task.may_guess, task.told);
         let result = match self.try_profile(task.clone()).await {
             // The pod is not as it was when it was read: once more with a fresh one.
             Err(Error::Write(patch::Error::Changed(_))) => self.try_profile(Task { pod: None, ..task }).await,
@@ -147,7 +165,18 @@ impl Worker {
                 error = chain(&error),
                 "failed to profile, trying again"
             );
-            Found::without_profile(Progress::Failed)
+            if !error.is_denied() {
+                return Found::without_profile(Progress::Failed);
+            }
+            let denied = Progress::Denied {
+                guessed: false,
+                told: may_guess,
+            };
+            let tells = may_guess && !is_told && self.shadow.is_none();
+            Found {
+                note: tells.then(|| self.rights.missing(namespace, name, uid, None)),
+                ..Found::without_profile(denied)
+            }
         })
     }
 
@@ -182,6 +211,14 @@ impl Worker {
                 }
             })
             .collect();
+        let is_denied = matches!(conf, Text::Denied) || matches!(template, Text::Denied);
+        if is_denied && !task.may_guess {
+            let progress = Progress::Denied {
+                guessed: false,
+                told: false,
+            };
+            return Ok(Found::without_profile(progress));
+        }
         if !missing.is_empty() && !task.may_guess {
             let progress = Progress::Missing {
                 config_maps: missing,
@@ -191,6 +228,7 @@ impl Worker {
             return Ok(Found::without_profile(progress));
         }
         let is_conf_missing = matches!(conf, Text::Missing(_));
+        let is_conf_denied = matches!(conf, Text::Denied);
         let conf = if let Text::There(Some(text)) = conf {
             Some(Conf::parse(&text))
         } else {
@@ -206,8 +244,22 @@ impl Worker {
             return Ok(done);
         }
         let is_guess = profile.source != Source::Conf && self.shadow.is_none();
-        let note = is_guess.then(|| guessed(&task, &profile));
-        let progress = if is_conf_missing {
+        let note = is_guess.then(|| {
+            if is_conf_denied {
+                let Task {
+                    namespace, name, uid, ..
+                } = task;
+                self.rights.missing(namespace, name, uid, Some(&profile))
+            } else {
+                guessed(&task, &profile)
+            }
+        });
+        let progress = if is_conf_denied {
+            Progress::Denied {
+                guessed: true,
+                told: true,
+            }
+        } else if is_conf_missing {
             Progress::Missing {
                 config_maps: missing,
                 pod: Arc::clone(&pod),
@@ -236,14 +288,15 @@ impl Worker {
 
     async fn text(&self, namespace: &str, name: Option<&str>, key: &str) -> Result<Text, Error> {
         let Some(name) = name else { return Ok(Text::None) };
-        let api = Api::<ConfigMap>::namespaced(self.client.clone(), namespace);
-        let found = within(REQUEST_LIMIT, api.get_opt(name))
-            .await
-            .map_err(Error::ConfigMap)?;
-        Ok(match found {
-            None => Text::Missing(name.to_owned()),
-            Some(map) => Text::There(map.data.and_then(|mut data| data.remove(key))),
-        })
+        match config_map::read(&self.client, namespace, name, REQUEST_LIMIT).await {
+            Ok(None) => Ok(Text::Missing(name.to_owned())),
+            Ok(Some(mut data)) => Ok(Text::There(data.remove(key))),
+            Err(error) if error.status() == Some(403) => {
+                self.metrics.failures.with(["read-config-map"]).inc();
+                Ok(Text::Denied)
+            }
+            Err(error) => Err(Error::ConfigMap(error)),
+        }
     }
 
     /// Writes the profile; `false` if the pod is gone.
@@ -285,9 +338,11 @@ impl Worker {
     }
 
     /// Carries out an order about budgets. `None` if that failed; the namespaces found for an order to list.
-    pub(super) async fn budget(&self, order: &Order) -> Option<Vec<String>> {
+    ///
+    /// `labelled`: the only namespaces that are looked at.
+    pub(super) async fn budget(&self, order: &Order, labelled: Option<&[String]>) -> Option<Vec<String>> {
         let (step, result) = match order {
-            Order::List => ("list-budgets", budget::list(&self.client).await),
+            Order::List => ("list-budgets", budget::list(&self.client, labelled).await),
             Order::Apply(namespace) => (
                 "apply-budget",
                 budget::apply(&self.client, namespace).await.map(|()| Vec::new()),

@@ -3,7 +3,8 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
-use kompass_core::names;
+use kompass_core::{Role, names};
+use kompass_spark::role::Marks;
 use serde_json::{Value, json};
 
 use super::install;
@@ -127,7 +128,8 @@ pub fn webhook_configuration(settings: &Settings, trust: &Trust) -> Value {
             "matchPolicy": "Equivalent",
             // Operators' webhooks add sidecars, schedulers and affinity after us.
             "reinvocationPolicy": "IfNeeded",
-            "sideEffects": "None",
+            // Who has a slot is remembered.
+            "sideEffects": "NoneOnDryRun",
             "timeoutSeconds": 2,
             "rules": [{
                 "apiGroups": [""],
@@ -154,9 +156,32 @@ pub fn webhook_configuration(settings: &Settings, trust: &Trust) -> Value {
                     "expression":
                         "!has(object.metadata.annotations) || !('kubernetes.io/config.mirror' in object.metadata.annotations)",
                 },
+                {
+                    // A pod may wear the label and be something else.
+                    "name": "runs-spark",
+                    "expression": runs_spark(),
+                },
             ],
         }, probe(settings, &client_config(PROBE_PATH))],
     })
+}
+
+/// CEL: a container runs Spark in the role that the pod's label names. The same as [`kompass_spark::role::of`] finds.
+fn runs_spark() -> String {
+    let runs = |role| {
+        let Marks { commands, names } = Marks::of(role);
+        format!(
+            "object.spec.containers.exists(c, c.name in {} || (has(c.args) && c.args.exists(a, a in {})))",
+            json!(names),
+            json!(commands)
+        )
+    };
+    format!(
+        "object.metadata.labels['{}'] == 'driver' ? {} : {}",
+        names::SPARK_ROLE_LABEL,
+        runs(Role::Driver),
+        runs(Role::Executor)
+    )
 }
 
 /// The entry that answers the probe. It sees nothing but our own dry runs, so that it may fail: the API server then says
@@ -253,6 +278,18 @@ mod tests {
         assert_eq!(webhook["clientConfig"]["url"], "https://127.0.0.1:1/mutate");
         assert_eq!(webhook["clientConfig"]["caBundle"], "eA==");
         assert!(webhook["clientConfig"].get("service").is_none());
+    }
+
+    #[test]
+    fn the_condition_knows_every_mark_of_spark() {
+        assert_eq!(
+            runs_spark(),
+            "object.metadata.labels['spark-role'] == 'driver' ? \
+             object.spec.containers.exists(c, c.name in [\"spark-kubernetes-driver\"] || \
+             (has(c.args) && c.args.exists(a, a in [\"driver\",\"driver-py\",\"driver-r\"]))) : \
+             object.spec.containers.exists(c, c.name in [\"spark-kubernetes-executor\",\"executor\"] || \
+             (has(c.args) && c.args.exists(a, a in [\"executor\"])))"
+        );
     }
 
     fn service() -> Endpoint {

@@ -1,10 +1,14 @@
 //! What the API server makes of the patches.
 
 use k8s_openapi::api::core::v1::Pod;
-use kompass_core::names;
-use serde_json::json;
+use kompass_core::{Role, names};
+use kompass_spark::role;
+use kube::api::PostParams;
+use serde_json::{Value, json};
 
-use crate::harness::{ControlPlane, Recording, annotation, eventually, gates, label, name, scheduler};
+use crate::harness::{
+    ControlPlane, Recording, Webhook, annotation, eventually, gates, label, name, recorded_pods, scheduler,
+};
 
 fn pinned(pod: &Pod) -> Vec<String> {
     let affinity = pod
@@ -148,6 +152,85 @@ async fn drivers_of_other_queue_managers_are_left_and_kueue_keeps_its_gate() {
     let text = webhook.running.registry.render();
     let line = r#"kompass_webhook_reviews_total{outcome="held",role="driver"} 4"#;
     assert!(text.contains(line), "{line} is not in\n{text}");
+    webhook.stop().await;
+    plane.stop().await;
+}
+
+/// Reviews answered so far about pods of a role.
+fn reviews(webhook: &Webhook, role: &str) -> f64 {
+    let text = webhook.running.registry.render();
+    let lines = text
+        .lines()
+        .filter(|line| line.starts_with("kompass_webhook_reviews_total{"));
+    lines
+        .filter(|line| line.contains(&format!("role=\"{role}\"")))
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+        .sum()
+}
+
+async fn dry_run(plane: &ControlPlane, pod: &Value) -> Pod {
+    let params = PostParams {
+        dry_run: true,
+        ..PostParams::default()
+    };
+    let pod = serde_json::from_value(pod.clone()).unwrap();
+    plane.pods().create(&params, &pod).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_recorded_pod_reaches_the_webhook_and_none_that_only_wears_the_label() {
+    let plane = ControlPlane::start().await;
+    let webhook = plane.webhook(&[]).await;
+    for (path, pod) in recorded_pods() {
+        let role = match role::of(&pod).unwrap() {
+            Role::Driver => "driver",
+            Role::Executor => "executor",
+        };
+        let before = reviews(&webhook, role);
+        dry_run(&plane, &pod).await;
+        assert!(reviews(&webhook, role) > before, "{path}");
+    }
+    let all = reviews(&webhook, "driver") + reviews(&webhook, "executor");
+    for (role, name, args) in [
+        ("driver", "connect", json!(["start-connect-server.sh", "driver=1"])),
+        ("driver", "executor", json!(null)),
+        ("executor", "spark-kubernetes-driver", json!(["driver"])),
+        ("executor", "c", json!([])),
+        ("other", "spark-kubernetes-driver", json!(["driver"])),
+    ] {
+        let pod = json!({
+            "metadata": {"name": "wearer", "labels": {"spark-role": role}},
+            "spec": {"containers": [{"name": name, "image": "i", "args": args}]},
+        });
+        assert_eq!(role::of(&pod), None, "{pod}");
+        dry_run(&plane, &pod).await;
+    }
+    assert_eq!(reviews(&webhook, "other"), 0.0);
+    assert_eq!(reviews(&webhook, "driver") + reviews(&webhook, "executor"), all);
+    webhook.stop().await;
+    plane.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_is_answered_and_nothing_of_it_is_remembered() {
+    let plane = ControlPlane::start().await;
+    let webhook = plane.webhook(&[]).await;
+    let recording = Recording::read("4.1.4", "a-basic-scala", "x");
+    let driver = plane.create(&recording.driver).await;
+    plane.plan(&driver, &[("n1", 1)]).await;
+    eventually("the plan seen", || async {
+        let executor = dry_run(&plane, &recording.executor_of(&driver, 1)).await;
+        (pinned(&executor) == ["n1"]).then_some(())
+    })
+    .await;
+    // Each would have the only slot, had an earlier one taken it.
+    for id in 2..5 {
+        let executor = dry_run(&plane, &recording.executor_of(&driver, id)).await;
+        assert_eq!(pinned(&executor), ["n1"]);
+    }
+    assert_eq!(pinned(&plane.create(&recording.executor_of(&driver, 5)).await), ["n1"]);
+    let surplus = dry_run(&plane, &recording.executor_of(&driver, 6)).await;
+    assert_eq!(gates(&surplus), [names::GANG_GATE], "that one was no dry run");
     webhook.stop().await;
     plane.stop().await;
 }

@@ -42,6 +42,15 @@ impl ControlPlane {
 
     /// With Kubernetes's own controllers, or without.
     pub(crate) async fn start_with(controller_manager: bool) -> Self {
+        Self::start_by(controller_manager, kompass::MANIFESTS).await
+    }
+
+    /// With rights for the scope of labelled namespaces only.
+    pub(crate) async fn start_labelled() -> Self {
+        Self::start_by(false, kompass::LABELLED_MANIFESTS).await
+    }
+
+    async fn start_by(controller_manager: bool, given: &str) -> Self {
         kompass_service::tls::install_crypto_provider();
         let options = Options {
             controller_manager,
@@ -51,7 +60,7 @@ impl ControlPlane {
         let cluster = Cluster::start(options).await.unwrap();
         // Namespace, accounts and rights as in a cluster where the services run as pods.
         let manifests = cluster.folder().join("kompass.yaml");
-        std::fs::write(&manifests, kompass::MANIFESTS).unwrap();
+        std::fs::write(&manifests, given).unwrap();
         cluster
             .kubectl(&["apply", "-f", manifests.to_str().unwrap()])
             .await
@@ -200,7 +209,7 @@ pub(crate) async fn client(cluster: &Cluster, user: &str, groups: &[&str]) -> Cl
 }
 
 /// A client with the name and the rights of a service of KOMPASS, and no others.
-async fn service_client(cluster: &Cluster, service: Service) -> Client {
+pub(crate) async fn service_client(cluster: &Cluster, service: Service) -> Client {
     let groups = Service::groups();
     client(cluster, &service.user(), &groups.each_ref().map(String::as_str)).await
 }
@@ -281,6 +290,26 @@ impl Recording {
         pod["metadata"]["ownerReferences"][0]["uid"] = json!(driver.metadata.uid);
         pod
     }
+}
+
+/// Every pod that the recorded submissions and their drivers made, as it may be created without other objects.
+pub(crate) fn recorded_pods() -> Vec<(String, Value)> {
+    fn walk(folder: &Path, found: &mut Vec<(String, Value)>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.to_string_lossy().ends_with("-POST-pods.json") {
+                let pod = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+                found.push((path.display().to_string(), renamed(pod, "x")));
+            }
+        }
+    }
+    let mut found = Vec::new();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/spark/tests/data/spark-objects");
+    walk(&data, &mut found);
+    assert!(found.len() > 80, "only {} recordings found", found.len());
+    found
 }
 
 fn read_all(folder: &Path, ending: &str) -> Vec<Value> {

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use k8s_openapi::api::core::v1::ConfigMap;
 use kompass_kube::client::{REQUEST_TIMEOUT, connect, within};
+use kompass_kube::config_map;
 use kompass_spark::DriverPod;
-use kube::Api;
-use serde_json::Value;
+use kube::Client;
+use serde_json::{Value, json};
 
 use super::objects::Objects;
 use crate::local;
@@ -31,25 +31,32 @@ impl Cluster {
             None => local::kubeconfig::of(&self.cluster).await?,
         };
         let client = connect(Some(&kubeconfig), "kompass").await?;
-        // As the API server tells it, with fields that no library knows yet.
-        let url = format!("/api/v1/namespaces/{namespace}/pods/{name}");
-        let request = http::Request::get(url)
-            .body(Vec::new())
-            .context("failed to ask for that name")?;
-        let asked = within(REQUEST_TIMEOUT, client.request::<Value>(request)).await;
-        let pod = asked.with_context(|| format!("failed to read the pod {name} in namespace {namespace}"))?;
+        let pod = pod(&client, namespace, name).await?;
         let names = DriverPod::from_json(&pod).map(|driver| {
             let names = [driver.conf_config_map(), driver.template_config_map()];
             names.into_iter().flatten().map(str::to_owned).collect::<Vec<_>>()
         });
-        let api = Api::<ConfigMap>::namespaced(client, namespace);
         let mut config_maps = Vec::new();
         for name in names.unwrap_or_default() {
-            let found = within(REQUEST_TIMEOUT, api.get_opt(&name)).await;
+            let found = config_map::read(&client, namespace, &name, REQUEST_TIMEOUT).await;
             let found =
                 found.with_context(|| format!("failed to read the ConfigMap {name} in namespace {namespace}"))?;
-            config_maps.extend(found.map(serde_json::to_value).transpose()?);
+            config_maps.extend(found.map(|data| json!({"metadata": {"name": name}, "data": data})));
         }
         Ok(Objects { pod, config_maps })
     }
+}
+
+/// A pod as the API server tells it, with fields that no library knows yet.
+async fn pod(client: &Client, namespace: &str, name: &str) -> anyhow::Result<Value> {
+    let url = format!("/api/v1/namespaces/{namespace}/pods/{name}");
+    let request = http::Request::get(url)
+        .body(Vec::new())
+        .context("failed to ask for that name")?;
+    // As text: what the client can't decode it quotes in its log, and so would the decoder's own words. A pod may hold
+    // secrets in its variables.
+    let asked = within(REQUEST_TIMEOUT, client.request_text(request)).await;
+    let text = asked.with_context(|| format!("failed to read the pod {name} in namespace {namespace}"))?;
+    serde_json::from_str(&text)
+        .map_err(|_| anyhow::anyhow!("failed to read the pod {name} in namespace {namespace}: the answer is no JSON"))
 }

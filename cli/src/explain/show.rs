@@ -5,6 +5,7 @@ use kompass_core::profile::Shape;
 use kompass_spark::explain::{Consulted, Explanation, Field, Origin, Use};
 use serde_json::{Value, json};
 
+use super::written::Written;
 use crate::table;
 
 /// For people: each field with its value and what it comes from.
@@ -79,8 +80,38 @@ pub(super) fn table(explanation: &Explanation) -> String {
     text
 }
 
+/// For people: what is written on the pod.
+pub(super) fn written(written: &Written) -> String {
+    let mut text = String::new();
+    for remark in &written.remarks {
+        text.push_str("note: ");
+        text.push_str(remark);
+        text.push('\n');
+    }
+    if written.source.is_none() {
+        return text;
+    }
+    if written.differences.is_empty() {
+        text.push_str("The profile that is written on the pod is the same.\n");
+        return text;
+    }
+    text.push_str("The profile that is written on the pod differs:\n");
+    let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let rows = written.differences.iter().map(|difference| {
+        vec![
+            difference.field.to_owned(),
+            plain(&difference.written),
+            plain(&difference.computed),
+            difference.because.clone(),
+        ]
+    });
+    let rows: Vec<_> = rows.collect();
+    text.push_str(&table::render(&["FIELD", "WRITTEN", "COMPUTED", "BECAUSE"], &rows));
+    text
+}
+
 /// For programs.
-pub(super) fn json(explanation: &Explanation) -> anyhow::Result<Value> {
+pub(super) fn json(explanation: &Explanation, written: Option<&Written>) -> anyhow::Result<Value> {
     let mut value = serde_json::to_value(&explanation.profile)?;
     // Always there, unlike in the annotation.
     for (role, shape) in [
@@ -92,6 +123,9 @@ pub(super) fn json(explanation: &Explanation) -> anyhow::Result<Value> {
     value["spark_version"] = json!(explanation.profile.spark_version);
     value["warnings"] = json!(explanation.profile.warnings);
     value["origins"] = serde_json::to_value(&explanation.origins)?;
+    if let Some(written) = written {
+        value["written"] = serde_json::to_value(written)?;
+    }
     Ok(value)
 }
 

@@ -147,7 +147,7 @@ async fn judge(client: &Client, request: &Request, deadline: Instant, refusal: R
     }
     match refusal {
         // The write may still come after this look.
-        RequestError::Timeout(_) => Err(Error::Unknown(refusal)),
+        RequestError::Timeout(_) | RequestError::Unreadable => Err(Error::Unknown(refusal)),
         RequestError::Api(_) => Err(Error::Unbound(refusal)),
     }
 }

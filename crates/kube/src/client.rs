@@ -73,6 +73,9 @@ pub enum RequestError {
     /// No answer in time; whether the request was carried out is unknown.
     #[error("the API server did not answer within {0:?}")]
     Timeout(Duration),
+    /// The answer is none that can be read. Its text is kept back: it may hold secrets.
+    #[error("the answer of the API server is not what was asked for")]
+    Unreadable,
 }
 
 impl RequestError {

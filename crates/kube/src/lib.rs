@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod bind;
 pub mod client;
+pub mod config_map;
 pub mod convert;
 pub mod events;
 pub mod lease;

@@ -5,6 +5,8 @@
 
 /// Namespace, service accounts and rights, to be applied before the services start.
 pub const MANIFESTS: &str = include_str!("../manifests/kompass.yaml");
+/// The same for a webhook with `--scope labelled`, whose rights on `ConfigMaps` and pods come from the namespaces in scope.
+pub const LABELLED_MANIFESTS: &str = include_str!("../manifests/kompass-labelled.yaml");
 /// The namespace of KOMPASS's own objects in a local cluster.
 pub const NAMESPACE: &str = "kompass";
 
@@ -62,5 +64,32 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// Without its comments.
+    fn documents(manifests: &str) -> Vec<String> {
+        let lines = manifests.lines().filter(|line| !line.starts_with('#'));
+        let text = lines.collect::<Vec<_>>().join("\n");
+        text.split("---\n").map(|document| document.trim().to_owned()).collect()
+    }
+
+    #[test]
+    fn the_two_scopes_differ_in_the_webhooks_rights_only() {
+        let (all, labelled) = (documents(MANIFESTS), documents(LABELLED_MANIFESTS));
+        let differing: Vec<_> = labelled.iter().filter(|document| !all.contains(document)).collect();
+        let names: Vec<_> = differing
+            .iter()
+            .filter_map(|document| document.lines().find(|line| line.starts_with("  name: ")))
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "  name: kompass-admission-webhook",
+                "  name: kompass-profiler-namespace"
+            ]
+        );
+        assert_eq!(labelled.len(), all.len() + 1);
+        assert!(!differing[0].contains("configmaps") && differing[1].contains("configmaps"));
+        assert!(!differing[0].contains("poddisruptionbudgets"));
     }
 }

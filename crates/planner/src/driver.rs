@@ -142,6 +142,7 @@ impl Planner {
             created_ms: pod.created_ms,
             arrival: self.arrivals,
             profile_key: None,
+            wider_keys: Vec::new(),
             estimate: None,
             listed: None,
             overtook: None,
@@ -263,6 +264,7 @@ impl Planner {
             self.nodes.release_class(old.class);
         }
         gang.profile_key = Some(profile.profile_key.clone());
+        gang.wider_keys.clone_from(&profile.wider_keys);
         gang.times.profiled_ms.get_or_insert(now_ms);
         gang.waiting.verdict = None;
         if planned {
@@ -344,6 +346,7 @@ impl Planner {
             uid: self.gangs.uid(id).to_string(),
             queue: gang.queue.to_string(),
             profile_key: gang.profile_key.clone(),
+            wider_keys: gang.wider_keys.clone(),
             driver: driver.requests.clone(),
             executor: gang.shape.as_ref().map(|shape| shape.executor.clone()),
             executors_min: gang.minimum(),

@@ -16,6 +16,8 @@ pub struct FinishedGang {
     pub queue: String,
     /// Identity of "the same job"; `None` without a profile.
     pub profile_key: Option<String>,
+    /// The keys of its kin, from narrow to wide; empty without a profile.
+    pub wider_keys: Vec<String>,
     /// The driver's requests.
     pub driver: Resources,
     /// Requests of one executor; `None` without a profile.

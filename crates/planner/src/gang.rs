@@ -34,6 +34,8 @@ pub(crate) struct Gang {
     /// Order of arrival here: creation times have whole seconds only.
     pub(crate) arrival: u64,
     pub(crate) profile_key: Option<String>,
+    /// The keys of its kin, from the profile.
+    pub(crate) wider_keys: Vec<String>,
     /// The predictor's estimate of its run time, from the profile.
     pub(crate) estimate: Option<RuntimeEstimate>,
     /// How it stands among the waiting gangs of equal needs.

@@ -30,13 +30,35 @@ pub fn of(pod: &Value) -> Option<Role> {
     spark_container(pod, role).map(|_| role)
 }
 
+/// By what a container shows that it runs Spark in a role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Marks {
+    /// One of these among its args.
+    pub commands: &'static [&'static str],
+    /// Or one of these as its name.
+    pub names: &'static [&'static str],
+}
+
+impl Marks {
+    /// Those of a role.
+    pub const fn of(role: Role) -> Self {
+        match role {
+            Role::Driver => Self {
+                commands: &DRIVER_COMMANDS,
+                names: &["spark-kubernetes-driver"],
+            },
+            Role::Executor => Self {
+                commands: &EXECUTOR_COMMANDS,
+                names: &["spark-kubernetes-executor", "executor"],
+            },
+        }
+    }
+}
+
 /// Index in `spec.containers` of the container that runs Spark. Never assume the first: sidecars of a pod template
 /// come before it.
 pub fn spark_container(pod: &Value, role: Role) -> Option<usize> {
-    let (commands, names): (&[&str], &[&str]) = match role {
-        Role::Driver => (&DRIVER_COMMANDS, &["spark-kubernetes-driver"]),
-        Role::Executor => (&EXECUTOR_COMMANDS, &["spark-kubernetes-executor", "executor"]),
-    };
+    let Marks { commands, names } = Marks::of(role);
     let containers = json::list(pod, "/spec/containers");
     let is_command = |arg: &Value| arg.as_str().is_some_and(|arg| commands.contains(&arg));
     let first_arg = |container: &Value| json::list(container, "/args").first().is_some_and(is_command);

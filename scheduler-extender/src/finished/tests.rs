@@ -15,6 +15,7 @@ fn gang(name: &str, key: Option<&str>) -> FinishedGang {
         uid: name.into(),
         queue: "default".into(),
         profile_key: key.map(Into::into),
+        wider_keys: key.iter().map(|key| format!("dag.{key}")).collect(),
         driver: Resources::from_mib(1000, 1024),
         executor: Some(Resources::new(2000, 2_048)),
         executors_min: 2,
@@ -150,6 +151,39 @@ s_finished_total{outcome="deleted",profile_key="other"} 1
 s_finished_total{outcome="failed",profile_key="etl"} 1
 s_partial_total{profile_key="etl"} 1"#;
     assert_eq!(samples(&registry), expected.lines().skip(1).collect::<Vec<_>>());
+}
+
+#[test]
+fn the_wider_keys_of_a_key_are_shown_as_they_are_now() {
+    let registry = Registry::new();
+    let metrics = Metrics::register(&registry);
+    let finished = Finished::with_keys(Keys::new(1, 3));
+    let info = || {
+        let text = registry.render();
+        let lines = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("kompass_extender_profile_key_info"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let end = |key: &str, wider: &[&str]| {
+        let wider_keys = wider.iter().map(|&key| key.to_owned()).collect();
+        let one = FinishedGang {
+            wider_keys,
+            ..gang("one", Some(key))
+        };
+        finished.add(one, 0, &metrics);
+    };
+    end("etl", &["dag.x", "name.y"]);
+    end("etl", &["dag.x", "name.y"]);
+    let line = |key: &str, wider: &str| format!(r#"{{profile_key="{key}",wider="{wider}"}} 1"#);
+    assert_eq!(info(), [line("etl", "dag.x"), line("etl", "name.y")]);
+    end("etl", &["name.y", "program.z"]);
+    assert_eq!(info(), [line("etl", "name.y"), line("etl", "program.z")]);
+    end("other-job", &["1", "2", "3", "4", "5"]);
+    assert_eq!(info(), ["1", "2", "3", "4"].map(|wider| line("other-job", wider)));
+    // It shares its series with others now.
+    end("etl", &["dag.x"]);
+    assert_eq!(info().len(), 4);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! A run that was cut off (the gang failed or was deleted) tells no more than that the job runs at least so long. It has
 //! series of its own, with the same buckets, so that an estimator for right-censored times (Kaplan-Meier) can use both.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kompass_core::Outcome;
@@ -17,6 +17,8 @@ use kompass_service::metrics::{
 const EXECUTORS: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1_024.0];
 /// Extended resources with series of their own; what comes later is not counted, as units can't be added up.
 const MAX_RESOURCES: usize = 8;
+/// Wider keys of one profile key that are shown; a job has three.
+const MAX_WIDER: usize = 4;
 const OUTCOMES: [Outcome; 3] = [Outcome::Succeeded, Outcome::Failed, Outcome::Deleted];
 const STAGES: [&str; 4] = ["profile", "plan", "bind", "first-executor"];
 
@@ -43,6 +45,9 @@ pub struct Ended {
     last_executor_cpu: GaugeVec<1>,
     last_executor_memory: GaugeVec<1>,
     resources: Arc<Mutex<BTreeSet<String>>>,
+    info: GaugeVec<2>,
+    /// The wider keys that are shown, by profile key.
+    wider: Arc<Mutex<BTreeMap<String, Vec<String>>>>,
 }
 
 impl Ended {
@@ -152,6 +157,12 @@ impl Ended {
                 ["profile_key"],
             ),
             resources: Arc::default(),
+            info: r.gauge_vec(
+                "kompass_extender_profile_key_info",
+                "1 for each wider key of a profile key: the jobs that are looked to where it has no runs of its own.",
+                ["profile_key", "wider"],
+            ),
+            wider: Arc::default(),
         };
         // Shown from the start on: an increase misses a series that begins with 1.
         for outcome in OUTCOMES {
@@ -165,6 +176,10 @@ impl Ended {
         let outcome = name(gang.outcome);
         self.all.with([outcome]).inc();
         self.gangs.with([key, outcome]).inc();
+        // Those that share series have no kin in common.
+        if gang.profile_key.as_deref() == Some(key) {
+            self.show_wider(key, &gang.wider_keys);
+        }
         if !gang.whole {
             self.partial.with([key]).inc();
         }
@@ -233,8 +248,27 @@ impl Ended {
         }
     }
 
+    /// Shows the wider keys of a profile key, and no others that it may have had before.
+    fn show_wider(&self, key: &str, wider: &[String]) {
+        let wider = &wider[..wider.len().min(MAX_WIDER)];
+        let mut shown = self.wider.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = shown.get(key).map_or(&[][..], Vec::as_slice);
+        if before == wider {
+            return;
+        }
+        for gone in before {
+            self.info.remove([key, gone]);
+        }
+        for wider in wider {
+            self.info.with([key, wider]).set(1.0);
+        }
+        shown.insert(key.to_owned(), wider.to_vec());
+    }
+
     /// Takes away all series of a label value.
     pub fn remove(&self, key: &str) {
+        self.show_wider(key, &[]);
+        self.wider.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
         for outcome in OUTCOMES {
             self.gangs.remove([key, name(outcome)]);
             self.cut_run.remove([key, name(outcome)]);

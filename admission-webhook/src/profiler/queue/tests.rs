@@ -46,6 +46,17 @@ fn profiled(source: Source) -> Pod {
     }
 }
 
+impl Queue {
+    /// What the profiler does with what the watch says of a pod.
+    fn observe(&mut self, pod: &Pod, now_ms: u64, age_ms: u64) {
+        if waits(pod) {
+            self.follow(pod, now_ms, age_ms);
+        } else {
+            self.remove(&pod.uid);
+        }
+    }
+}
+
 fn missing(names: &[&str], guessed: bool) -> Progress {
     let config_maps = names.iter().map(|&name| name.to_owned()).collect();
     Progress::Missing {
@@ -217,7 +228,7 @@ fn workers_are_bounded_and_the_longest_due_go_first() {
 #[test]
 fn a_recheck_looks_at_all() {
     let mut queue = waiting_for_conf();
-    queue.recheck(7);
+    queue.recheck(None, 7);
     assert_eq!(uids(&queue.due(7, 8)), ["a"]);
 }
 
@@ -233,4 +244,54 @@ fn a_driver_with_a_guess_asks_seldom_and_hears_of_its_configuration_at_once() {
     assert_eq!(queue.next_ms(8), Some(60_200));
     queue.config_map("jobs", "conf", 5_000);
     assert_eq!(uids(&queue.due(5_000, 8)), ["a"]);
+}
+
+#[test]
+fn a_guess_that_could_not_be_written_is_tried_again_after_a_pause() {
+    for progress in [
+        Progress::Failed,
+        Progress::Denied {
+            guessed: false,
+            told: true,
+        },
+    ] {
+        let mut queue = waiting_for_conf();
+        assert!(queue.due(HOLD_MS, 8)[0].may_guess);
+        queue.finished("a", progress.clone(), HOLD_MS + 1);
+        assert!(queue.due(HOLD_MS + 1, 8).is_empty(), "not at once: {progress:?}");
+        let next_ms = queue.next_ms(8).unwrap();
+        assert!(next_ms > HOLD_MS + 100, "{progress:?}");
+        assert!(queue.due(next_ms, 8)[0].may_guess, "{progress:?}");
+    }
+}
+
+#[test]
+fn without_rights_a_guess_comes_in_time_and_looks_become_rare() {
+    let mut queue = queue();
+    let denied = |guessed| Progress::Denied { guessed, told: guessed };
+    queue.observe(&driver("a"), 0, 0);
+    assert!(!queue.due(0, 8)[0].may_guess);
+    queue.finished("a", denied(false), 0);
+    assert_eq!(queue.next_ms(8), Some(5_000));
+    assert!(!queue.due(5_000, 8)[0].may_guess);
+    queue.finished("a", denied(false), 5_000);
+    let task = queue.due(HOLD_MS, 8).remove(0);
+    assert!(task.may_guess && !task.told);
+    queue.finished("a", denied(true), HOLD_MS);
+    let mut pauses = Vec::new();
+    let mut now_ms = HOLD_MS;
+    for _ in 0..6 {
+        let next_ms = queue.next_ms(8).unwrap();
+        pauses.push(next_ms - now_ms);
+        now_ms = next_ms;
+        let task = queue.due(now_ms, 8).remove(0);
+        assert!(!task.may_guess && task.told, "one guess, told once");
+        queue.finished("a", denied(false), now_ms);
+    }
+    assert_eq!(pauses, [20_000, 40_000, 80_000, 160_000, 300_000, 300_000]);
+    // The rights have come.
+    queue.recheck(Some("elsewhere"), now_ms);
+    assert!(queue.due(now_ms, 8).is_empty());
+    queue.recheck(Some("jobs"), now_ms);
+    assert_eq!(uids(&queue.due(now_ms, 8)), ["a"]);
 }
