@@ -10,5 +10,6 @@ mod profiling;
 mod program;
 mod quarrels;
 mod registration;
+mod replay;
 mod secrets;
 mod shadow;
