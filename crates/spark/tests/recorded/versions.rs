@@ -108,9 +108,10 @@ fn versions_are_known_with_and_without_their_label() {
 #[test]
 fn releases_without_recordings_are_profiled_by_their_own_rules() {
     type Change = fn(Recorded) -> Recorded;
+    type Case = (&'static str, Change, &'static str, u64, u64, u64, Option<u64>);
     // Which recordings become which version, what the profile says of it, MiB of the Python job's and the GPU job's
     // executors, executors at a time and how many may wait.
-    let cases: [(&str, Change, &str, u64, u64, u64, Option<u64>); 4] = [
+    let cases: [Case; 4] = [
         // Neither memory off the heap nor the executors' own overhead factor count.
         (
             "3.3.4",
