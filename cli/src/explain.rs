@@ -164,7 +164,12 @@ mod tests {
             json["origins"]["executor.memory_mib"][0],
             json!({"from": "conf", "key": "spark.kubernetes.resource.type", "used": "unset"})
         );
+        assert_eq!(
+            json["allocation"],
+            json!({"batch": 5, "pending_max": null, "first_alone": true, "refusal_fails": false})
+        );
         let table = show::table(&explanation);
+        assert!(table.contains("5 at a time, the first alone"), "{table}");
         assert!(
             table.contains("executor.memory_mib") && table.contains("spark.executor.memory"),
             "{table}"

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Parser as _;
+use http::Method;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
 use kompass_admission_webhook::args::Args;
 use kompass_admission_webhook::{Running, start_by};
@@ -268,12 +269,13 @@ impl Recording {
             .join("../crates/spark/tests/data/spark-objects")
             .join(version)
             .join(scenario);
-        let driver = renamed(read_all(&folder, "pods.json").remove(0), suffix);
-        let config_maps = read_all(&folder, "configmaps.json")
-            .into_iter()
-            .map(|map| renamed(map, suffix))
-            .collect();
-        let executor = renamed(read_all(&folder.join("driver-phase"), "pods.json").remove(0), suffix);
+        let read = |folder: &Path, resource| -> Vec<Value> {
+            let bodies = read_requests(folder, resource).into_iter();
+            bodies.map(|(_, body)| renamed(body, suffix)).collect()
+        };
+        let driver = read(&folder, "pods").remove(0);
+        let config_maps = read(&folder, "configmaps");
+        let executor = read(&folder.join("driver-phase"), "pods").remove(0);
         Self {
             driver,
             config_maps,
@@ -312,17 +314,21 @@ pub(crate) fn recorded_pods() -> Vec<(String, Value)> {
     found
 }
 
-fn read_all(folder: &Path, ending: &str) -> Vec<Value> {
-    let mut paths: Vec<PathBuf> = std::fs::read_dir(folder)
+/// The recorded requests about a resource, in their order.
+pub(crate) fn read_requests(folder: &Path, resource: &str) -> Vec<(Method, Value)> {
+    let ending = format!("-{resource}.json");
+    let mut names: Vec<String> = std::fs::read_dir(folder)
         .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.to_string_lossy().ends_with(ending))
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(&ending))
         .collect();
-    paths.sort();
-    paths
-        .iter()
-        .map(|path| serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap())
-        .collect()
+    names.sort();
+    let read = |name: String| {
+        let method = name.split('-').nth(1).unwrap().parse().unwrap();
+        let body = serde_json::from_slice(&std::fs::read(folder.join(name)).unwrap()).unwrap();
+        (method, body)
+    };
+    names.into_iter().map(read).collect()
 }
 
 fn renamed(mut object: Value, suffix: &str) -> Value {

@@ -10,6 +10,8 @@ mod profiling;
 mod program;
 mod quarrels;
 mod registration;
+
+mod replay;
 mod scope;
 mod secrets;
 mod shadow;

@@ -1,7 +1,10 @@
 //! An explanation in print.
 
+use std::fmt::Write as _;
+
 use kompass_core::Spacing;
 use kompass_core::profile::Shape;
+use kompass_spark::allocation::Allocation;
 use kompass_spark::explain::{Consulted, Explanation, Field, Origin, Use};
 use serde_json::{Value, json};
 
@@ -56,6 +59,11 @@ pub(super) fn table(explanation: &Explanation) -> String {
         "dynamic_allocation",
         profile.dynamic_allocation.to_string(),
         &[Field::DynamicAllocation],
+    );
+    row(
+        "allocation",
+        or(explanation.allocation.map(allocation), "left to the allocator"),
+        &[Field::Allocation],
     );
     let constraints = &profile.executor_constraints;
     let rules = constraints.node_selector.len()
@@ -122,6 +130,7 @@ pub(super) fn json(explanation: &Explanation, written: Option<&Written>) -> anyh
     }
     value["spark_version"] = json!(explanation.profile.spark_version);
     value["warnings"] = json!(explanation.profile.warnings);
+    value["allocation"] = serde_json::to_value(explanation.allocation)?;
     value["origins"] = serde_json::to_value(&explanation.origins)?;
     if let Some(written) = written {
         value["written"] = serde_json::to_value(written)?;
@@ -141,6 +150,21 @@ fn spacing(spacing: &Spacing) -> Option<String> {
     ];
     let rules: Vec<String> = rules.into_iter().flatten().collect();
     (!rules.is_empty()).then(|| rules.join(", "))
+}
+
+/// How the driver asks for executors.
+fn allocation(allocation: Allocation) -> String {
+    let mut text = format!("{} at a time", allocation.batch);
+    if allocation.first_alone {
+        text.push_str(", the first alone");
+    }
+    if let Some(most) = allocation.pending_max {
+        let _ = write!(text, ", no more while {most} wait to run");
+    }
+    if allocation.refusal_fails {
+        text.push_str(", refused ones count as failed");
+    }
+    text
 }
 
 fn shape(shape: &Shape) -> String {
@@ -168,6 +192,7 @@ fn origin(origin: &Origin) -> String {
             Use::Unreadable => format!("{key} can't be read: Spark's default"),
         },
         Origin::Pod { what } => format!("the driver pod: {what}"),
+        Origin::Release => "what this release of Spark does".to_owned(),
         Origin::Template => "the executors' pod template".to_owned(),
         Origin::Assumed { what } => (*what).to_owned(),
     }

@@ -24,6 +24,7 @@ const MAX_WARNINGS: usize = 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "each is documented by its name in RULES")]
 pub enum Key {
+    AllocationBatchSize,
     AllocationMaximum,
     DriverMaster,
     DynamicAllocation,
@@ -40,6 +41,7 @@ pub enum Key {
     ExecutorTemplateFile,
     InitialExecutors,
     MaxExecutors,
+    MaxPendingPods,
     MemoryOverheadFactor,
     MinExecutors,
     OffHeapEnabled,
@@ -61,15 +63,17 @@ pub enum Family {
 
 /// What a key is called, and since which version a cluster's executors follow it. Unknown keys travel silently
 /// through Spark's configuration, so that a key is there does not say that Spark honoured it.
-const RULES: [(Key, &str, Version); 22] = {
+const RULES: [(Key, &str, Version); 24] = {
     const V2_4: Version = Version::OLDEST;
     const V3_0: Version = Version::new(3, 0, 0);
     const V3_1: Version = Version::new(3, 1, 0);
+    const V3_2: Version = Version::new(3, 2, 0);
     const V3_3: Version = Version::new(3, 3, 0);
     const V3_4: Version = Version::new(3, 4, 0);
     const V4_0: Version = Version::new(4, 0, 0);
     const V4_1: Version = Version::new(4, 1, 0);
     [
+        (Key::AllocationBatchSize, "spark.kubernetes.allocation.batch.size", V2_4),
         (Key::AllocationMaximum, "spark.kubernetes.allocation.maximum", V4_1),
         // The key is of 3.0; only 3.4 lets it be local: https://github.com/apache/spark/pull/39748
         (Key::DriverMaster, "spark.kubernetes.driver.master", V3_4),
@@ -103,6 +107,7 @@ const RULES: [(Key, &str, Version); 22] = {
         ),
         (Key::InitialExecutors, "spark.dynamicAllocation.initialExecutors", V2_4),
         (Key::MaxExecutors, "spark.dynamicAllocation.maxExecutors", V2_4),
+        (Key::MaxPendingPods, "spark.kubernetes.allocation.maxPendingPods", V3_2),
         (Key::MemoryOverheadFactor, "spark.kubernetes.memoryOverheadFactor", V2_4),
         (Key::MinExecutors, "spark.dynamicAllocation.minExecutors", V2_4),
         // The keys are of 1.6; the size of executor pods follows them since 3.1.
@@ -131,7 +136,7 @@ const FAMILIES: [(Family, &str, Version); 3] = [
 impl Key {
     /// Every key.
     pub const ALL: [Self; RULES.len()] = {
-        let mut all = [Self::AllocationMaximum; RULES.len()];
+        let mut all = [Self::AllocationBatchSize; RULES.len()];
         let mut index = 0;
         while index < all.len() {
             all[index] = RULES[index].0;

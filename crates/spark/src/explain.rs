@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 use kompass_core::JobProfile;
 use serde::{Serialize, Serializer};
 
+use crate::allocation::Allocation;
 use crate::conf::Conf;
 use crate::profile_key;
 use crate::role::DriverPod;
 use crate::{profile, version};
 
-/// A field of a profile, or a part of one.
+/// A field of a profile, a part of one, or something else that is explained.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "named as the fields are")]
 pub enum Field {
@@ -27,6 +28,8 @@ pub enum Field {
     ExecutorsAtStart,
     ExecutorsMax,
     DynamicAllocation,
+    /// [`Explanation::allocation`].
+    Allocation,
 }
 
 /// What became of a key of the configuration.
@@ -65,6 +68,8 @@ pub enum Origin {
     },
     /// The executors' pod template.
     Template,
+    /// What this release of Spark does unless told otherwise.
+    Release,
     /// Nothing that belongs to the application.
     Assumed {
         /// What was assumed.
@@ -77,6 +82,8 @@ pub enum Origin {
 pub struct Explanation {
     /// The profile.
     pub profile: JobProfile,
+    /// How the driver will ask for its executors; `None` where it leaves them to an allocator.
+    pub allocation: Option<Allocation>,
     /// In the order in which things were looked at.
     pub origins: BTreeMap<Field, Vec<Origin>>,
 }
@@ -97,6 +104,7 @@ impl Field {
             Self::ExecutorsAtStart => "executors_at_start",
             Self::ExecutorsMax => "executors_max",
             Self::DynamicAllocation => "dynamic_allocation",
+            Self::Allocation => "allocation",
         }
     }
 }
@@ -114,9 +122,15 @@ pub fn explain(driver: &DriverPod<'_>, conf: Option<&Conf>, template: Option<&st
     let mut origins: BTreeMap<Field, Vec<Origin>> = BTreeMap::new();
     let mut add = |field, origin| origins.entry(field).or_default().push(origin);
     let labelled = driver.label("spark-version").is_some();
+    let detected = version::detect(driver);
+    let no_conf = Conf::default();
+    let mut reader = conf.unwrap_or(&no_conf).reader(detected.rules);
+    reader.about(Field::Allocation);
+    let allocation = Allocation::of(&mut reader);
+    add(Field::Allocation, Origin::Release);
     add(
         Field::SparkVersion,
-        match version::detect(driver).text {
+        match detected.text {
             Some(_) if labelled => Origin::Pod {
                 what: "label spark-version",
             },
@@ -150,7 +164,9 @@ pub fn explain(driver: &DriverPod<'_>, conf: Option<&Conf>, template: Option<&st
             );
         }
     }
-    for (field, consulted) in consulted {
+    // What is wrong with these keys shows in what became of them, and is no matter of the profile.
+    let (_, about_allocation) = reader.finish();
+    for (field, consulted) in consulted.into_iter().chain(about_allocation) {
         add(field, Origin::Conf(consulted));
     }
     if templated {
@@ -164,7 +180,11 @@ pub fn explain(driver: &DriverPod<'_>, conf: Option<&Conf>, template: Option<&st
             add(field, Origin::Template);
         }
     }
-    Explanation { profile, origins }
+    Explanation {
+        profile,
+        allocation,
+        origins,
+    }
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@
 //! - [`placement::constraints`]: its hard rules about nodes.
 //! - [`spacing::spacing`]: an executor's hard rules about others of its gang.
 
+pub mod allocation;
 pub mod conf;
 pub mod explain;
 mod json;
@@ -30,6 +31,7 @@ pub mod placement;
 pub mod profile;
 pub mod profile_key;
 pub mod properties;
+mod releases;
 pub mod requests;
 pub mod role;
 pub mod spacing;

@@ -6,14 +6,12 @@ use serde_json::Value;
 use crate::conf::{Conf, Family, Key, Reader};
 use crate::explain::{Consulted, Field};
 use crate::profile_key;
+use crate::releases::Release;
 use crate::role::DriverPod;
 use crate::{json, placement, requests, spacing, template, version};
 
 /// Executors of an application that says nothing about them.
 const DEFAULT_EXECUTORS: u64 = 2;
-
-/// Spark's own allocators of executor pods.
-const ALLOCATORS: [&str; 3] = ["direct", "statefulset", "deployment"];
 
 /// The profile of a driver from its configuration and, where it has one, its executors' pod template (YAML).
 ///
@@ -88,7 +86,7 @@ pub(crate) fn trace(
     reader.about(Field::ExecutorsAtStart);
     if reader
         .text(Key::PodsAllocator)
-        .is_some_and(|allocator| !ALLOCATORS.contains(&allocator))
+        .is_some_and(|allocator| !Release::of(rules).allocators.contains(&allocator))
     {
         reader.warn(format!(
             "{}: executors of an allocator of one's own may not be recognised",
@@ -284,6 +282,24 @@ mod tests {
         );
         assert_eq!((profile.driver.memory_mib, profile.executor.memory_mib), (1408, 1408));
         assert_eq!(profile.warnings.len(), 1);
+    }
+
+    #[test]
+    fn an_allocator_that_the_release_does_not_have_is_a_warning() {
+        for (version, allocator, warnings) in [
+            ("3.5.9", "direct", 0),
+            ("3.5.9", "statefulset", 0),
+            ("3.5.9", "deployment", 1),
+            ("4.2.1", "deployment", 0),
+            ("4.2.1", "com.example.Allocator", 1),
+            // The key is of 3.3.
+            ("3.2.4", "com.example.Allocator", 0),
+        ] {
+            let pod = pod(&json!({"spark-role": "driver", "spark-version": version}));
+            let conf = Conf::parse(&format!("spark.kubernetes.allocation.pods.allocator={allocator}"));
+            let profile = build(&DriverPod::from_json(&pod).unwrap(), Some(&conf), None);
+            assert_eq!(profile.warnings.len(), warnings, "{version} {allocator}");
+        }
     }
 
     #[test]

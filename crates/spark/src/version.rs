@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::releases::{RELEASES, Release, Sign};
 use crate::role::DriverPod;
 
 /// A Spark version; what stands behind `major.minor.patch` is ignored.
@@ -28,9 +29,9 @@ pub struct Detected {
 
 impl Version {
     /// The first that runs unmodified here.
-    pub const OLDEST: Self = Self::new(2, 4, 0);
+    pub const OLDEST: Self = Release::OLDEST.version;
     /// The newest whose rules are known; for anything newer its rules are used.
-    pub const NEWEST: Self = Self::new(4, 3, 0);
+    pub const NEWEST: Self = Release::NEWEST.version;
 
     /// A version of three numbers.
     pub const fn new(major: u32, minor: u32, patch: u32) -> Self {
@@ -59,21 +60,6 @@ impl fmt::Display for Version {
     }
 }
 
-/// Signs of the releases before 3.3, which do not label their pods with a version: the first line that fits counts.
-/// 3.2 can't be told from 3.1 by its pod; the same rules hold for both.
-const UNLABELLED: [(Sign, Version); 3] = [
-    (Sign::Volume("spark-conf-volume-driver"), Version::new(3, 1, 0)),
-    (Sign::Env("SPARK_APPLICATION_ID"), Version::new(3, 0, 0)),
-    (Sign::Volume("spark-conf-volume"), Version::new(2, 4, 0)),
-];
-
-enum Sign {
-    /// The Spark container has this environment variable.
-    Env(&'static str),
-    /// The pod has a volume of this name.
-    Volume(&'static str),
-}
-
 /// The version of the Spark that made a driver pod: from its label `spark-version` (3.3 and later), else from how the
 /// pod is built.
 pub fn detect(driver: &DriverPod<'_>) -> Detected {
@@ -90,12 +76,14 @@ pub fn detect(driver: &DriverPod<'_>) -> Detected {
             },
         };
     }
-    let found = UNLABELLED.iter().find(|(sign, _)| match sign {
+    // The releases before 3.3 do not label their pods: the last whose sign is there counts.
+    let found = RELEASES.iter().rev().find(|release| match release.sign {
         Sign::Env(name) => driver.has_env(name),
         Sign::Volume(name) => driver.has_volume(name),
+        Sign::Label | Sign::None => false,
     });
     match found {
-        Some(&(_, version)) => Detected {
+        Some(&Release { version, .. }) => Detected {
             rules: version,
             text: Some(format!("{}.{}", version.major, version.minor)),
             warning: None,
@@ -112,29 +100,25 @@ pub fn detect(driver: &DriverPod<'_>) -> Detected {
 }
 
 fn from_label(version: Version, label: &str) -> Detected {
-    let beyond = (version.major, version.minor) > (Version::NEWEST.major, Version::NEWEST.minor);
-    let warning = if beyond {
-        Some(format!(
-            "Spark {version} is newer than the rules known here: those of Spark {} are used",
-            Version::NEWEST
-        ))
-    } else if version < Version::OLDEST {
-        Some(format!(
-            "Spark {version} is older than {}: the rules of that version are used",
-            Version::OLDEST
-        ))
-    } else {
-        None
-    };
-    let rules = if beyond {
-        Version::NEWEST
-    } else {
-        version.max(Version::OLDEST)
+    let release = Release::of(version);
+    let known = release.has(version);
+    let warning = || {
+        let how = if version > Version::NEWEST {
+            "newer than the releases"
+        } else if version < Version::OLDEST {
+            "older than the releases"
+        } else {
+            "none of the releases"
+        };
+        format!(
+            "Spark {version} is {how} known here: the rules of Spark {} are used",
+            release.version
+        )
     };
     Detected {
-        rules,
+        rules: if known { version } else { release.version },
         text: Some(label.to_owned()),
-        warning,
+        warning: (!known).then(warning),
     }
 }
 

@@ -6,7 +6,8 @@ use std::fs;
 use std::path::Path;
 
 use kompass_spark::conf::{Conf, Key};
-use kompass_spark::{Version, requests};
+use kompass_spark::{DriverPod, Version, explain, requests};
+use serde_json::json;
 
 /// Keys that executors follow only later than they exist; the reasons stand in the table itself.
 const LATER: [Key; 3] = [Key::DriverMaster, Key::OffHeapEnabled, Key::OffHeapSize];
@@ -79,5 +80,20 @@ fn an_unset_key_is_the_same_as_its_default() {
         let (explicit, warnings) = requests::executor_requests(&Conf::parse(&text), *version, None);
         let (unset, _) = requests::executor_requests(&Conf::default(), *version, None);
         assert_eq!((explicit, warnings), (unset, vec![]), "{version}");
+    }
+}
+
+#[test]
+fn drivers_ask_for_as_many_executors_at_a_time_as_their_release_does() {
+    let table = table();
+    let line = table.iter().find(|line| line.key == Key::AllocationBatchSize).unwrap();
+    for (version, default) in &line.defaults {
+        let pod = json!({
+            "metadata": {"labels": {"spark-role": "driver", "spark-version": version.to_string()}},
+            "spec": {"containers": [{"args": ["driver"]}]},
+        });
+        let explanation = explain::explain(&DriverPod::from_json(&pod).unwrap(), None, None);
+        let batch = explanation.allocation.unwrap().batch.to_string();
+        assert_eq!(Some(&batch), default.as_ref(), "{version}");
     }
 }

@@ -2,109 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail in its helpers too")]
 
+mod recordings;
+mod versions;
+
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
 
 use kompass_core::profile::{JobProfile, Source};
 use kompass_core::{Resources, Role};
 use kompass_spark::explain::{Field, Origin};
-use kompass_spark::{
-    CONF_KEY, Conf, DriverPod, TEMPLATE_KEY, Version, explain, placement, profile, profile_key, requests, role, version,
-};
-use serde_json::{Value, json};
+use kompass_spark::{CONF_KEY, Conf, TEMPLATE_KEY, explain, placement, profile, profile_key, requests, role};
 
-const VERSIONS: [&str; 6] = ["2.4.0", "2.4.8", "3.3.4", "3.5.9", "4.1.4", "4.3.0"];
-
-/// One recorded application.
-struct Recorded {
-    version: String,
-    scenario: String,
-    driver: Value,
-    config_maps: Vec<Value>,
-    executors: Vec<Value>,
-}
-
-impl Recorded {
-    fn all() -> Vec<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/spark-objects");
-        let mut all = Vec::new();
-        for version in VERSIONS {
-            for folder in children(&root.join(version)) {
-                let at_driver = objects(&folder);
-                let mut pods = at_driver.iter().filter(|object| object["kind"] == "Pod");
-                all.push(Self {
-                    version: version.to_owned(),
-                    scenario: folder.file_name().unwrap().to_str().unwrap().to_owned(),
-                    driver: pods.next().unwrap().clone(),
-                    config_maps: at_driver
-                        .iter()
-                        .filter(|object| object["kind"] == "ConfigMap")
-                        .cloned()
-                        .collect(),
-                    executors: objects(&folder.join("driver-phase"))
-                        .into_iter()
-                        .filter(|object| object["kind"] == "Pod")
-                        .collect(),
-                });
-                assert!(pods.next().is_none());
-            }
-        }
-        assert_eq!(all.len(), 32, "some recordings are missing");
-        all
-    }
-
-    fn name(&self) -> String {
-        format!("{} {}", self.version, self.scenario)
-    }
-
-    fn driver(&self) -> DriverPod<'_> {
-        DriverPod::from_json(&self.driver).unwrap_or_else(|| panic!("{}: no driver", self.name()))
-    }
-
-    /// The text under a key of the ConfigMap of this name.
-    fn text(&self, config_map: Option<&str>, key: &str) -> Option<&str> {
-        let found = self
-            .config_maps
-            .iter()
-            .find(|object| object["metadata"]["name"].as_str() == config_map)?;
-        found["data"][key].as_str()
-    }
-
-    fn conf(&self) -> Conf {
-        Conf::parse(self.text(self.driver().conf_config_map(), CONF_KEY).unwrap())
-    }
-
-    fn profile(&self) -> JobProfile {
-        let driver = self.driver();
-        profile::build(
-            &driver,
-            Some(&self.conf()),
-            self.text(driver.template_config_map(), TEMPLATE_KEY),
-        )
-    }
-}
-
-fn children(folder: &Path) -> Vec<PathBuf> {
-    let mut children: Vec<_> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    children.sort();
-    children
-}
-
-fn objects(folder: &Path) -> Vec<Value> {
-    if !folder.exists() {
-        return Vec::new();
-    }
-    let files = children(folder)
-        .into_iter()
-        .filter(|path| path.extension().is_some_and(|ending| ending == "json"));
-    files
-        .map(|path| serde_json::from_slice(&fs::read(path).unwrap()).unwrap())
-        .collect()
-}
+use crate::recordings::Recorded;
 
 #[test]
 fn every_recorded_executor_requests_exactly_what_was_predicted() {
@@ -206,44 +114,6 @@ fn executors_name_their_driver_as_owner() {
                 "{}: {owner:?}",
                 app.name()
             );
-        }
-    }
-}
-
-#[test]
-fn versions_are_known_with_and_without_their_label() {
-    for app in Recorded::all() {
-        let known = Version::parse(&app.version).unwrap();
-        let with = version::detect(&app.driver());
-        let labelled = known >= Version::new(3, 3, 0);
-        let expected = if labelled {
-            app.version.clone()
-        } else {
-            "2.4".to_owned()
-        };
-        assert_eq!((with.text, with.warning), (Some(expected), None), "{}", app.name());
-
-        let mut driver = app.driver.clone();
-        driver["metadata"]["labels"]
-            .as_object_mut()
-            .unwrap()
-            .remove("spark-version");
-        let without = version::detect(&DriverPod::from_json(&driver).unwrap());
-        let rules = if labelled {
-            Version::new(3, 1, 0)
-        } else {
-            Version::new(2, 4, 0)
-        };
-        assert_eq!((without.rules, without.warning), (rules, None), "{}", app.name());
-        if labelled {
-            // As 3.0 built it.
-            for volume in driver["spec"]["volumes"].as_array_mut().unwrap() {
-                if volume["name"] == "spark-conf-volume-driver" {
-                    volume["name"] = json!("spark-conf-volume");
-                }
-            }
-            let oldest = version::detect(&DriverPod::from_json(&driver).unwrap());
-            assert_eq!(oldest.rules, Version::new(3, 0, 0), "{}", app.name());
         }
     }
 }
