@@ -263,3 +263,26 @@ fn an_executor_that_has_ended_is_still_to_come_for_the_quota() {
         "another one comes for it"
     );
 }
+
+#[test]
+fn a_gang_that_changes_its_queue_is_not_told_who_went_before_it_in_the_other() {
+    let mut world = passed_at_most(1, 8);
+    world.submit(Job::new("running", 3));
+    world.submit(Job::new("of-b", 0).queue("b"));
+    world.settle();
+    world.submit(Job::new("overdue", 5));
+    world.tick(1_000);
+    world.settle();
+    world.submit(Job::new("small", 0).queue("a"));
+    world.settle();
+    world.submit(Job::new("head-of-b", 4).queue("b"));
+    world.tick(1_000);
+    let moved = world.submit(Job::new("moved", 0).queue("a"));
+    world.settle();
+    let text = |world: &World| world.gang(&moved).waiting.unwrap().text;
+    assert!(text(&world).contains("was passed"), "{}", text(&world));
+    world.change(&moved, |pod| pod.queue = Some("b".into()));
+    world.settle();
+    assert_eq!(code(&world, &moved), Some(WaitCode::BehindOthers));
+    assert!(!text(&world).contains("was passed"), "{}", text(&world));
+}
