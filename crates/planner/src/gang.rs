@@ -179,9 +179,11 @@ pub(crate) enum Behind {
 }
 
 impl Waiting {
-    /// It has another place in a queue: only a head has a claim on room, and whether it is one is still to be seen.
+    /// It has another place in a queue: only a head has a claim on room, and whether it is one is still to be seen. Who
+    /// went before it went so in the other place.
     pub(crate) fn unjudge(&mut self) {
-        (self.code, self.verdict, self.lacking_ms) = (None, None, None);
+        (self.code, self.behind) = (None, None);
+        (self.verdict, self.lacking_ms) = (None, None);
     }
 }
 

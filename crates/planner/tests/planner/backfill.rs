@@ -242,6 +242,148 @@ fn a_planner_that_restarts_learns_from_drivers_that_have_ended() {
     assert!(starts(&mut world, Job::new("quick-again", 1).key("quick")));
 }
 
+/// The same head with a taste for other nodes besides, on which it is in nobody's way.
+fn tolerant(name: &str) -> Job {
+    let mut job = job(name, 1, 100_000);
+    job.tolerations = vec![Toleration {
+        key: "pool".to_owned(),
+        exists: true,
+        ..Toleration::default()
+    }];
+    job.selector = [("pool".to_owned(), "gpu".to_owned())].into();
+    job
+}
+
+#[test]
+fn a_head_that_is_gone_is_asked_nothing() {
+    let (mut world, _, head) = behind_a_head(easy(10), 8, job("running", 3, 100), job("head", 7, 10));
+    world.add_node("gpu", 8, 64);
+    world.change_node("gpu", |node| {
+        node.labels.insert("pool".to_owned(), "gpu".to_owned());
+        node.taints = vec![Taint {
+            key: "pool".to_owned(),
+            value: "gpu".to_owned(),
+            effect: TaintEffect::NoSchedule,
+        }];
+    });
+    assert!(!starts(&mut world, job("next", 7, 10)));
+    assert!(starts(&mut world, tolerant("first")));
+    world.delete(&head);
+    world.settle();
+    assert!(starts(&mut world, tolerant("second")));
+}
+
+#[test]
+fn room_that_comes_brings_the_head_forward_past_several_ends() {
+    let mut world = World::with(easy(1_000), &[("n1", 14, 64)]);
+    for (name, seconds) in [("first", 100), ("second", 200), ("third", 300)] {
+        world.submit(job(name, 1, seconds));
+    }
+    let foreign = world.foreign("n1", 4_000, 1);
+    world.settle();
+    world.spark();
+    world.settle();
+    world.submit(job("head", 9, 10));
+    world.settle();
+    // Four CPUs are free: with all three ended there is just enough.
+    assert!(!starts(&mut world, job("behind-the-third", 0, 301)));
+    world.delete(&foreign);
+    world.settle();
+    assert!(
+        !starts(&mut world, job("before-the-second", 3, 200)),
+        "the head starts after 100 s"
+    );
+    assert!(starts(&mut world, job("before-the-first", 3, 100)));
+}
+
+#[test]
+fn a_gang_is_expected_to_end_as_others_of_its_queue_that_have_ended_meanwhile() {
+    let mut world = World::with(easy(1_000), &[("n1", 8, 64)]);
+    for name in ["early", "ends"] {
+        world.submit(Job::new(name, 0));
+    }
+    world.settle();
+    world.tick(100 * SECOND);
+    world.end("early");
+    world.submit(Job::new("running", 3));
+    world.settle();
+    world.spark();
+    world.settle();
+    world.submit(job("head", 7, 10));
+    world.settle();
+    assert!(!starts(&mut world, job("long", 0, 101)));
+    // One of 200 s: the running gang is expected to take that long.
+    world.tick(50 * SECOND);
+    world.end("ends");
+    world.settle();
+    assert!(starts(&mut world, job("short", 0, 100)));
+}
+
+#[test]
+fn a_gang_that_outruns_what_was_expected_does_so_at_that_very_moment() {
+    let (mut world, ..) = behind_a_head(easy(1_000), 8, job("running", 3, 100), job("head", 7, 10));
+    assert!(!starts(&mut world, job("long", 0, 101)));
+    world.tick(100 * SECOND);
+    world.settle();
+    assert!(starts(&mut world, job("short", 0, 1)));
+}
+
+#[test]
+fn a_gang_whose_driver_is_bound_runs_from_then_on() {
+    let mut world = World::with(easy(1_000), &[("n1", 8, 64)]);
+    let running = world.submit(job("running", 3, 100));
+    world.decide();
+    assert!(world.schedule(&running));
+    world.submit(job("head", 7, 10));
+    world.decide();
+    world.tick(50 * SECOND);
+    world.submit(job("long", 0, 51));
+    world.submit(job("short", 0, 50));
+    world.decide();
+    let opened = |world: &World, uid: &str| world.pods[uid].gates.is_empty();
+    assert!(!opened(&world, "long"));
+    assert!(opened(&world, "short"));
+}
+
+#[test]
+fn other_schedulers_drivers_teach_nothing() {
+    let (mut world, ..) = behind_a_head(easy(1_000), 8, job("running", 3, 100), job("head", 7, 10));
+    let mut foreign = crate::objects::driver(&Job::new("foreign", 0), "foreign".to_owned(), 0);
+    let run = (kompass_core::Outcome::Succeeded, world.now_ms);
+    foreign.scheduler = "default-scheduler".to_owned();
+    foreign.profile = Some(Job::new("foreign", 0).key("quick").profile());
+    (foreign.started_ms, foreign.ended) = (Some(world.now_ms - SECOND), Some(run));
+    world.put(foreign);
+    assert!(!starts(&mut world, Job::new("quick", 0).key("quick")));
+}
+
+#[test]
+fn a_gang_whose_job_is_forgotten_is_expected_to_end_as_others() {
+    let mut world = World::with(easy(1_000), &[("n1", 8, 64)]);
+    world.submit(Job::new("earlier", 0).key("job").queue("other"));
+    world.settle();
+    world.tick(50 * SECOND);
+    world.end("earlier");
+    world.submit(Job::new("running", 3).key("job"));
+    world.settle();
+    world.spark();
+    world.settle();
+    world.submit(job("head", 7, 10));
+    world.settle();
+    assert!(!starts(&mut world, job("long", 0, 60)));
+    // So many other jobs have run since that nothing is known of this one, and all took longer.
+    for number in 0..3_000 {
+        let job = Job::new(&format!("other-{number}"), 0).queue("other");
+        let mut driver = crate::objects::driver(&job, job.name.clone(), world.now_ms);
+        driver.profile = Some(job.profile());
+        driver.started_ms = Some(world.now_ms - 500 * SECOND);
+        driver.ended = Some((kompass_core::Outcome::Succeeded, world.now_ms));
+        world.planner.apply_pod(&driver, world.now_ms);
+        world.planner.delete_pod(&driver.uid, world.now_ms);
+    }
+    assert!(starts(&mut world, job("other-long", 0, 59)));
+}
+
 /// One gang to come: when (seconds after the one before), executors, run time.
 fn gangs() -> impl Strategy<Value = Vec<(i64, u64, u64)>> {
     proptest::collection::vec((0..20_i64, 0..12_u64, 1..200_u64), 1..30)

@@ -17,9 +17,13 @@ mod model;
 #[cfg(test)]
 mod objects;
 #[cfg(test)]
+mod paper;
+#[cfg(test)]
 mod peers;
 #[cfg(test)]
 mod queues;
+#[cfg(test)]
+mod room;
 #[cfg(test)]
 mod scenarios;
 #[cfg(test)]
@@ -27,3 +31,5 @@ mod spacing;
 mod turns;
 #[cfg(test)]
 mod world;
+#[cfg(test)]
+mod writes;
