@@ -10,7 +10,6 @@ mod profiling;
 mod program;
 mod quarrels;
 mod registration;
-
 mod replay;
 mod scope;
 mod secrets;

@@ -11,10 +11,11 @@ use serde_json::Value;
 use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinSet;
 
-use crate::measure::{self, metric};
+use crate::measure::{self, Cpu, metric};
 use crate::recorder::Recorder;
 use crate::{load, say};
 
+/// Pods a second, unless a number is given as argument.
 const RATE: u64 = 500;
 const PODS: u64 = 10_000;
 const GANGS: u64 = 100;
@@ -54,18 +55,30 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         let at = usize::try_from(number % GANGS).unwrap_or(0);
         gangs[at].executor_pod(&drivers[at], number / GANGS + 1)
     };
+    let rate = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(RATE);
     let quarter = PODS / 2;
+    let processes = [
+        ("API server", deployment.cluster().api_server().pid()),
+        ("etcd", deployment.cluster().etcd().pid()),
+        measure::process("webhook", deployment.webhook.as_ref())?,
+        measure::process("extender", deployment.extender.as_ref())?,
+        ("load", i32::try_from(std::process::id())?),
+    ];
     for part in 0..2 {
         let numbers = part * quarter..(part + 1) * quarter;
-        let times = at_rate(&client, numbers.clone().map(plain)).await?;
+        let cpu = Cpu::of(&processes)?;
+        let times = at_rate(&client, rate, numbers.clone().map(plain)).await?;
         say(&format!(
-            "pods past the webhook, {RATE}/s: {}",
-            measure::percentiles(times)
+            "pods past the webhook, {rate}/s: {}; {}",
+            measure::percentiles(times),
+            cpu_ms(&cpu, quarter)?
         ));
-        let times = at_rate(&client, numbers.map(executor)).await?;
+        let cpu = Cpu::of(&processes)?;
+        let times = at_rate(&client, rate, numbers.map(executor)).await?;
         say(&format!(
-            "executors through it, {RATE}/s: {}",
-            measure::percentiles(times)
+            "executors through it, {rate}/s: {}; {}",
+            measure::percentiles(times),
+            cpu_ms(&cpu, quarter)?
         ));
     }
     let page = metrics(&deployment).await?;
@@ -106,10 +119,10 @@ pub(crate) async fn profiles() -> anyhow::Result<()> {
 }
 
 /// Creates pods, so many a second, however long each takes.
-async fn at_rate(client: &Client, pods: impl Iterator<Item = Value>) -> anyhow::Result<Vec<Duration>> {
+async fn at_rate(client: &Client, wanted: u64, pods: impl Iterator<Item = Value>) -> anyhow::Result<Vec<Duration>> {
     let slots = Arc::new(Semaphore::new(IN_FLIGHT));
     let times = Arc::new(Mutex::new(Vec::new()));
-    let mut ticks = tokio::time::interval(Duration::from_micros(1_000_000 / RATE));
+    let mut ticks = tokio::time::interval(Duration::from_micros(1_000_000 / wanted));
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
     let mut requests = JoinSet::new();
     let started = Instant::now();
@@ -131,12 +144,23 @@ async fn at_rate(client: &Client, pods: impl Iterator<Item = Value>) -> anyhow::
         created??;
     }
     let rate = f64::from(count) / started.elapsed().as_secs_f64();
-    anyhow::ensure!(rate > 0.9 * RATE as f64, "the server took {rate:.0} pods a second only");
+    anyhow::ensure!(rate > 0.9 * wanted as f64, "the server took {rate:.0} pods a second only");
     Ok(std::mem::take(&mut *times.lock().await))
 }
 
 async fn metrics(deployment: &Deployment) -> anyhow::Result<String> {
     deployment.get(deployment.webhook_admin(), "/metrics").await
+}
+
+/// Milliseconds of processor time a pod, by process.
+#[expect(clippy::cast_precision_loss, reason = "some thousands")]
+fn cpu_ms(cpu: &Cpu, pods: u64) -> anyhow::Result<String> {
+    let used: Vec<String> = cpu
+        .used()?
+        .into_iter()
+        .map(|(name, seconds)| format!("{name} {:.2}", 1_000.0 * seconds / pods as f64))
+        .collect();
+    Ok(format!("CPU, ms a pod: {}", used.join(", ")))
 }
 
 fn memory(page: &str) {
