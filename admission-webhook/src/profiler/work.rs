@@ -14,7 +14,7 @@ use kompass_kube::events::{Note, Recorder, Severity};
 use kompass_kube::object;
 use kompass_kube::patch::{self, Operations};
 use kompass_service::logging::chain;
-use kompass_spark::{CONF_KEY, Conf, DriverPod, TEMPLATE_KEY, profile, profile_key};
+use kompass_spark::{CONF_KEY, Conf, DriverPod, TEMPLATE_KEY, profile, profile_key, scheduler};
 use kube::api::{ApiResource, DynamicObject};
 use kube::{Api, Client};
 use serde_json::Value;
@@ -44,8 +44,10 @@ pub(super) struct Worker {
     memory: Memory,
     estimates: Estimates,
     metrics: metrics::Profiler,
-    /// In shadow mode: whose drivers would be taken.
-    shadow: Option<Arc<Rules>>,
+    /// Whose pods are taken.
+    rules: Arc<Rules>,
+    /// Nothing is written.
+    shadow: bool,
 }
 
 /// What every job uses.
@@ -114,7 +116,7 @@ enum Text {
 }
 
 impl Worker {
-    pub(super) fn new(client: Client, tools: Tools, shadow: Option<Arc<Rules>>) -> Self {
+    pub(super) fn new(client: Client, tools: Tools, rules: Arc<Rules>, shadow: bool) -> Self {
         let Tools {
             recorder,
             memory,
@@ -127,6 +129,7 @@ impl Worker {
             memory,
             estimates,
             metrics,
+            rules,
             shadow,
         }
     }
@@ -160,9 +163,10 @@ impl Worker {
                 None => return Ok(done),
             },
         };
-        let matters = match &self.shadow {
-            None => is_open(&pod, &task.uid),
-            Some(rules) => is_meant(&pod, &task.uid, rules),
+        let matters = if self.shadow {
+            is_meant(&pod, &task.uid, &self.rules)
+        } else {
+            is_open(&pod, &task.uid)
         };
         let Some(driver) = DriverPod::from_json(&pod).filter(|_| matters) else {
             return Ok(done);
@@ -197,15 +201,16 @@ impl Worker {
             None
         };
         let template = if let Text::There(text) = template { text } else { None };
-        let profile = profile::build(&driver, conf.as_ref(), template.as_deref());
+        let mut profile = profile::build(&driver, conf.as_ref(), template.as_deref());
+        scheduler::leave_executors(&mut profile, |name| self.rules.takes_over(name));
         let mut profile = self.memory.complete(&task.namespace, profile);
         profile.runtime = self.estimates.of(&profile.profile_key);
-        if self.shadow.is_some() {
+        if self.shadow {
             self.tell_of_shadow(&task, &profile);
         } else if !self.write(&task, &pod, &profile).await? {
             return Ok(done);
         }
-        let is_guess = profile.source != Source::Conf && self.shadow.is_none();
+        let is_guess = profile.source != Source::Conf && !self.shadow;
         let note = is_guess.then(|| guessed(&task, &profile));
         let progress = if is_conf_missing {
             Progress::Missing {
