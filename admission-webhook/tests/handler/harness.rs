@@ -77,6 +77,7 @@ pub(crate) fn driver() -> Pod {
         driver: "n1".to_owned(),
         executors: vec![("n1".to_owned(), 1), ("n2".to_owned(), 1)],
         planned_ms: 0,
+        unclaimed: 0,
     };
     Pod {
         uid: DRIVER_UID.to_owned(),

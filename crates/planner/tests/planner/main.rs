@@ -17,6 +17,8 @@ mod model;
 #[cfg(test)]
 mod objects;
 #[cfg(test)]
+mod patience;
+#[cfg(test)]
 mod peers;
 #[cfg(test)]
 mod queues;
@@ -25,5 +27,7 @@ mod scenarios;
 #[cfg(test)]
 mod spacing;
 mod turns;
+#[cfg(test)]
+mod unclaimed;
 #[cfg(test)]
 mod world;
