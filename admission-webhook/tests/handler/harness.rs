@@ -15,6 +15,7 @@ use kompass_admission_webhook::admit::{Mode, Rules};
 use kompass_admission_webhook::gangs::Gangs;
 use kompass_admission_webhook::handler::{self, Admission, Lookup, LookupError};
 use kompass_admission_webhook::metrics;
+use kompass_admission_webhook::strangers::Strangers;
 use kompass_core::{GangPlan, Pod, Role, names};
 use kompass_service::clock::Clock;
 use kompass_service::metrics::Registry;
@@ -112,6 +113,7 @@ impl Webhook {
                 server,
                 asked: Arc::clone(&asked),
             }),
+            strangers: Strangers::default(),
             clock: Clock::system(),
             metrics: metrics::Webhook::register(&registry),
         };
