@@ -22,6 +22,7 @@ fn gang() -> Gang {
             .map(|n| (format!("ip-10-0-{n}-1.eu-central-1.compute.internal"), 5))
             .collect(),
         planned_ms: 0,
+        unclaimed: 0,
     };
     let bound = (0..100)
         .map(|n| (format!("ip-10-0-{n}-1.eu-central-1.compute.internal"), 5))

@@ -286,6 +286,7 @@ mod tests {
             driver: "n1".into(),
             executors: vec![("n1".into(), 1)],
             planned_ms: 0,
+            unclaimed: 0,
         };
         let gangs = Gangs::new();
         gangs.apply(&driver(Some(plan("other"))));

@@ -26,6 +26,7 @@ use crate::admit::{self, Gang, Mode, Outcome, Rules, Verdict};
 use crate::gangs::Gangs;
 use crate::metrics;
 use crate::review::{self, Request};
+use crate::strangers::{Stranger, Strangers};
 
 /// A review holds at most two objects of etcd's 1.5 MiB.
 const BODY_LIMIT_BYTES: usize = 4 * 1024 * 1024;
@@ -55,6 +56,8 @@ pub struct Admission {
     pub gangs: Arc<Gangs>,
     /// For drivers that are not known.
     pub lookup: Box<dyn Lookup>,
+    /// Owners that were found to be no drivers.
+    pub strangers: Strangers,
     /// The time.
     pub clock: Clock,
     /// What is counted.
@@ -178,7 +181,7 @@ impl Admission {
             None => Leader::Nobody,
             Some((driver, uid)) => match self.gangs.view(namespace, name, uid, now_ms) {
                 Some(gang) => Leader::Driver(gang),
-                None => self.look_up(namespace, driver, uid).await,
+                None => self.look_up(namespace, driver, uid, now_ms).await,
             },
         };
         let leader = match (self.mode, leader) {
@@ -219,7 +222,12 @@ impl Admission {
 
     /// The gang of a driver that the watch has not shown. An API server that doesn't answer in time is no reason to
     /// tear the gang apart: its executors go to KOMPASS's scheduler without a pin.
-    async fn look_up(&self, namespace: &str, name: &str, uid: &str) -> Leader {
+    async fn look_up(&self, namespace: &str, name: &str, uid: &str, now_ms: u64) -> Leader {
+        match self.strangers.get(namespace, uid, now_ms) {
+            Some(Stranger::Other) => return Leader::Nobody,
+            Some(Stranger::Gone) => return Leader::Gone,
+            None => {}
+        }
         let known = |scheduler: String| Gang {
             uid: uid.to_owned(),
             scheduler,
@@ -250,6 +258,14 @@ impl Admission {
             ),
         };
         self.metrics.lookups.with([result]).inc();
+        let stranger = match &leader {
+            Leader::Nobody => Some(Stranger::Other),
+            Leader::Gone => Some(Stranger::Gone),
+            Leader::Driver(_) => None,
+        };
+        if let Some(stranger) = stranger {
+            self.strangers.learn(namespace, uid, stranger, now_ms);
+        }
         leader
     }
 }

@@ -18,5 +18,6 @@ pub mod profiler;
 pub mod registration;
 pub mod review;
 mod service;
+pub mod strangers;
 
 pub use self::service::{Error, Running, run, start, start_by};

@@ -154,7 +154,7 @@ impl Profiler {
         metrics: metrics::Profiler,
     ) -> Self {
         let recorder = events::Recorder::new(client.clone(), "kompass.dev/admission-webhook", instance);
-        let shadow = (settings.mode == Mode::Shadow).then(|| Arc::new(settings.rules.clone()));
+        let shadow = (settings.mode == Mode::Shadow).then(|| Shadow::new(settings.rules.clone()));
         let memory = Memory::default();
         let estimates = Estimates::new(settings.predictor.clone(), clock.clone(), metrics.estimates.clone());
         let rights = Rights {
@@ -176,9 +176,14 @@ impl Profiler {
             },
             holds: Holds::new(settings.gate_hold),
             memory,
-            worker: Worker::new(client.clone(), tools, shadow.clone()),
+            worker: Worker::new(
+                client.clone(),
+                tools,
+                Arc::new(settings.rules.clone()),
+                shadow.is_some(),
+            ),
             budgets: (settings.driver_budget && shadow.is_none()).then(Budgets::default),
-            shadow: shadow.map(|rules| Shadow::new((*rules).clone())),
+            shadow,
             settings,
             clock,
             gangs,

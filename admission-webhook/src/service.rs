@@ -21,6 +21,7 @@ use crate::args::{self, Args, Config, Scope};
 use crate::gangs::Gangs;
 use crate::handler::{self, Admission, Lookup, LookupError};
 use crate::profiler::{self, Profiler};
+use crate::strangers::Strangers;
 use crate::{certificates, metrics, probe, registration};
 
 /// Name of the program to the API server.
@@ -136,6 +137,7 @@ pub async fn start_by(
         mode: config.mode,
         gangs: Arc::clone(&gangs),
         lookup: Box::new(ApiLookup(client.clone())),
+        strangers: Strangers::default(),
         clock: clock.clone(),
         metrics: webhook_metrics.clone(),
     };

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use kompass_spark::explain::{self, Explanation};
-use kompass_spark::{CONF_KEY, Conf, DriverPod, TEMPLATE_KEY};
+use kompass_spark::{CONF_KEY, Conf, DriverPod, TEMPLATE_KEY, scheduler};
 use serde_json::Value;
 
 use self::objects::Objects;
@@ -48,6 +48,9 @@ pub(crate) struct Args {
     /// Files with the config maps of the application: its configuration and, where it has one, its executors' template.
     #[arg(long, value_name = "FILE", num_args = 1.., requires = "pod")]
     configmap: Vec<PathBuf>,
+    /// Scheduler whose pods KOMPASS takes over, as it is told to the admission webhook.
+    #[arg(long, value_name = "NAME")]
+    takeover: Vec<String>,
     /// Print the JSON schema of a job profile, which is the annotation kompass.dev/job-profile, and nothing else.
     #[arg(long)]
     schema: bool,
@@ -75,7 +78,9 @@ impl Args {
             (None, Some(name)) => self.cluster.objects(&self.namespace, name).await?,
             (None, None) => anyhow::bail!("failed to explain nothing: name a pod, or give --pod FILE"),
         };
-        let explanation = of(&objects)?;
+        let mut explanation = of(&objects)?;
+        let takes_over = |name: &str| self.takeover.iter().any(|known| known == name);
+        scheduler::leave_executors(&mut explanation.profile, takes_over);
         let written = written::of(&objects.pod, &explanation.profile);
         match self.output {
             Format::Table => {

@@ -18,6 +18,7 @@ pub(crate) struct Gang {
     pub(crate) state: String,
     pub(crate) waiting: Option<WaitReason>,
     pub(crate) executors_min: Option<u64>,
+    pub(crate) executors_unclaimed: u64,
     pub(crate) executors_bound: u64,
     pub(crate) slots_missing: u64,
     pub(crate) executors_gated: u64,

@@ -86,6 +86,13 @@ fn explain(gang: &Gang, now_ms: i64) -> String {
             gang.slots_missing
         );
     }
+    if gang.executors_unclaimed > 0 {
+        let _ = writeln!(
+            text,
+            "  room for {} more executors was given up: its code has not asked for them",
+            gang.executors_unclaimed
+        );
+    }
     if gang.executors_gated > 0 {
         let _ = writeln!(
             text,

@@ -146,6 +146,11 @@ pub struct Args {
     /// Executors reserved at least for a job with dynamic allocation.
     #[arg(long, default_value_t = 1)]
     pub dynamic_floor: u64,
+    /// Slots of a job of fixed size are given up once it has created no executor for so long, and ten times as long while
+    /// it has created none at all: its code asks for fewer than its configuration. Ten pauses between batches
+    /// (`spark.kubernetes.allocation.batch.delay`) if that is more.
+    #[arg(long, value_parser = duration, default_value = "1m")]
+    pub unclaimed_after: Duration,
 }
 
 /// Who may overtake the head of a queue.
@@ -243,6 +248,7 @@ impl Args {
             backfill_delay_ms: millis(self.backfill_delay),
             unplanned_max: self.unplanned,
             dynamic_floor: self.dynamic_floor,
+            unclaimed_after_ms: millis(self.unclaimed_after),
             demand_after_ms: millis(self.demand_after),
             demand_ms: millis(self.demand_life),
             demand_pause_ms: millis(self.demand_pause),

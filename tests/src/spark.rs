@@ -47,6 +47,17 @@ pub struct Application {
     pub properties: Option<String>,
     /// The executors' pod template as YAML.
     pub template: Option<String>,
+    /// What its code asks for, where it sets a configuration of its own.
+    pub asks: Option<Asked>,
+}
+
+/// What the code of an application asks for, whatever its configuration says.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// How many executors.
+    pub executors: u64,
+    /// Thousandths of a CPU of each.
+    pub cpu_milli: u64,
 }
 
 impl Application {
@@ -64,7 +75,16 @@ impl Application {
             node_selector: Vec::new(),
             properties: None,
             template: None,
+            asks: None,
         }
+    }
+
+    /// What its driver asks for.
+    pub fn asked(&self) -> Asked {
+        self.asks.unwrap_or(Asked {
+            executors: self.executors,
+            cpu_milli: self.executor_cpu_milli,
+        })
     }
 
     /// The driver pod's name.
@@ -169,7 +189,7 @@ impl Application {
                 "containers": [{ "name": "spark-kubernetes-executor", "image": "example.com/spark:4.1.4",
                     "args": ["executor"],
                     "resources": { "limits": { "memory": self.memory() },
-                        "requests": { "cpu": format!("{}m", self.executor_cpu_milli), "memory": self.memory() } } }],
+                        "requests": { "cpu": format!("{}m", self.asked().cpu_milli), "memory": self.memory() } } }],
             },
         });
         self.select_nodes(&mut pod);

@@ -26,25 +26,42 @@ struct State {
     breaches: Vec<String>,
     checks: u64,
     only_bound: bool,
+    any_number: bool,
 }
 
 impl Watchdog {
     /// Begins to watch.
     pub fn start(client: &Client) -> Self {
-        Self::with(client, false)
+        Self::with(client, State::default())
+    }
+
+    /// The same where jobs make more executors than their configuration says.
+    pub fn start_for_any_number(client: &Client) -> Self {
+        let any_number = true;
+        Self::with(
+            client,
+            State {
+                any_number,
+                ..State::default()
+            },
+        )
     }
 
     /// Begins to watch what is bound, not what is promised: where others than KOMPASS take promised room, or nodes die,
     /// a promise can't be kept.
     pub fn start_for_bound(client: &Client) -> Self {
-        Self::with(client, true)
+        let only_bound = true;
+        Self::with(
+            client,
+            State {
+                only_bound,
+                ..State::default()
+            },
+        )
     }
 
-    fn with(client: &Client, only_bound: bool) -> Self {
-        let state = Arc::new(Mutex::new(State {
-            only_bound,
-            ..State::default()
-        }));
+    fn with(client: &Client, state: State) -> Self {
+        let state = Arc::new(Mutex::new(state));
         let mut tasks = JoinSet::new();
         tasks.spawn(watch_nodes(Api::all(client.clone()), Arc::clone(&state)));
         tasks.spawn(watch_pods(Api::all(client.clone()), Arc::clone(&state)));
@@ -164,10 +181,10 @@ impl State {
                 .filter(|((owner, _), _)| *owner == driver.uid)
                 .map(|(_, count)| count)
                 .sum();
-            if profile.executors_max.is_some_and(|max| all > max) {
+            if profile.executors_max.is_some_and(|max| all > max) && !self.any_number {
                 breaches.push(format!("driver {} has {all} executors", driver.name));
             }
-            if plan.executor_count() < profile.executors_at_start && !self.only_bound {
+            if plan.executor_count() + plan.unclaimed < profile.executors_at_start && !self.only_bound {
                 breaches.push(format!(
                     "driver {} is bound with a plan for less than its minimum",
                     driver.name

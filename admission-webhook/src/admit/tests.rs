@@ -33,6 +33,7 @@ fn gang(slots: &[(&str, u64)]) -> Gang {
         driver: "n1".into(),
         executors: slots.iter().map(|&(node, count)| (node.to_owned(), count)).collect(),
         planned_ms: 0,
+        unclaimed: 0,
     };
     Gang {
         uid: "d".into(),

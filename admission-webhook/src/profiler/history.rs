@@ -114,6 +114,7 @@ pub(super) fn from_past(guess: JobProfile, level: Level, past: &JobProfile) -> J
         driver: guess.driver,
         profile_key: guess.profile_key,
         wider_keys: guess.wider_keys,
+        start_within_ms: guess.start_within_ms,
         runtime: guess.runtime,
         source: Source::History,
         warnings: vec![format!(
@@ -146,6 +147,9 @@ mod tests {
             executor_spacing: kompass_core::Spacing::default(),
             executor_priority_class: None,
             profile_key: key.into(),
+            executor_batch_delay_ms: None,
+            executor_scheduler: None,
+            start_within_ms: None,
             wider_keys: Vec::new(),
             runtime: None,
             source,

@@ -32,6 +32,7 @@ pub(super) struct Queue {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "none says anything of another")]
 struct Waiting {
     namespace: String,
     name: String,

@@ -14,7 +14,7 @@ use kompass_kube::events::{Note, Recorder, Severity};
 use kompass_kube::patch::{self, Operations};
 use kompass_kube::{config_map, object};
 use kompass_service::logging::chain;
-use kompass_spark::{CONF_KEY, Conf, DriverPod, TEMPLATE_KEY, profile, profile_key};
+use kompass_spark::{CONF_KEY, Conf, DriverPod, TEMPLATE_KEY, profile, profile_key, scheduler};
 use kube::api::{ApiResource, DynamicObject};
 use kube::{Api, Client};
 use serde_json::Value;
@@ -46,8 +46,10 @@ pub(super) struct Worker {
     estimates: Estimates,
     metrics: metrics::Profiler,
     rights: Rights,
-    /// In shadow mode: whose drivers would be taken.
-    shadow: Option<Arc<Rules>>,
+    /// Whose pods are taken.
+    rules: Arc<Rules>,
+    /// Nothing is written.
+    shadow: bool,
 }
 
 /// What every job uses.
@@ -129,7 +131,7 @@ enum Text {
 }
 
 impl Worker {
-    pub(super) fn new(client: Client, tools: Tools, shadow: Option<Arc<Rules>>) -> Self {
+    pub(super) fn new(client: Client, tools: Tools, rules: Arc<Rules>, shadow: bool) -> Self {
         let Tools {
             recorder,
             memory,
@@ -139,11 +141,12 @@ impl Worker {
         } = tools;
         Self {
             client,
-            rights,
             recorder,
             memory,
             estimates,
             metrics,
+            rights,
+            rules,
             shadow,
         }
     }
@@ -172,7 +175,7 @@ impl Worker {
                 guessed: false,
                 told: may_guess,
             };
-            let tells = may_guess && !is_told && self.shadow.is_none();
+            let tells = may_guess && !is_told && !self.shadow;
             Found {
                 note: tells.then(|| self.rights.missing(namespace, name, uid, None)),
                 ..Found::without_profile(denied)
@@ -189,9 +192,10 @@ impl Worker {
                 None => return Ok(done),
             },
         };
-        let matters = match &self.shadow {
-            None => is_open(&pod, &task.uid),
-            Some(rules) => is_meant(&pod, &task.uid, rules),
+        let matters = if self.shadow {
+            is_meant(&pod, &task.uid, &self.rules)
+        } else {
+            is_open(&pod, &task.uid)
         };
         let Some(driver) = DriverPod::from_json(&pod).filter(|_| matters) else {
             return Ok(done);
@@ -235,15 +239,16 @@ impl Worker {
             None
         };
         let template = if let Text::There(text) = template { text } else { None };
-        let profile = profile::build(&driver, conf.as_ref(), template.as_deref());
+        let mut profile = profile::build(&driver, conf.as_ref(), template.as_deref());
+        scheduler::leave_executors(&mut profile, |name| self.rules.takes_over(name));
         let mut profile = self.memory.complete(&task.namespace, profile);
         profile.runtime = self.estimates.of(&profile.profile_key);
-        if self.shadow.is_some() {
+        if self.shadow {
             self.tell_of_shadow(&task, &profile);
         } else if !self.write(&task, &pod, &profile).await? {
             return Ok(done);
         }
-        let is_guess = profile.source != Source::Conf && self.shadow.is_none();
+        let is_guess = profile.source != Source::Conf && !self.shadow;
         let note = is_guess.then(|| {
             if is_conf_denied {
                 let Task {

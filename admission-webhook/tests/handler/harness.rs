@@ -15,6 +15,7 @@ use kompass_admission_webhook::admit::{Mode, Rules};
 use kompass_admission_webhook::gangs::Gangs;
 use kompass_admission_webhook::handler::{self, Admission, Lookup, LookupError};
 use kompass_admission_webhook::metrics;
+use kompass_admission_webhook::strangers::Strangers;
 use kompass_core::{GangPlan, Pod, Role, names};
 use kompass_service::clock::Clock;
 use kompass_service::metrics::Registry;
@@ -77,6 +78,7 @@ pub(crate) fn driver() -> Pod {
         driver: "n1".to_owned(),
         executors: vec![("n1".to_owned(), 1), ("n2".to_owned(), 1)],
         planned_ms: 0,
+        unclaimed: 0,
     };
     Pod {
         uid: DRIVER_UID.to_owned(),
@@ -111,6 +113,7 @@ impl Webhook {
                 server,
                 asked: Arc::clone(&asked),
             }),
+            strangers: Strangers::default(),
             clock: Clock::system(),
             metrics: metrics::Webhook::register(&registry),
         };

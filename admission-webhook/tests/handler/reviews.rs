@@ -57,6 +57,25 @@ async fn a_driver_not_seen_yet_is_asked_for_once() {
 }
 
 #[tokio::test]
+async fn an_owner_that_is_no_driver_is_asked_for_once_in_a_while() {
+    let of_the_notebook = edited(EXECUTOR, |review| {
+        review["request"]["object"]["metadata"]["ownerReferences"][0]["uid"] = json!("notebook");
+    });
+    for (server, review, asked) in [
+        (Server::Notebook, of_the_notebook.as_str(), 1),
+        (Server::Absent, EXECUTOR, 1),
+        (Server::Fails, EXECUTOR, 3),
+    ] {
+        let webhook = Webhook::new(server);
+        let first = webhook.admit(review).await;
+        for _ in 0..2 {
+            assert_eq!(webhook.admit(review).await, first, "the answer stays the same");
+        }
+        assert_eq!(webhook.asked.load(Ordering::SeqCst), asked);
+    }
+}
+
+#[tokio::test]
 async fn an_api_server_that_fails_or_hangs_costs_the_pin_only() {
     for server in [Server::Fails, Server::Hangs] {
         let begun = std::time::Instant::now();

@@ -146,6 +146,7 @@ impl ControlPlane {
                 .map(|&(node, count)| (node.to_owned(), count))
                 .collect(),
             planned_ms: 0,
+            unclaimed: 0,
         };
         let patch = json!({
             "metadata": {"annotations": {names::PLAN_ANNOTATION: plan.to_annotation()}},

@@ -79,6 +79,12 @@ pub(super) fn table(explanation: &Explanation) -> String {
         or(spacing(&profile.executor_spacing), "no rules"),
         &[Field::ExecutorSpacing],
     );
+    let scheduler = profile.executor_scheduler.clone();
+    row(
+        "executor_scheduler",
+        or(scheduler, "as for the driver"),
+        &[Field::ExecutorScheduler],
+    );
     let mut text = table::render(&["FIELD", "VALUE", "FROM"], &rows);
     for warning in &profile.warnings {
         text.push_str("warning: ");

@@ -13,6 +13,9 @@ pub const GANG_LABEL: &str = "kompass.dev/gang";
 pub const PROFILE_ANNOTATION: &str = "kompass.dev/job-profile";
 /// Annotation of a driver: its [`GangPlan`](crate::GangPlan) as JSON, written by the planner with the gate's removal.
 pub const PLAN_ANNOTATION: &str = "kompass.dev/gang-plan";
+/// Annotation of a driver, the user's: how long after its creation its submitter waits for it to run, such as `10m`; `0`:
+/// for ever.
+pub const START_WITHIN_ANNOTATION: &str = "kompass.dev/start-within";
 /// Label of a driver: the stable identity of "the same job", written by the webhook.
 pub const PROFILE_KEY_LABEL: &str = "kompass.dev/profile-key";
 /// Label of a driver or a namespace: the queue it waits in.

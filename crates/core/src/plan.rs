@@ -34,6 +34,14 @@ pub struct GangPlan {
     /// When it was planned, milliseconds since 1970.
     #[serde(rename = "at")]
     pub planned_ms: i64,
+    /// Slots of the minimum that were given up for good, because the job has never asked for them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unclaimed: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl GangPlan {
@@ -81,6 +89,7 @@ mod tests {
                 .map(|n| (format!("ip-10-0-{n}-1.eu-central-1.compute.internal"), 5))
                 .collect(),
             planned_ms: 1_700_000_000_000,
+            unclaimed: 2,
         };
         let text = plan.to_annotation();
         assert_eq!(GangPlan::from_annotation(&text).unwrap(), plan);

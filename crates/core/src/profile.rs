@@ -56,6 +56,17 @@ pub struct JobProfile {
     /// `spec.priorityClassName` of executors where the template names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executor_priority_class: Option<String>,
+    /// Pause between two batches of executors where the configuration sets it (`spark.kubernetes.allocation.batch.delay`),
+    /// milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor_batch_delay_ms: Option<u64>,
+    /// The scheduler that the executors name where it is not the ordinary one: KOMPASS has no say about them, and reserves
+    /// nothing for them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executor_scheduler: Option<String>,
+    /// How long after its creation the driver has to run, milliseconds: whoever has submitted it gives it up then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_within_ms: Option<u64>,
     /// Identity of "the same job"; the value of the label `kompass.dev/profile-key`.
     pub profile_key: String,
     /// Keys that the job shares with its kin, closest kin first; at most three. They stand in for a job that has never
@@ -220,6 +231,9 @@ mod tests {
             },
             executor_priority_class: None,
             profile_key: "pi-1a2b".into(),
+            executor_batch_delay_ms: Some(500),
+            executor_scheduler: Some("other".into()),
+            start_within_ms: Some(300_000),
             wider_keys: vec!["name.pi-3c4d".into()],
             runtime: Some(RuntimeEstimate {
                 p50_s: 60,

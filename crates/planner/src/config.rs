@@ -20,6 +20,9 @@ pub struct Config {
     /// How many gangs may start before a gang of another queue, or a running gang that lost slots, that was passed over
     /// for lack of room: the bound on starvation between queues.
     pub overtakes_max: u64,
+    /// So long before a driver is given up because it does not run, its gang goes before all others: for its image and its
+    /// start.
+    pub start_margin_ms: i64,
     /// Which nodes a gang gets, of those that have room for it, where its queue doesn't say.
     pub packing: Packing,
     /// Whether gangs may overtake the head of their queue while it waits for room.
@@ -48,6 +51,10 @@ pub struct Config {
     pub fresh_node_ms: i64,
     /// A slot that has been free for so long, while an executor of its gang sits beside the slots, is given up for it.
     pub compact_after_ms: i64,
+    /// Slots of a job of fixed size for which it has created no executor for so long (ten times its own pause between
+    /// batches, if that is more) are given up: Spark pauses a second. Ten times as long while it has created none at all,
+    /// since much may come before Spark's own start in a driver.
+    pub unclaimed_after_ms: i64,
     /// How long a gang lacks room before nodes are asked for.
     pub demand_after_ms: i64,
     /// How long one demand lasts.
@@ -183,6 +190,7 @@ impl Default for Config {
             profile_hold_ms: 180_000,
             retry_ms: 1_000,
             overtakes_max: 16,
+            start_margin_ms: 60_000,
             packing: Packing::default(),
             backfill: Backfill::Off,
             backfill_delay_ms: 4 * 3_600_000,
@@ -196,6 +204,7 @@ impl Default for Config {
             dynamic_floor: 1,
             fresh_node_ms: 120_000,
             compact_after_ms: 60_000,
+            unclaimed_after_ms: 60_000,
             demand_after_ms: 1_000,
             demand_ms: 600_000,
             demand_pause_ms: 300_000,

@@ -103,6 +103,7 @@ impl Planner {
         self.keep_headroom(&mut turn);
         self.repair(now_ms);
         self.compact(&mut turn);
+        self.give_up_unclaimed(&mut turn);
         self.hold_back(now_ms < earliest_ms);
         if self.holds_back {
             turn.wake_at(earliest_ms);

@@ -144,6 +144,7 @@ impl Planner {
             profile_key: None,
             wider_keys: Vec::new(),
             estimate: None,
+            start_within_ms: None,
             listed: None,
             overtook: None,
             shape: None,
@@ -154,6 +155,7 @@ impl Planner {
             stage: Stage::Waiting,
             held: None,
             slots: Slots::default(),
+            unclaimed: 0,
             corrected: false,
             written: None,
             disowned_ms: None,
@@ -236,6 +238,7 @@ impl Planner {
         let gang = &mut self.gangs[id];
         let Some(profile) = &pod.profile else { return };
         gang.estimate = profile.runtime;
+        gang.start_within_ms = profile.start_within_ms.and_then(|ms| i64::try_from(ms).ok());
         let planned = gang.held.is_some() || gang.is_bound();
         if gang.shape.is_some() && planned {
             return;
@@ -244,9 +247,12 @@ impl Planner {
         let minimum = gang::minimum(profile, self.config.dynamic_floor);
         let (max, dynamic) = (profile.executors_max, profile.dynamic_allocation);
         let spacing = Some(&profile.executor_spacing).filter(|spacing| !spacing.is_none());
+        let batch_delay_ms = profile.executor_batch_delay_ms.unwrap_or(0);
+        let batch_delay_ms = i64::try_from(batch_delay_ms).unwrap_or(i64::MAX);
         if let Some(old) = &gang.shape
             && old.executor == executor
             && (old.minimum, old.max, old.dynamic) == (minimum, max, dynamic)
+            && old.batch_delay_ms == batch_delay_ms
             && *self.nodes.class_rules(old.class) == profile.executor_constraints
             && old.spacing.as_deref() == spacing
         {
@@ -260,6 +266,7 @@ impl Planner {
             minimum,
             max,
             dynamic,
+            batch_delay_ms,
         }) {
             self.nodes.release_class(old.class);
         }
@@ -349,7 +356,7 @@ impl Planner {
             wider_keys: gang.wider_keys.clone(),
             driver: driver.requests.clone(),
             executor: gang.shape.as_ref().map(|shape| shape.executor.clone()),
-            executors_min: gang.minimum(),
+            executors_min: gang.shape.as_ref().map_or(0, |shape| shape.minimum),
             executors_max: gang.shape.as_ref().and_then(|shape| shape.max),
             submitted_ms: gang.created_ms,
             profiled_ms: times.profiled_ms,

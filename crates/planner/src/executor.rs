@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use kompass_core::Pod;
 use kompass_core::names::GANG_GATE;
+use kompass_core::{Phase, Pod};
 
 use crate::decide::Turn;
 use crate::gang::{Gang, GangId};
@@ -33,6 +33,7 @@ impl Planner {
         } else if executor.constraints != pod.constraints {
             executor.constraints.clone_from(&pod.constraints);
         }
+        executor.started |= pod.started_ms.is_some() || pod.phase != Phase::Pending;
         let is_pinned = executor
             .constraints
             .required_terms
@@ -61,6 +62,10 @@ impl Planner {
             Place::Assumed { .. } => {}
         }
         if let Some(gang) = self.pods.all[id].gang() {
+            let last_ms = Some(pod.started_ms.map_or(pod.created_ms, |ms| ms.max(pod.created_ms)));
+            if self.gangs[gang].times.last_executor_ms < last_ms {
+                self.gangs[gang].times.last_executor_ms = last_ms;
+            }
             self.correct(gang);
             // One that is leaving makes room for another that sits beside the slots.
             self.settle(gang);
@@ -97,9 +102,10 @@ impl Planner {
         let bound = entry.is_bound();
         let Some(executor) = entry.executor_mut() else { return };
         executor.gang = Some(gang);
-        let bound_ms = executor.bound_ms;
+        let (bound_ms, created_ms) = (executor.bound_ms, executor.created_ms);
         let gang = &mut self.gangs[gang];
         gang.executors.insert(id);
+        gang.times.last_executor_ms = gang.times.last_executor_ms.max(Some(created_ms));
         if bound {
             gang.executor_came(bound_ms);
         }
@@ -295,7 +301,8 @@ impl Planner {
         self.settle(id);
     }
 
-    /// The first executor tells what executors really request (sidecars, other webhooks): free slots keep as much.
+    /// The first executor tells what executors really request (sidecars, other webhooks): free slots keep as much. Those of
+    /// a stage's own size tell nothing of the others.
     pub(crate) fn correct(&mut self, id: GangId) {
         let gang = &self.gangs[id];
         if gang.corrected || gang.shape.is_none() || !gang.is_bound() {
@@ -306,7 +313,8 @@ impl Planner {
                 .executor()
                 .map_or(u64::MAX, |executor| executor.number)
         };
-        let Some(first) = gang.executors.iter().copied().min_by_key(number) else {
+        let usual = |id: &PodId| self.pods.all[*id].executor().is_some_and(|executor| executor.is_usual);
+        let Some(first) = gang.executors.iter().copied().filter(usual).min_by_key(number) else {
             return;
         };
         let gang = &mut self.gangs[id];

@@ -38,6 +38,8 @@ pub(crate) struct Gang {
     pub(crate) wider_keys: Vec<String>,
     /// The predictor's estimate of its run time, from the profile.
     pub(crate) estimate: Option<RuntimeEstimate>,
+    /// How long after its creation its driver is given up unless it runs, milliseconds.
+    pub(crate) start_within_ms: Option<i64>,
     /// How it stands among the waiting gangs of equal needs.
     pub(crate) listed: Option<Listed>,
     /// Arrival of the head that it overtook.
@@ -56,6 +58,8 @@ pub(crate) struct Gang {
     /// The plan that is reserved.
     pub(crate) held: Option<Held>,
     pub(crate) slots: Slots,
+    /// Slots of the minimum that were given up, because nobody has claimed them.
+    pub(crate) unclaimed: u64,
     /// The free slots keep what a real executor requests, not what the profile says.
     pub(crate) corrected: bool,
     /// The plan annotation as last seen.
@@ -86,6 +90,8 @@ pub(crate) struct Shape {
     pub(crate) minimum: u64,
     pub(crate) max: Option<u64>,
     pub(crate) dynamic: bool,
+    /// Pause between two batches of executors that Spark is told to make; 0 where it isn't.
+    pub(crate) batch_delay_ms: i64,
 }
 
 impl Shape {
@@ -157,6 +163,8 @@ pub(crate) struct Waiting {
     pub(crate) verdict: Option<Verdict>,
     /// Since when it has lacked room, without pause.
     pub(crate) lacking_ms: Option<i64>,
+    /// Its driver is soon given up by whoever has submitted it.
+    pub(crate) pressed: bool,
     /// Gangs that started although this one was before them, since it began to lack room.
     pub(crate) overtaken: u64,
     /// Gangs of its queue that started before it by backfill, since it became the head.
@@ -172,7 +180,7 @@ pub(crate) struct Waiting {
 pub(crate) enum Behind {
     /// A started driver of its queue has lost its room.
     Lost,
-    /// This gang was passed so often that nothing starts before it.
+    /// This gang was passed so often, or has so little time left, that nothing starts before it.
     Overdue(GangId),
     /// A queue that stays within its guarantee.
     Guaranteed,
@@ -240,6 +248,8 @@ pub(crate) struct Times {
     pub(crate) planned_ms: Option<i64>,
     pub(crate) bound_ms: Option<i64>,
     pub(crate) first_executor_ms: Option<i64>,
+    /// When an executor was last created or began to run.
+    pub(crate) last_executor_ms: Option<i64>,
     pub(crate) started_ms: Option<i64>,
     /// Seen from before its start.
     pub(crate) whole: bool,
@@ -280,7 +290,8 @@ impl Gang {
 
     /// Executors that are reserved: none without a profile.
     pub(crate) fn minimum(&self) -> u64 {
-        self.shape.as_ref().map_or(0, |shape| shape.minimum)
+        let planned = self.shape.as_ref().map_or(0, |shape| shape.minimum);
+        planned.saturating_sub(self.unclaimed)
     }
 
     pub(crate) fn is_bound(&self) -> bool {

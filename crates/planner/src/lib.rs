@@ -52,7 +52,8 @@ mod slots;
 mod space;
 pub mod standing;
 mod start;
-pub mod view;
+pub mod unclaimed;
+mod view;
 
 pub use action::{Action, Decision, Demand, Failure, Member, Order, OrderId, PodRef};
 pub use answer::{BindOrder, BindRefusal, BindResult, FilterAnswer};

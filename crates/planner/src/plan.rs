@@ -80,6 +80,7 @@ impl Planner {
             driver: self.nodes.name(held.node).to_string(),
             executors,
             planned_ms: held.planned_ms,
+            unclaimed: gang.unclaimed,
         })
     }
 
@@ -92,6 +93,7 @@ impl Planner {
         };
         // The same nodes again are news to a planner that has given the written plan up.
         written.planned_ms != held.planned_ms
+            || written.unclaimed != gang.unclaimed
             || *written.driver != **self.nodes.name(held.node)
             || written.executors.len() != gang.slots.groups.len()
             || written
@@ -130,7 +132,10 @@ impl Planner {
     /// Brings the plan of a gang with a bound driver up to what is written, and its slots up to the minimum.
     pub(crate) fn settle_bound(&mut self, id: GangId, node: NodeId, now_ms: i64) {
         if self.is_newer(id) {
+            let given_up = self.gangs[id].written.as_ref().map(|plan| plan.unclaimed);
             let believed = self.believe(id);
+            // Also before the profile is known.
+            self.gangs[id].unclaimed = given_up.filter(|_| believed.is_some()).unwrap_or(0);
             self.unseat(id);
             let gang = &mut self.gangs[id];
             gang.slots.clear(&mut self.nodes);
@@ -240,7 +245,9 @@ impl Planner {
             .iter()
             .try_fold(0_u64, |sum, (_, count)| sum.checked_add(*count));
         let whole = (0..written.executors.len()).all(distinct) && written.executors.iter().all(|(_, count)| *count > 0);
-        if *written.uid != **self.gangs.uid(id) || !whole || sum.is_none_or(|sum| sum > gang.minimum()) {
+        let most = gang.shape.as_ref().map_or(0, |shape| shape.minimum);
+        let within = |sum: u64| sum.checked_add(written.unclaimed).is_some_and(|sum| sum <= most);
+        if *written.uid != **self.gangs.uid(id) || !whole || !sum.is_some_and(within) {
             return None;
         }
         let known = |name: &str| self.nodes.find(name).filter(|&node| self.nodes.node(node).is_some());

@@ -78,6 +78,10 @@ pub(crate) enum Kind {
 
 /// What more is kept of an executor.
 #[derive(Debug)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts of the pod that don't depend on one another"
+)]
 pub(crate) struct Executor {
     /// UID of the owning pod.
     pub(crate) driver: Arc<str>,
@@ -94,6 +98,10 @@ pub(crate) struct Executor {
     pub(crate) foreign_gate: bool,
     /// Rules about nodes, while it is not bound.
     pub(crate) constraints: Constraints,
+    /// It has begun to run.
+    pub(crate) started: bool,
+    /// Of the job's own size, not of a stage's.
+    pub(crate) is_usual: bool,
     /// When it was first known to be bound.
     pub(crate) bound_ms: Option<i64>,
     /// The order that opens its gate.
@@ -295,6 +303,8 @@ fn kind(pod: &Pod) -> Kind {
             } else {
                 Constraints::default()
             },
+            started: false,
+            is_usual: pod.resource_profile_id.as_deref().is_none_or(|id| id == "0"),
             bound_ms: None,
             opening: None,
             rest: None,

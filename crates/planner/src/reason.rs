@@ -1,6 +1,7 @@
 //! Why gangs wait, in words.
 
 use kompass_core::WaitReason;
+use kompass_core::names::START_WITHIN_ANNOTATION;
 use kompass_core::resources::MIB;
 use kompass_core::wait::WaitCode;
 
@@ -102,7 +103,7 @@ impl Planner {
 
     /// The whole reason.
     pub(crate) fn reason(&self, id: GangId, code: WaitCode, position: u64, known: &mut Shortfalls) -> WaitReason {
-        let text = self.text(id, code, position, known);
+        let text = self.text(id, code, position, known) + &self.patience_text(id);
         let expected = self.gangs[id].waiting.expected;
         let held = self.promises.held();
         WaitReason {
@@ -115,6 +116,21 @@ impl Planner {
             starts_held_p50: held.within_p50,
             starts_held_p90: held.within_p90,
         }
+    }
+
+    /// How long its driver may wait, where that has an end, and what helps.
+    fn patience_text(&self, id: GangId) -> String {
+        let gang = &self.gangs[id];
+        let Some(within_ms) = gang.start_within_ms.filter(|_| !gang.is_bound()) else {
+            return String::new();
+        };
+        let first_s = within_ms.saturating_sub(self.config.start_margin_ms) / 1000;
+        format!(
+            "; its operator gives it up unless it runs {} s after its creation, so that from {first_s} s on it goes before \
+             other queues: raise driverStartTimeoutMillis of its SparkApplication, and say so in the annotation \
+             {START_WITHIN_ANNOTATION} of its driver",
+            within_ms / 1000
+        )
     }
 
     /// Which limit of its queue a gang meets.
@@ -165,11 +181,12 @@ impl Planner {
         match gang.waiting.behind {
             Some(Behind::Lost) => format!("a started driver of the queue {queue} has lost its room and goes first"),
             Some(Behind::Overdue(id)) if self.gangs.get(id).is_some() => {
-                format!(
-                    "{} was passed {} times and goes first",
-                    name(id),
-                    self.gangs[id].waiting.overtaken
-                )
+                let other = &self.gangs[id].waiting;
+                if other.pressed && other.overtaken < self.config.overtakes_max {
+                    format!("{} has little time left to start and goes first", name(id))
+                } else {
+                    format!("{} was passed {} times and goes first", name(id), other.overtaken)
+                }
             }
             Some(Behind::Guaranteed) => {
                 format!("the queue {queue} has what it is guaranteed, and another that has not waits for room")

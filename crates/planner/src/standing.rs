@@ -100,7 +100,7 @@ impl Planner {
         let queues = self.queues_by_turn().into_iter().map(|(_, queue)| queue);
         let mut queues: Vec<Arc<str>> = queues.filter(may_start).collect();
         // Whoever was passed over too often goes before all others.
-        let overdue = |head: GangId| self.gangs[head].waiting.overtaken >= self.config.overtakes_max;
+        let overdue = |head: GangId| self.is_overdue(&self.gangs[head]);
         queues.sort_by_key(|queue| !head(queue).is_some_and(overdue));
         queues
     }

@@ -14,7 +14,9 @@
 //! the module `share`), of equal ones the one that started least recently. While the head of a queue within its guarantee
 //! waits for room, no queue starts that is not. Any other head that waits for room does not hold up other queues until
 //! `overtakes_max` gangs have passed it (the same holds for a running gang that lost slots and for an ungated driver that
-//! lost its plan); from then on nothing starts before it but what was passed over as often. So, counting from the moment
+//! lost its plan); from then on nothing starts before it but what was passed over as often. A head whose driver is soon
+//! given up by whoever has submitted it (`start_within_ms` of its profile) stands as if it had been passed that often, but
+//! behind those that were. So, counting from the moment
 //! at which a gang is the head and would fit without KOMPASS's pods, at most `overtakes_max` gangs of other queues start
 //! before it, and one of each queue whose head is in the same state; after these it starts at the latest when all gangs
 //! that run have ended, whatever is submitted behind it.
@@ -102,6 +104,7 @@ impl Planner {
         let mut reclaims = false;
         loop {
             self.attend();
+            self.press(turn);
             let overdue = self.overdue();
             let next = self
                 .queues_by_turn()
@@ -180,14 +183,41 @@ impl Planner {
         lost
     }
 
-    /// The gang that was overtaken so often that nothing may start before it.
+    /// The gang that was overtaken so often that nothing may start before it; or, where there is none, that is soon given
+    /// up by whoever has submitted it.
     fn overdue(&self) -> Option<GangId> {
         let claiming = self.attention.claiming.iter().map(|&id| (id, &self.gangs[id]));
         claiming
-            .filter(|(_, gang)| gang.waiting.overtaken >= self.config.overtakes_max && !gang.is_stuck())
-            .map(|(id, gang)| gang.key(id))
+            .filter(|(_, gang)| self.is_overdue(gang) && !gang.is_stuck())
+            .map(|(id, gang)| (!self.is_passed(gang), gang.key(id)))
             .min()
-            .map(|key| key.gang)
+            .map(|(_, key)| key.gang)
+    }
+
+    /// Whether the gang goes before all others once it has a claim on room.
+    pub(crate) fn is_overdue(&self, gang: &Gang) -> bool {
+        self.is_passed(gang) || gang.waiting.pressed
+    }
+
+    fn is_passed(&self, gang: &Gang) -> bool {
+        gang.waiting.overtaken >= self.config.overtakes_max
+    }
+
+    /// Notes which of those that have a claim on room have little time left to run.
+    fn press(&mut self, turn: &mut Turn) {
+        for id in self.attention.claiming.iter().copied().collect::<Vec<_>>() {
+            let gang = &self.gangs[id];
+            let Some(within_ms) = gang
+                .start_within_ms
+                .filter(|_| !gang.waiting.pressed && !gang.is_bound())
+            else {
+                continue;
+            };
+            if turn.is_due(gang.created_ms, within_ms.saturating_sub(self.config.start_margin_ms)) {
+                self.gangs[id].waiting.pressed = true;
+                self.attend();
+            }
+        }
     }
 
     /// What becomes of a queue's head, and whether the queue is held up by others. Who was judged is added to `judged`.
@@ -361,7 +391,7 @@ impl Planner {
                     .iter()
                     .filter(|&&executor| !self.pods.all[executor].terminal)
                     .count();
-                coming.add(&shape.executor, shape.minimum.saturating_sub(alive as u64));
+                coming.add(&shape.executor, gang.minimum().saturating_sub(alive as u64));
             }
         }
         coming

@@ -45,6 +45,8 @@ pub struct GangView {
     pub waiting: Option<WaitReason>,
     /// Executors of the minimum; `None` without a profile.
     pub executors_min: Option<u64>,
+    /// How many less that is than the profile says, because the job has never asked for them.
+    pub executors_unclaimed: u64,
     /// Executors bound now.
     pub executors_bound: u64,
     /// Reserved slots that no executor holds.
@@ -178,7 +180,8 @@ impl Planner {
             priority: gang.priority,
             state: state(gang),
             waiting: position.and_then(|position| Some(self.reason(id, self.wait_code(id)?, position, known))),
-            executors_min: gang.shape.as_ref().map(|shape| shape.minimum),
+            executors_min: gang.shape.as_ref().map(|_| gang.minimum()),
+            executors_unclaimed: gang.unclaimed,
             executors_bound: gang.sums.bound,
             slots_free: gang.slots.free(),
             slots_missing: gang.slots.missing,

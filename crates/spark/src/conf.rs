@@ -24,6 +24,7 @@ const MAX_WARNINGS: usize = 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "each is documented by its name in RULES")]
 pub enum Key {
+    AllocationBatchDelay,
     AllocationBatchSize,
     AllocationMaximum,
     DriverMaster,
@@ -37,6 +38,7 @@ pub enum Key {
     ExecutorMinMemoryOverhead,
     ExecutorPysparkMemory,
     ExecutorRequestCores,
+    ExecutorScheduler,
     ExecutorTemplateContainer,
     ExecutorTemplateFile,
     InitialExecutors,
@@ -48,6 +50,7 @@ pub enum Key {
     OffHeapSize,
     PodsAllocator,
     ResourceType,
+    Scheduler,
 }
 
 /// Keys with a part that the user chooses.
@@ -63,7 +66,7 @@ pub enum Family {
 
 /// What a key is called, and since which version a cluster's executors follow it. Unknown keys travel silently
 /// through Spark's configuration, so that a key is there does not say that Spark honoured it.
-const RULES: [(Key, &str, Version); 24] = {
+const RULES: [(Key, &str, Version); 27] = {
     const V2_4: Version = Version::OLDEST;
     const V3_0: Version = Version::new(3, 0, 0);
     const V3_1: Version = Version::new(3, 1, 0);
@@ -73,6 +76,11 @@ const RULES: [(Key, &str, Version); 24] = {
     const V4_0: Version = Version::new(4, 0, 0);
     const V4_1: Version = Version::new(4, 1, 0);
     [
+        (
+            Key::AllocationBatchDelay,
+            "spark.kubernetes.allocation.batch.delay",
+            V2_4,
+        ),
         (Key::AllocationBatchSize, "spark.kubernetes.allocation.batch.size", V2_4),
         (Key::AllocationMaximum, "spark.kubernetes.allocation.maximum", V4_1),
         // The key is of 3.0; only 3.4 lets it be local: https://github.com/apache/spark/pull/39748
@@ -95,6 +103,7 @@ const RULES: [(Key, &str, Version); 24] = {
             "spark.kubernetes.executor.request.cores",
             V2_4,
         ),
+        (Key::ExecutorScheduler, "spark.kubernetes.executor.scheduler.name", V3_0),
         (
             Key::ExecutorTemplateContainer,
             "spark.kubernetes.executor.podTemplateContainerName",
@@ -115,6 +124,7 @@ const RULES: [(Key, &str, Version); 24] = {
         (Key::OffHeapSize, "spark.memory.offHeap.size", V3_1),
         (Key::PodsAllocator, "spark.kubernetes.allocation.pods.allocator", V3_3),
         (Key::ResourceType, "spark.kubernetes.resource.type", V2_4),
+        (Key::Scheduler, "spark.kubernetes.scheduler.name", V3_3),
     ]
 };
 
@@ -306,6 +316,11 @@ impl<'a> Reader<'a> {
 
     pub(crate) fn integer(&mut self, key: Key) -> Option<u64> {
         self.parsed(key, "a whole number from 0 to 2147483647", units::integer)
+    }
+
+    /// A span of time in milliseconds, which is also the unit of a number without suffix.
+    pub(crate) fn milliseconds(&mut self, key: Key) -> Option<u64> {
+        self.parsed(key, "a time such as 1s or 500ms", units::milliseconds)
     }
 
     pub(crate) fn boolean(&mut self, key: Key) -> Option<bool> {
@@ -500,7 +515,7 @@ mod tests {
             let mut reader = conf.reader(Version::NEWEST);
             for (key, ..) in RULES {
                 let _ = (reader.mebibytes(key, Unit::Byte), reader.integer(key), reader.boolean(key));
-                let _ = (reader.factor(key), reader.cpu_milli(key));
+                let _ = (reader.factor(key), reader.cpu_milli(key), reader.milliseconds(key));
             }
             prop_assert!(reader.into_warnings().len() <= MAX_WARNINGS);
         }

@@ -25,6 +25,8 @@ pub enum Field {
     ExecutorExtended,
     ExecutorConstraints,
     ExecutorSpacing,
+    ExecutorScheduler,
+    ExecutorBatchDelay,
     ExecutorsAtStart,
     ExecutorsMax,
     DynamicAllocation,
@@ -101,6 +103,8 @@ impl Field {
             Self::ExecutorExtended => "executor.extended",
             Self::ExecutorConstraints => "executor_constraints",
             Self::ExecutorSpacing => "executor_spacing",
+            Self::ExecutorScheduler => "executor_scheduler",
+            Self::ExecutorBatchDelay => "executor_batch_delay_ms",
             Self::ExecutorsAtStart => "executors_at_start",
             Self::ExecutorsMax => "executors_max",
             Self::DynamicAllocation => "dynamic_allocation",
@@ -176,6 +180,7 @@ pub fn explain(driver: &DriverPod<'_>, conf: Option<&Conf>, template: Option<&st
             Field::ExecutorExtended,
             Field::ExecutorConstraints,
             Field::ExecutorSpacing,
+            Field::ExecutorScheduler,
         ] {
             add(field, Origin::Template);
         }

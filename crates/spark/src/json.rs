@@ -30,6 +30,11 @@ pub(crate) fn label<'a>(pod: &'a Value, name: &str) -> Option<&'a str> {
     pod.pointer("/metadata/labels")?.get(name)?.as_str()
 }
 
+/// The value of an annotation.
+pub(crate) fn annotation<'a>(pod: &'a Value, name: &str) -> Option<&'a str> {
+    pod.pointer("/metadata/annotations")?.get(name)?.as_str()
+}
+
 /// The value of an environment variable of a container, where it is given as a plain value.
 pub(crate) fn env<'a>(container: &'a Value, name: &str) -> Option<&'a str> {
     list(container, "/env")

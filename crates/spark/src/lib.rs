@@ -16,6 +16,7 @@
 //! - [`Conf::parse`]: the whitelisted keys of `spark.properties`.
 //! - [`profile::build`]: the [`JobProfile`](kompass_core::JobProfile) of conf and template, or a guess without them.
 //!
+//! - [`scheduler::leave_executors`]: nothing is reserved for executors of another scheduler.
 //! - [`explain::explain`]: the same, with what each field comes from.
 //!
 //! For any pod:
@@ -27,6 +28,7 @@ pub mod allocation;
 pub mod conf;
 pub mod explain;
 mod json;
+mod patience;
 pub mod placement;
 pub mod profile;
 pub mod profile_key;
@@ -34,6 +36,7 @@ pub mod properties;
 mod releases;
 pub mod requests;
 pub mod role;
+pub mod scheduler;
 pub mod spacing;
 pub mod template;
 pub mod units;

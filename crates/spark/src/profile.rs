@@ -8,7 +8,7 @@ use crate::explain::{Consulted, Field};
 use crate::profile_key;
 use crate::releases::Release;
 use crate::role::DriverPod;
-use crate::{json, placement, requests, spacing, template, version};
+use crate::{json, patience, placement, requests, scheduler, spacing, template, version};
 
 /// Executors of an application that says nothing about them.
 const DEFAULT_EXECUTORS: u64 = 2;
@@ -44,6 +44,9 @@ pub(crate) fn trace(
         executor_spacing: kompass_core::Spacing::default(),
         executor_priority_class: None,
         profile_key: keys.own,
+        executor_batch_delay_ms: None,
+        executor_scheduler: None,
+        start_within_ms: patience::start_within_ms(driver),
         wider_keys: keys.wider,
         executor_additions: Shape::default(),
         runtime: None,
@@ -82,6 +85,9 @@ pub(crate) fn trace(
         reader.warn(text);
     }
     profile.executor_priority_class = json::text(&pod, "/spec/priorityClassName").map(str::to_owned);
+    profile.executor_scheduler = scheduler::of_executors(&mut reader, &pod);
+    reader.about(Field::ExecutorBatchDelay);
+    profile.executor_batch_delay_ms = reader.milliseconds(Key::AllocationBatchDelay);
     profile.source = Source::Conf;
     reader.about(Field::ExecutorsAtStart);
     if reader

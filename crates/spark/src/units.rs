@@ -46,6 +46,27 @@ pub fn size(text: &str, unit: Unit) -> Option<u64> {
     }
 }
 
+/// A span of time such as `1s`, `500ms`, `2min`, in milliseconds, rounded down as Spark's `JavaUtils.timeStringAs` does.
+///
+/// Suffixes us, ms, s, m, min, h and d, in any case of letters; without one it is milliseconds. `None` for everything that
+/// Spark refuses, and for negative times.
+pub fn milliseconds(text: &str) -> Option<u64> {
+    let lower = text.trim().to_ascii_lowercase();
+    let digits_end = lower.bytes().position(|b| !b.is_ascii_digit()).unwrap_or(lower.len());
+    let (digits, suffix) = lower.split_at(digits_end);
+    let number: u64 = digits.parse().ok()?;
+    let factor = match suffix {
+        "us" => return Some(number / 1_000),
+        "" | "ms" => 1,
+        "s" => 1_000,
+        "m" | "min" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    number.checked_mul(factor).filter(|&ms| i64::try_from(ms).is_ok())
+}
+
 /// A whole number from 0 to 2^31 - 1, as `Integer.parseInt` reads it after trimming; `None` for all else.
 pub fn integer(text: &str) -> Option<u64> {
     text.trim()
@@ -90,6 +111,28 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn times_are_read_as_spark_reads_them() {
+        for (text, expected) in [
+            ("1s", Some(1_000)),
+            (" 500MS ", Some(500)),
+            ("250", Some(250)),
+            ("1500us", Some(1)),
+            ("2m", Some(120_000)),
+            ("2min", Some(120_000)),
+            ("1h", Some(3_600_000)),
+            ("1d", Some(86_400_000)),
+            ("1.5s", None),
+            ("-1s", None),
+            ("s", None),
+            ("", None),
+            ("1w", None),
+            ("9223372036854775807d", None),
+        ] {
+            assert_eq!(milliseconds(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn sizes_are_read_as_spark_reads_them() {

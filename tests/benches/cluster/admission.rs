@@ -55,7 +55,9 @@ pub(crate) async fn run() -> anyhow::Result<()> {
         let at = usize::try_from(number % GANGS).unwrap_or(0);
         gangs[at].executor_pod(&drivers[at], number / GANGS + 1)
     };
-    let rate = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(RATE);
+    let rate = std::env::args()
+        .find_map(|argument| argument.parse().ok())
+        .unwrap_or(RATE);
     let quarter = PODS / 2;
     let processes = [
         ("API server", deployment.cluster().api_server().pid()),
@@ -144,7 +146,10 @@ async fn at_rate(client: &Client, wanted: u64, pods: impl Iterator<Item = Value>
         created??;
     }
     let rate = f64::from(count) / started.elapsed().as_secs_f64();
-    anyhow::ensure!(rate > 0.9 * wanted as f64, "the server took {rate:.0} pods a second only");
+    anyhow::ensure!(
+        rate > 0.9 * wanted as f64,
+        "the server took {rate:.0} pods a second only"
+    );
     Ok(std::mem::take(&mut *times.lock().await))
 }
 

@@ -178,7 +178,7 @@ impl Loop {
         if self.held.load(Ordering::Acquire) {
             return Ok(());
         }
-        for _ in executors.len() as u64..application.executors {
+        for _ in executors.len() as u64..application.asked().executors {
             let id = self.next_id.entry(name.clone()).or_insert(0);
             *id += 1;
             let pod = serde_json::from_value(application.executor_pod(&uid, *id))?;
@@ -188,7 +188,7 @@ impl Loop {
             self.note(&application.name, |timeline| timeline.created += 1);
         }
         let bound = executors.iter().filter(|pod| is_bound(pod)).count() as u64;
-        if bound < application.executors {
+        if bound < application.asked().executors {
             return Ok(());
         }
         let all_bound = self.note(&application.name, |timeline| *timeline.all_bound.get_or_insert(now));

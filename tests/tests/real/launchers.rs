@@ -1,18 +1,20 @@
-//! Executors that no driver pod owns: of Spark's other allocators, and of client mode.
+//! Executors that no driver pod owns, of Spark's other allocators and of client mode, and those that are other ones than
+//! the configuration said.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kompass_core::names;
 use kompass_tests::deployment::{Deployment, JOBS, Options};
-use kompass_tests::spark::{Application, Behaviour, Drivers};
+use kompass_tests::spark::{Application, Asked, Behaviour, Drivers};
 use kompass_tests::wait_for;
 use kompass_tests::watchdog::Watchdog;
 use kube::api::PostParams;
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
-use crate::{PATIENCE, all_done, bound, plan};
+use crate::{PATIENCE, all_done, bound, plan, run_all};
 
 /// Creates a pod as the API server gets it.
 async fn create(deployment: &Deployment, pod: Value) -> kube::Result<()> {
@@ -128,6 +130,69 @@ async fn executors_of_client_mode_run_and_leave_reserved_room_alone() {
     drivers.let_go();
     all_done(&drivers, &[gang], PATIENCE).await.unwrap();
     bound(&deployment, &names[1], PATIENCE).await.unwrap();
+    watchdog.finish().await.unwrap();
+    drivers.stop().await;
+    deployment.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn slots_that_the_code_never_asks_for_are_for_the_next_gang() {
+    let deployment = Deployment::start(Options {
+        nodes: 1,
+        node_cpu_milli: 8_000,
+        extender_args: vec!["--unclaimed-after=3s".to_owned()],
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    let watchdog = Watchdog::start(deployment.client());
+    let mut fewer = Application::new("fewer", 500, 3, 2_000);
+    fewer.asks = Some(Asked {
+        executors: 1,
+        cpu_milli: 2_000,
+    });
+    let next = Application::new("next", 500, 2, 1_500);
+    let stays = Behaviour {
+        run_for: Duration::from_hours(1),
+        ..Behaviour::default()
+    };
+    let client = deployment.client();
+    let drivers = Drivers::start(client.clone(), JOBS, &[fewer.clone(), next.clone()], stays);
+    fewer.submit(client, JOBS).await.unwrap();
+    let driver = bound(&deployment, &fewer.driver(), PATIENCE).await.unwrap();
+    assert_eq!(plan(&driver).unwrap().executor_count(), 3);
+    next.submit(client, JOBS).await.unwrap();
+    bound(&deployment, "next-exec-2", PATIENCE).await.unwrap();
+    let driver = deployment.pods().get(&fewer.driver()).await.unwrap();
+    let planned = plan(&driver).unwrap();
+    assert_eq!(
+        (planned.executor_count(), planned.unclaimed),
+        (1, 2),
+        "what it has is kept"
+    );
+    watchdog.finish().await.unwrap();
+    drivers.stop().await;
+    deployment.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn more_and_larger_executors_than_configured_are_not_blocked() {
+    let deployment = Deployment::start(Options {
+        nodes: 2,
+        node_cpu_milli: 4_000,
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    let watchdog = Watchdog::start_for_any_number(deployment.client());
+    let mut application = Application::new("larger", 500, 2, 1_000);
+    application.asks = Some(Asked {
+        executors: 4,
+        cpu_milli: 1_700,
+    });
+    let applications = [application];
+    let drivers = run_all(&deployment, &applications, PATIENCE).await.unwrap();
+    assert_eq!(drivers.timelines()["larger"].created, 4, "none was refused or replaced");
     watchdog.finish().await.unwrap();
     drivers.stop().await;
     deployment.stop().await.unwrap();

@@ -273,6 +273,7 @@ fn a_forged_or_outdated_plan_is_not_believed() {
         driver: "n1".into(),
         executors: executors.iter().map(|&(node, count)| (node.into(), count)).collect(),
         planned_ms: 999_999,
+        unclaimed: 0,
     };
     for forged in [
         plan("other", &[("n2", 1)]),
@@ -315,6 +316,7 @@ fn two_planners_promised_the_same_room_and_the_bound_plan_wins() {
         driver: "n1".into(),
         executors: vec![("n1".into(), 3)],
         planned_ms: 999_999,
+        unclaimed: 0,
     };
     world.slow = true;
     world.change(&old, |pod| {
@@ -336,6 +338,7 @@ fn two_planners_promised_the_same_room_and_the_bound_plan_wins() {
         driver: "n1".into(),
         executors: vec![("n1".into(), 3)],
         planned_ms: 999_999,
+        unclaimed: 0,
     };
     world.change("old", |pod| {
         (pod.gates, pod.plan, pod.node) = (vec![], Some(plan), Some("n1".into()));

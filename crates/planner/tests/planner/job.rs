@@ -26,6 +26,10 @@ pub(crate) struct Job {
     pub(crate) runtime: Option<RuntimeEstimate>,
     pub(crate) spacing: Spacing,
     pub(crate) driver_ports: Vec<u16>,
+    /// How many executors its code asks for, where that is not what the configuration says.
+    pub(crate) asks: Option<u64>,
+    pub(crate) start_within_ms: Option<u64>,
+    pub(crate) batch_delay_ms: Option<u64>,
 }
 
 impl Job {
@@ -52,6 +56,9 @@ impl Job {
             runtime: None,
             spacing: Spacing::default(),
             driver_ports: Vec::new(),
+            asks: None,
+            start_within_ms: None,
+            batch_delay_ms: None,
         }
     }
 
@@ -102,6 +109,18 @@ impl Job {
         self
     }
 
+    /// Its code asks for so many executors, whatever the configuration says.
+    pub(crate) fn asks(mut self, executors: u64) -> Self {
+        self.asks = Some(executors);
+        self
+    }
+
+    /// Its driver is given up unless it runs so long after its creation.
+    pub(crate) fn start_within(mut self, ms: u64) -> Self {
+        self.start_within_ms = Some(ms);
+        self
+    }
+
     pub(crate) fn constraints(&self) -> Constraints {
         Constraints {
             node_selector: self.selector.clone(),
@@ -123,6 +142,9 @@ impl Job {
             executor_spacing: self.spacing.clone(),
             executor_priority_class: None,
             profile_key: self.key.clone().unwrap_or_else(|| self.name.clone()),
+            executor_batch_delay_ms: self.batch_delay_ms,
+            executor_scheduler: None,
+            start_within_ms: self.start_within_ms,
             wider_keys: Vec::new(),
             executor_additions: Shape::default(),
             runtime: self.runtime,

@@ -19,6 +19,8 @@ mod objects;
 #[cfg(test)]
 mod paper;
 #[cfg(test)]
+mod patience;
+#[cfg(test)]
 mod peers;
 #[cfg(test)]
 mod queues;
@@ -28,7 +30,10 @@ mod room;
 mod scenarios;
 #[cfg(test)]
 mod spacing;
+#[cfg(test)]
 mod turns;
+#[cfg(test)]
+mod unclaimed;
 #[cfg(test)]
 mod world;
 #[cfg(test)]

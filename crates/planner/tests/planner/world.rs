@@ -458,7 +458,7 @@ impl World {
             let wanted = if job.dynamic {
                 job.max.unwrap_or(job.executors + 4)
             } else {
-                job.executors
+                job.asks.unwrap_or(job.executors)
             };
             for _ in alive..wanted {
                 self.executor(&driver);

@@ -284,6 +284,13 @@ impl Model {
             job.selector = [("pool".into(), pool.into())].into();
         }
         job.spacing = rules(seconds);
+        // What the code asks for is not always what the configuration says.
+        match self.serial % 5 {
+            0 => job.asks = Some(u64::from(executors) / 2),
+            1 => job.asks = Some(u64::from(executors) + 1),
+            2 => job.start_within_ms = Some(5_000),
+            _ => {}
+        }
         self.api.submit(job, profiled, gated, other_gate);
     }
 

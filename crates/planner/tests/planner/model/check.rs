@@ -154,7 +154,11 @@ pub(crate) fn gangs(replica: &Replica, config: &Config, gangs: &[GangView]) {
                 wanted,
                 "a running gang keeps its whole minimum: {gang:?}"
             );
-            assert_eq!(wanted, minimum_of(driver, config), "{gang:?}");
+            assert_eq!(
+                wanted + gang.executors_unclaimed,
+                minimum_of(driver, config),
+                "{gang:?}"
+            );
         }
         if gang.state == GangState::Reserved {
             let binding = replica.binds(&gang.uid);
@@ -289,7 +293,7 @@ impl Decided<'_> {
         let coming = self.after.iter().filter(let_in).map(|gang| {
             let driver = &told.pods[&gang.uid];
             let alive = self.executors(&gang.uid).count() as u64;
-            minimum_of(driver, self.config).saturating_sub(alive) * executor_cpu(driver)
+            gang.executors_min.unwrap_or(0).saturating_sub(alive) * executor_cpu(driver)
         });
         used + coming.sum::<u64>()
     }

@@ -75,6 +75,7 @@ impl Model {
             }
         }
         kept::given_up(replica, &before, &after, now_ms);
+        kept::unclaimed(replica, &self.config, (&before, &after), now_ms);
         check::gangs(replica, &self.config, &after);
         check::room(replica, &after, now_ms);
         replica.disturbed.clear();

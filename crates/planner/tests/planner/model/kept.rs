@@ -1,10 +1,10 @@
 //! What is kept, and for whom: claims of those that wait, nodes that are asked for or held, plans that were given up.
 
 use kompass_core::wait::WaitCode;
-use kompass_core::{GangPlan, Pod};
-use kompass_planner::{Action, GangState, GangView};
+use kompass_core::{GangPlan, Phase, Pod};
+use kompass_planner::{Action, Config, GangState, GangView};
 
-use super::api::has_ended;
+use super::api::{has_ended, is_of};
 use super::check::Decided;
 use super::replica::Replica;
 
@@ -62,6 +62,33 @@ pub(crate) fn given_up(replica: &mut Replica, before: &[GangView], after: &[Gang
         if let (GangState::Unplanned, Some(plan)) = (gang.state, before.and_then(|gang| gang.plan.clone())) {
             let given = GivenUp { plan, at_ms: now_ms };
             replica.given_up.insert(gang.uid.clone(), given);
+        }
+    }
+}
+
+/// Slots are given up only where nobody was to come any more, and never so many that a bound executor has none.
+pub(crate) fn unclaimed(replica: &Replica, config: &Config, (before, after): (&[GangView], &[GangView]), now_ms: i64) {
+    for gang in after {
+        let before = before.iter().find(|other| other.uid == gang.uid);
+        if before.is_none_or(|before| before.executors_unclaimed >= gang.executors_unclaimed) {
+            continue;
+        }
+        let driver = &replica.told.pods[&gang.uid];
+        let profile = driver.profile.as_ref();
+        let fixed = profile.is_some_and(|profile| !profile.dynamic_allocation);
+        assert!(
+            fixed && driver.node.is_some() && driver.started_ms.is_some(),
+            "{gang:?}"
+        );
+        assert!(
+            gang.executors_min >= Some(gang.executors_bound),
+            "more are bound: {gang:?}"
+        );
+        let pods = replica.told.pods.values();
+        for executor in pods.filter(|pod| is_of(pod, driver) && !has_ended(pod) && !pod.deleting) {
+            let quiet = executor.created_ms + config.unclaimed_after_ms <= now_ms;
+            let waits = executor.node.is_none() || executor.phase == Phase::Pending && executor.started_ms.is_none();
+            assert!(quiet && !waits, "{executor:?} comes for {gang:?}");
         }
     }
 }

@@ -78,6 +78,8 @@ impl Setting {
             unplanned_max: 3,
             profile_hold_ms: 15_000,
             plan_hold_ms: 20_000,
+            unclaimed_after_ms: 8_000,
+            start_margin_ms: 2_000,
             demand_ms: 30_000,
             demand_pause_ms: 15_000,
             markers: self.markers,

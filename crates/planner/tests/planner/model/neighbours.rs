@@ -89,7 +89,7 @@ impl Api {
         if job.dynamic {
             job.max.unwrap_or(job.executors)
         } else {
-            job.executors
+            job.asks.unwrap_or(job.executors)
         }
     }
 
