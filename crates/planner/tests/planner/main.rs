@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod backfill;
 #[cfg(test)]
+mod binds;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod forecast;
