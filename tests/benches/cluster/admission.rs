@@ -15,8 +15,8 @@ use crate::measure::{self, Cpu, metric};
 use crate::recorder::Recorder;
 use crate::{load, say};
 
-/// Pods a second, unless a number is given as argument.
-const RATE: u64 = 500;
+/// Pods a second, unless told otherwise.
+pub(crate) const RATE: u64 = 500;
 const PODS: u64 = 10_000;
 const GANGS: u64 = 100;
 const DRIVERS: usize = 10_000;
@@ -24,7 +24,7 @@ const DRIVERS: usize = 10_000;
 const IN_FLIGHT: usize = 256;
 
 /// Executors of 100 gangs, and as many pods that the webhook never sees, in turn.
-pub(crate) async fn run() -> anyhow::Result<()> {
+pub(crate) async fn run(rate: u64) -> anyhow::Result<()> {
     let mut deployment = crate::deployment(false).await?;
     let recorder = Recorder::start(&deployment);
     let client = deployment.cluster().client().clone();

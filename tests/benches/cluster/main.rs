@@ -1,6 +1,7 @@
 //! What KOMPASS does in a cluster of 5,000 nodes: real API server and schedulers, the services as they ship.
 //!
-//! `cargo bench -p kompass-tests --bench cluster -- [throughput] [latency] [waiting] [admission] [profiles]`, all of them by default.
+//! `cargo bench -p kompass-tests --bench cluster -- [throughput] [latency] [waiting] [admission [RATE]] [profiles]`, all of them
+//! by default.
 //! Nodes only exist in the API, and nobody plays their kubelets: what is measured ends when a pod is bound. All of it,
 //! the load included, runs on one machine, so figures are to be compared with those of the same run.
 
@@ -30,6 +31,8 @@ async fn main() -> anyhow::Result<()> {
         return Ok(());
     };
     arguments.remove(position);
+    let rate = arguments.iter().find_map(|argument| argument.parse().ok());
+    arguments.retain(|argument| argument.parse::<u64>().is_err());
     let unknown = arguments
         .iter()
         .find(|name| !["throughput", "latency", "waiting", "admission", "profiles"].contains(&name.as_str()));
@@ -42,7 +45,7 @@ async fn main() -> anyhow::Result<()> {
         Box::pin(waiting::run()).await?;
     }
     if asked("admission") {
-        Box::pin(admission::run()).await?;
+        Box::pin(admission::run(rate.unwrap_or(admission::RATE))).await?;
     }
     if asked("profiles") {
         Box::pin(admission::profiles()).await?;
