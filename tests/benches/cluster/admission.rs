@@ -55,9 +55,6 @@ pub(crate) async fn run(rate: u64) -> anyhow::Result<()> {
         let at = usize::try_from(number % GANGS).unwrap_or(0);
         gangs[at].executor_pod(&drivers[at], number / GANGS + 1)
     };
-    let rate = std::env::args()
-        .find_map(|argument| argument.parse().ok())
-        .unwrap_or(RATE);
     let quarter = PODS / 2;
     let processes = [
         ("API server", deployment.cluster().api_server().pid()),
