@@ -12,6 +12,7 @@ mod config_maps;
 mod estimates;
 mod history;
 mod holds;
+mod kept;
 mod memory;
 mod namespaces;
 mod planner;

@@ -1,13 +1,13 @@
 //! Which drivers wait for a profile, and when to work on which: pure, all times are monotonic milliseconds.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use kompass_core::profile::Source;
 use kompass_core::{Pod, Role, names};
 use rustc_hash::FxHashMap;
-use serde_json::Value;
+
+use super::kept::Kept;
 
 /// Pauses between two vain looks for a ConfigMap. The watch tells of it in time; this is for when it didn't.
 const PAUSES_MS: [u64; 5] = [250, 500, 1_000, 2_000, 5_000];
@@ -16,6 +16,8 @@ const GUESSED_PAUSE_MS: u64 = 60_000;
 /// Pauses where the API server refuses for lack of rights: somebody has to give them first.
 const FIRST_DENIED_PAUSE_MS: u64 = 5_000;
 const LONGEST_DENIED_PAUSE_MS: u64 = 300_000;
+/// Pods kept between two looks, some 4 KiB each; more drivers than that are read again when they are looked at.
+const KEPT_MAX: usize = 4_000;
 /// A pod older than this at its first sight is older than this process.
 const OLD_MS: u64 = 5_000;
 
@@ -29,6 +31,8 @@ pub(super) struct Queue {
     /// UIDs of the drivers that wait for a ConfigMap, by namespace and name.
     wanted: FxHashMap<(String, String), Vec<String>>,
     running: usize,
+    /// Drivers whose pod is kept.
+    kept: usize,
 }
 
 #[derive(Debug)]
@@ -53,7 +57,7 @@ struct Waiting {
     /// Any profile has been written.
     profiled: bool,
     heard_ms: Option<u64>,
-    pod: Option<Arc<Value>>,
+    pod: Option<Kept>,
     wanted: Vec<String>,
 }
 
@@ -64,7 +68,7 @@ pub(super) struct Task {
     pub(super) namespace: String,
     pub(super) name: String,
     /// The pod as it was read before, if it was.
-    pub(super) pod: Option<Arc<Value>>,
+    pub(super) pod: Option<Kept>,
     /// The time for waiting is over and nothing has been written yet: a guess is better than nothing.
     pub(super) may_guess: bool,
     /// When the driver was first seen, if it has no profile yet.
@@ -83,7 +87,7 @@ pub(super) enum Progress {
     /// These `ConfigMaps` of the driver's namespace are not there yet; `guessed`: a profile was written all the same.
     Missing {
         config_maps: Vec<String>,
-        pod: Arc<Value>,
+        pod: Kept,
         guessed: bool,
     },
     /// Rights are missing in the driver's namespace; `guessed`: a profile was written all the same; `told`: the owner
@@ -101,6 +105,7 @@ impl Queue {
             due: BTreeSet::new(),
             wanted: FxHashMap::default(),
             running: 0,
+            kept: 0,
         }
     }
 
@@ -140,6 +145,7 @@ impl Queue {
                 self.due.remove(&(due_ms, uid.to_owned()));
             }
             self.running -= usize::from(driver.running);
+            self.kept -= usize::from(driver.pod.is_some());
             self.unwant(uid, &driver);
         }
     }
@@ -213,6 +219,7 @@ impl Queue {
         };
         driver.running = false;
         self.running -= 1;
+        self.kept -= usize::from(driver.pod.take().is_some());
         let news = driver.news;
         if !matches!(progress, Progress::Denied { .. }) {
             driver.denials = 0;
@@ -227,7 +234,8 @@ impl Queue {
             } => {
                 // News of a map that was not known to be wanted is no news: it is looked for once more.
                 let unknown = driver.wanted != config_maps;
-                driver.pod = Some(pod);
+                driver.pod = (self.kept < KEPT_MAX).then_some(pod);
+                self.kept += usize::from(driver.pod.is_some());
                 driver.profiled |= guessed;
                 driver.next_ms = if news || unknown {
                     now_ms
@@ -239,7 +247,6 @@ impl Queue {
                 }
             }
             Progress::Denied { guessed, told } => {
-                driver.pod = None;
                 driver.profiled |= guessed;
                 driver.told |= told;
                 driver.next_ms = if news {
@@ -249,7 +256,6 @@ impl Queue {
                 };
             }
             Progress::Failed => {
-                driver.pod = None;
                 driver.next_ms = if news { now_ms } else { now_ms + driver.pause_ms() };
             }
         }

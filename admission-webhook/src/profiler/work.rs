@@ -22,6 +22,7 @@ use serde_json::Value;
 use super::budget;
 use super::budgets::Order;
 use super::estimates::Estimates;
+use super::kept::Kept;
 use super::memory::Memory;
 use super::queue::{Progress, Task};
 use super::rights::Rights;
@@ -185,10 +186,10 @@ impl Worker {
 
     async fn try_profile(&self, task: Task) -> Result<Found, Error> {
         let done = Found::without_profile(Progress::Done);
-        let pod = match task.pod.clone() {
+        let pod = match task.pod.as_ref().and_then(Kept::pod) {
             Some(pod) => pod,
             None => match self.pod(&task).await? {
-                Some(pod) => Arc::new(pod),
+                Some(pod) => pod,
                 None => return Ok(done),
             },
         };
@@ -226,7 +227,7 @@ impl Worker {
         if !missing.is_empty() && !task.may_guess {
             let progress = Progress::Missing {
                 config_maps: missing,
-                pod: Arc::clone(&pod),
+                pod: Kept::new(pod),
                 guessed: false,
             };
             return Ok(Found::without_profile(progress));
@@ -267,7 +268,7 @@ impl Worker {
         } else if is_conf_missing {
             Progress::Missing {
                 config_maps: missing,
-                pod: Arc::clone(&pod),
+                pod: Kept::new(pod),
                 guessed: true,
             }
         } else {

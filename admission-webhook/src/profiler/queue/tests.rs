@@ -64,7 +64,7 @@ fn missing(names: &[&str], guessed: bool) -> Progress {
     let config_maps = names.iter().map(|&name| name.to_owned()).collect();
     Progress::Missing {
         config_maps,
-        pod: Arc::new(Value::Null),
+        pod: Kept::new(serde_json::Value::Null),
         guessed,
     }
 }
@@ -297,4 +297,29 @@ fn without_rights_a_guess_comes_in_time_and_looks_become_rare() {
     assert!(queue.due(now_ms, 8).is_empty());
     queue.recheck(Some("jobs"), now_ms);
     assert_eq!(uids(&queue.due(now_ms, 8)), ["a"]);
+}
+
+#[test]
+fn only_so_many_pods_are_kept() {
+    let mut queue = Queue::new(Duration::from_secs(180));
+    let all = KEPT_MAX + 1;
+    for number in 0..all {
+        queue.observe(&driver(&number.to_string()), 0, 0);
+    }
+    let kept = |queue: &mut Queue, now_ms: u64| {
+        let tasks = queue.due(now_ms, all);
+        assert_eq!(tasks.len(), all);
+        for task in &tasks {
+            queue.finished(&task.uid, missing(&["conf"], false), now_ms);
+        }
+        tasks.iter().filter(|task| task.pod.is_some()).count()
+    };
+    assert_eq!(kept(&mut queue, 0), 0, "nothing was read before");
+    assert_eq!(kept(&mut queue, 1_000), KEPT_MAX);
+    // Those that are gone make room for others.
+    assert_eq!(kept(&mut queue, 10_000), KEPT_MAX);
+    for number in 0..all {
+        queue.remove(&number.to_string());
+    }
+    assert_eq!(queue.kept, 0);
 }
