@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Namespace, Pod};
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kompass_core::profile::Source;
 use kompass_core::{Constraints, JobProfile, names};
-use kompass_spark::{CONF_KEY, Conf, DriverPod, TEMPLATE_KEY, placement, profile, requests};
+use kompass_spark::{CONF_KEY, Conf, DriverPod, TEMPLATE_KEY, placement, profile, requests, scheduler};
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
@@ -78,7 +78,9 @@ impl Submission {
             self.config_maps.iter().find(named)?.1["data"][key].as_str()
         };
         let conf = Conf::parse(text(driver.conf_config_map(), CONF_KEY).unwrap());
-        profile::build(&driver, Some(&conf), text(driver.template_config_map(), TEMPLATE_KEY))
+        let mut profile = profile::build(&driver, Some(&conf), text(driver.template_config_map(), TEMPLATE_KEY));
+        scheduler::leave_executors(&mut profile, |name| SCHEDULERS.split(',').any(|known| known == name));
+        profile
     }
 
     /// Executors at start and at most, milli-CPU, MiB and GPUs of each, as somebody worked them out by hand.
