@@ -8,7 +8,10 @@
 //! This is the only crate that knows linfa, and no type of linfa's shows outside.
 
 pub mod calendar;
+pub mod conformal;
 pub mod features;
+pub mod model;
 mod past;
 pub mod ridge;
+mod rows;
 pub mod series;

@@ -85,6 +85,9 @@ impl Ridge {
         let rows = targets.len();
         check(features, columns, targets, penalty, min_rows)?;
         let mean_target = mean(targets.iter().copied(), rows);
+        if !mean_target.is_finite() {
+            return Err(Error::Unsolved);
+        }
         if targets
             .iter()
             .all(|target| (target - mean_target).abs() <= LEAST_SPREAD * mean_target.abs())
