@@ -9,7 +9,10 @@
 
 pub mod calendar;
 pub mod conformal;
+pub mod drift;
+pub mod fallback;
 pub mod features;
+pub mod file;
 pub mod model;
 mod past;
 pub mod ridge;
