@@ -17,4 +17,5 @@ pub mod model;
 mod past;
 pub mod ridge;
 mod rows;
+pub mod runtimes;
 pub mod series;
