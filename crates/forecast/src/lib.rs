@@ -19,3 +19,4 @@ pub mod ridge;
 mod rows;
 pub mod runtimes;
 pub mod series;
+mod setup;

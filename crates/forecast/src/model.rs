@@ -3,12 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::calendar::Calendar;
-use crate::conformal::{Calibration, MAX_GAMMA, MAX_QUANTILES, MAX_SCORES};
+use crate::conformal::Calibration;
 use crate::features::{FeatureSpec, Window};
 use crate::past::Past;
 use crate::ridge::{self, Ridge};
 use crate::rows::Rows;
 use crate::series::Series;
+pub use crate::setup::{Horizon, Setup};
 
 /// Parts of the history; each is forecast by a model of the others, for errors on data that the model has not seen.
 const FOLDS: usize = 5;
@@ -40,38 +41,6 @@ pub enum Error {
         /// Of the model.
         fitted_ms: u64,
     },
-}
-
-/// Which windows are forecast at once, in buckets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Horizon {
-    /// How many windows; they begin one bucket after the other, the first with the first unknown bucket.
-    pub leads: u32,
-    /// Buckets in each window.
-    pub span: u32,
-    /// Forecasts are made at midnight by the users' clock only, else at every bucket.
-    pub at_midnight: bool,
-}
-
-/// All that is chosen before a model is fitted.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Setup {
-    /// What the model looks at.
-    pub features: FeatureSpec,
-    /// What it forecasts.
-    pub horizon: Horizon,
-    /// Weight of the squared coefficients, see [`Ridge::fit`].
-    pub penalty: f64,
-    /// Buckets of history that it is fitted on at most.
-    pub history: u32,
-    /// Errors that quantiles are taken of.
-    pub errors: u32,
-    /// How fast the levels of quantiles follow, at most [`MAX_GAMMA`].
-    pub gamma: f64,
-    /// The quantiles, thousandths, ascending.
-    pub quantiles: Vec<u16>,
 }
 
 /// What is expected in one window.
@@ -285,48 +254,6 @@ impl Model {
             .as_ref()
             .map_or(self.mean_spread, |spread| spread.predict(row).max(least));
         self.mean_spread.sqrt() * told.sqrt()
-    }
-}
-
-impl Horizon {
-    pub(crate) fn leads(self) -> usize {
-        usize::try_from(self.leads).unwrap_or(usize::MAX)
-    }
-
-    pub(crate) fn span(self) -> usize {
-        usize::try_from(self.span).unwrap_or(usize::MAX)
-    }
-}
-
-impl Setup {
-    fn check(&self) -> Result<(), Error> {
-        let day = 1..=24 * 60;
-        if !self.features.is_sound() {
-            return Err(Error::Setup("features"));
-        }
-        if !day.contains(&self.horizon.leads) || !day.contains(&self.horizon.span) {
-            return Err(Error::Setup("horizon"));
-        }
-        if !(0.0..=MAX_GAMMA).contains(&self.gamma) {
-            return Err(Error::Setup("gamma"));
-        }
-        if self.errors == 0 || usize::try_from(self.errors).is_ok_and(|errors| errors > MAX_SCORES) {
-            return Err(Error::Setup("errors"));
-        }
-        let ascending = self.quantiles.windows(2).all(|pair| pair[0] < pair[1]);
-        let within = self.quantiles.iter().all(|quantile| (1..1_000).contains(quantile));
-        if !(ascending && within && (1..=MAX_QUANTILES).contains(&self.quantiles.len())) {
-            return Err(Error::Setup("quantiles"));
-        }
-        Ok(())
-    }
-
-    fn calibration(&self) -> Calibration {
-        Calibration::new(
-            &self.quantiles,
-            usize::try_from(self.errors).unwrap_or(MAX_SCORES),
-            self.gamma,
-        )
     }
 }
 
