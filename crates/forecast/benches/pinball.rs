@@ -171,6 +171,7 @@ fn time(calendar: Calendar<'_>) {
         features: FeatureSpec {
             recent: vec![1, 2, 3, 6, 12, 24, 36, 72, 144, 288, 2_016],
             half_lives: vec![2, 6, 24],
+            weekdays: true,
             ..FeatureSpec::hourly()
         },
         horizon: Horizon {

@@ -24,8 +24,9 @@ fn row(spec: &FeatureSpec, values: Vec<f64>, window: Window) -> Vec<f64> {
 
 fn all() -> FeatureSpec {
     FeatureSpec {
+        peaks: vec![6, 24],
         fading: vec![2, 6],
-        week_waves: 3,
+        weekdays: true,
         ..FeatureSpec::hourly()
     }
 }
