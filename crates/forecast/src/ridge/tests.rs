@@ -109,3 +109,14 @@ fn says_nothing_beyond_what_it_has_seen() {
     assert!((at(1.0, 5e6) - at(6e-3, 5e6)).abs() < 1e-9);
     assert!((at(6e-3, -9e9) - at(6e-3, 5e6)).abs() < 1e-9);
 }
+
+#[test]
+fn answers_no_more_than_it_was_ever_answered() {
+    let features: Vec<f64> = (0..90)
+        .flat_map(|index| [f64::from(u8::from(index % 3 == 0)), f64::from(u8::from(index % 3 == 1))])
+        .collect();
+    let targets: Vec<f64> = features.chunks(2).map(|row| row[0] + row[1]).collect();
+    let fitted = Ridge::fit(&features, 2, &targets, 1e-6, 10).unwrap();
+    // Each has been 1, but never both.
+    assert!((fitted.predict(&[1.0, 1.0]) - 1.0).abs() < 1e-9);
+}
