@@ -301,7 +301,7 @@ fn without_rights_a_guess_comes_in_time_and_looks_become_rare() {
 
 #[test]
 fn only_so_many_pods_are_kept() {
-    let mut queue = Queue::new(Duration::from_secs(180));
+    let mut queue = Queue::new(Duration::from_mins(3));
     let all = KEPT_MAX + 1;
     for number in 0..all {
         queue.observe(&driver(&number.to_string()), 0, 0);
