@@ -62,6 +62,8 @@ pub enum Family {
     ExecutorNodeSelector,
     /// `spark.executor.resource.<name>.amount` and `.vendor`.
     ExecutorResource,
+    /// `spark.kubernetes.executor.label.<label>`.
+    ExecutorLabel,
 }
 
 /// What a key is called, and since which version a cluster's executors follow it. Unknown keys travel silently
@@ -129,7 +131,7 @@ const RULES: [(Key, &str, Version); 27] = {
 };
 
 /// The same for families, by prefix.
-const FAMILIES: [(Family, &str, Version); 3] = [
+const FAMILIES: [(Family, &str, Version); 4] = [
     (Family::NodeSelector, "spark.kubernetes.node.selector.", Version::OLDEST),
     (
         Family::ExecutorNodeSelector,
@@ -140,6 +142,11 @@ const FAMILIES: [(Family, &str, Version); 3] = [
         Family::ExecutorResource,
         "spark.executor.resource.",
         Version::new(3, 0, 0),
+    ),
+    (
+        Family::ExecutorLabel,
+        "spark.kubernetes.executor.label.",
+        Version::OLDEST,
     ),
 ];
 

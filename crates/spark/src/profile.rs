@@ -64,7 +64,7 @@ pub(crate) fn trace(
 
     let mut reader = conf.reader(rules);
     let template = template_of(driver, template, &mut reader);
-    let pod = requests::executor_pod(&mut reader, template.as_ref());
+    let mut pod = requests::executor_pod(&mut reader, template.as_ref());
     let executors = Executors::of(&mut reader);
     profile.executor = Shape::from(&requests::pod_requests(&pod));
     profile.executors_at_start = executors.at_start;
@@ -78,6 +78,10 @@ pub(crate) fn trace(
             .family(family)
             .map(|(label, value)| (label.to_owned(), value.to_owned()));
         profile.executor_constraints.node_selector.extend(selector);
+    }
+    // What selectors of the executors' own rules are held against.
+    for (label, value) in reader.family(Family::ExecutorLabel) {
+        set_label(&mut pod, label, value);
     }
     let (spacing, unplanned) = spacing::spacing(&pod, json::text(driver.json(), "/metadata/namespace"));
     profile.executor_spacing = spacing;
@@ -102,6 +106,21 @@ pub(crate) fn trace(
     let (warnings, consulted) = reader.finish();
     profile.warnings.extend(warnings);
     (profile, consulted, template.is_some())
+}
+
+/// A label of a pod, unless what should hold labels is something else.
+fn set_label(pod: &mut Value, label: &str, value: &str) {
+    let mut at = Some(pod);
+    for key in ["metadata", "labels"] {
+        at = at.and_then(Value::as_object_mut).map(|object| {
+            object
+                .entry(key)
+                .or_insert_with(|| Value::Object(serde_json::Map::new()))
+        });
+    }
+    if let Some(labels) = at.and_then(Value::as_object_mut) {
+        labels.insert(label.to_owned(), value.into());
+    }
 }
 
 /// The template that this version of Spark uses.
@@ -342,6 +361,39 @@ mod tests {
             ..kompass_core::Spacing::default()
         };
         assert_eq!((profile.executor_spacing, profile.warnings.len()), (expected, 1));
+    }
+
+    #[test]
+    fn executors_rules_may_speak_of_labels_that_the_configuration_gives() {
+        let pod = pod(&json!({"spark-role": "driver", "spark-version": "4.1.4"}));
+        let driver = DriverPod::from_json(&pod).unwrap();
+        let per_node = |metadata: &str, conf: &str| {
+            let template = format!(
+                "{{metadata: {metadata}, spec: {{affinity: {{podAntiAffinity: {{requiredDuringSchedulingIgnoredDuringExecution: [
+                {{topologyKey: kubernetes.io/hostname, labelSelector: {{matchLabels: {{team: etl}}}}}}]}}}}}}}}"
+            );
+            let profile = build(&driver, Some(&Conf::parse(conf)), Some(&template));
+            assert!(
+                !format!("{:?}", profile.warnings).contains("etl"),
+                "values are never shown"
+            );
+            profile.executor_spacing.per_node_max
+        };
+        let etl = "spark.kubernetes.executor.label.team=etl";
+        assert_eq!(per_node("{}", ""), None);
+        assert_eq!(per_node("{}", etl), Some(1));
+        assert_eq!(
+            per_node("{labels: {team: web}}", etl),
+            Some(1),
+            "the configuration stands over the template"
+        );
+        assert_eq!(
+            per_node("{labels: {team: etl}}", "spark.kubernetes.executor.label.team=web"),
+            None
+        );
+        for broken in ["7", "[]", "{labels: 7}", "{labels: [a]}", "null"] {
+            let _ = per_node(broken, etl);
+        }
     }
 
     #[test]

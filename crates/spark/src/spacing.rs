@@ -2,7 +2,7 @@
 //!
 //! Planned is what speaks of the gang's own executors by node or zone. Selectors such as `spark-role: executor` match
 //! the executors of *other* applications too, unless `matchLabelKeys` holds `spark-app-selector`: kube-scheduler counts
-//! those, the plan does not. Labels that the configuration gives (`spark.kubernetes.executor.label.*`) are not known.
+//! those, the plan does not.
 
 use kompass_core::Spacing;
 use kompass_core::names::{SPARK_APP_LABEL, SPARK_EXECUTOR_ID_LABEL, SPARK_ROLE_LABEL, ZONE_LABEL};
@@ -155,7 +155,7 @@ impl Reading<'_> {
         };
         match speaks {
             Speaks::OfThem => return true,
-            Speaks::OfOthers => self.skip(what, "is about other pods, by the labels of the template"),
+            Speaks::OfOthers => self.skip(what, "is about other pods, by their labels"),
             Speaks::Unknown => self.skip(what, "is about pods that are not known before they exist"),
         }
         false
@@ -201,7 +201,7 @@ impl Reading<'_> {
     }
 
     fn has(&self, key: &str) -> bool {
-        key == SPARK_ROLE_LABEL || UNKNOWN_LABELS.contains(&key) || self.template_label(key).is_some()
+        key == SPARK_ROLE_LABEL || UNKNOWN_LABELS.contains(&key) || self.label(key).is_some()
     }
 
     /// Whether an executor's label has one of these values; `None` where that is not known yet.
@@ -209,7 +209,7 @@ impl Reading<'_> {
         let value = match key {
             SPARK_ROLE_LABEL => "executor",
             key if UNKNOWN_LABELS.contains(&key) => return None,
-            key => match self.template_label(key) {
+            key => match self.label(key) {
                 Some(value) => value,
                 None => return Some(false),
             },
@@ -217,7 +217,7 @@ impl Reading<'_> {
         Some(values.iter().any(|known| known.as_str() == Some(value)))
     }
 
-    fn template_label(&self, key: &str) -> Option<&str> {
+    fn label(&self, key: &str) -> Option<&str> {
         json::label(self.pod, key)
     }
 
