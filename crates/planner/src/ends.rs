@@ -47,6 +47,13 @@ struct Known {
     overtook: Option<u64>,
 }
 
+impl Known {
+    /// All but the times.
+    fn is_listed_as(&self, other: &Self) -> bool {
+        (self.kin, self.overtook) == (other.kin, other.overtook) && self.job == other.job && self.queue == other.queue
+    }
+}
+
 impl Ends {
     /// The gang has changed.
     pub(crate) fn touch(&mut self, id: GangId) {
@@ -97,6 +104,32 @@ impl Ends {
             self.stale.insert(id);
         }
         std::mem::take(&mut self.stale)
+    }
+
+    /// Tells whether the end has changed. Mostly nothing else has: then the gang stays where it is listed.
+    fn replace(&mut self, id: GangId, known: Option<Known>) -> bool {
+        if let (Some(old), Some(new)) = (self.known.get_mut(&id), &known)
+            && old.is_listed_as(new)
+        {
+            let moved = old.end != new.end;
+            if moved {
+                self.order.remove(&old.end);
+                self.order.insert(new.end);
+            }
+            if old.until_ms != new.until_ms {
+                self.due.remove(&(old.until_ms, id));
+            }
+            // It may have been taken out as due.
+            self.due.insert((new.until_ms, id));
+            (old.end, old.until_ms) = (new.end, new.until_ms);
+            return moved;
+        }
+        let before = self.remove(id);
+        let changed = before != known.as_ref().map(|known| known.end);
+        if let Some(known) = known {
+            self.insert(id, known);
+        }
+        changed
     }
 
     fn remove(&mut self, id: GangId) -> Option<End> {
@@ -167,13 +200,9 @@ impl Planner {
     pub(crate) fn refresh_ends(&mut self, now_ms: i64) {
         self.attend();
         for id in self.ends.take_stale(now_ms) {
-            let before = self.ends.remove(id);
             let known = self.expected_end(id, now_ms);
-            if before != known.as_ref().map(|known| known.end) {
+            if self.ends.replace(id, known) {
                 self.ends.journal.note(id);
-            }
-            if let Some(known) = known {
-                self.ends.insert(id, known);
             }
         }
         debug_assert!(self.ends_are_right(now_ms), "an expected end was not looked at again");
