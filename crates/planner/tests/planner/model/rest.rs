@@ -104,7 +104,13 @@ impl Model {
     /// A gang that has all its executors works and ends; where nobody has, one that can get no more ends too.
     fn ending(&self, gangs: &[GangView], round: u32) -> Vec<String> {
         let uid = |gang: &GangView| gang.uid.clone();
-        let done: Vec<String> = gangs.iter().filter(|gang| Self::is_complete(gang)).map(uid).collect();
+        // More slots may be kept than its code asks for: an executor and the one that replaced it may have met.
+        let has_all = |gang: &GangView| {
+            let asks = self.api.jobs[&gang.uid].asks;
+            gang.state == GangState::Running && asks.is_some_and(|asks| gang.executors_bound >= asks)
+        };
+        let done = gangs.iter().filter(|gang| Self::is_complete(gang) || has_all(gang));
+        let done: Vec<String> = done.map(uid).collect();
         if done.is_empty() && round.is_multiple_of(20) {
             let runs = |gang: &&GangView| matches!(gang.state, GangState::DriverBound | GangState::Running);
             return gangs
