@@ -102,10 +102,17 @@ impl Planner {
         let lost = self.lost_by_queue();
         // The head of a queue within its guarantee waits for room.
         let mut reclaims = false;
+        let mut before = None;
         loop {
             self.attend();
             self.press(turn);
             let overdue = self.overdue();
+            if overdue != before && before.is_some() {
+                // Whoever was held up by it is not any more: it has started, or has no claim on room after all.
+                blocked.clear();
+                reclaims = false;
+            }
+            before = overdue;
             let next = self
                 .queues_by_turn()
                 .into_iter()
@@ -113,28 +120,23 @@ impl Planner {
             let Some((guaranteed, queue)) = next else { break };
             let reclaimed = reclaims && !guaranteed;
             let mut judged = Vec::new();
-            let before = self.queues.take_judged(&queue);
+            let judged_before = self.queues.take_judged(&queue);
             let lost = lost.get(&queue).copied().unwrap_or_default();
             let (held_up, head) = self.start_head(&queue, lost, overdue, reclaimed, &mut judged, turn);
             match head {
                 Head::Started(id) => {
-                    judged.extend(before);
+                    judged.extend(judged_before);
                     self.queues.started(&queue);
                     self.count_overtake(id, &queue);
-                    if overdue == Some(id) {
-                        // Whoever was held up by it is not any more.
-                        blocked.clear();
-                        reclaims = false;
-                    }
                 }
                 Head::Blocked => {
                     let claims = |key: &OrderKey| self.gangs[key.gang].waiting.verdict.is_some_and(Verdict::is_now);
                     reclaims |= guaranteed && !held_up && judged.iter().any(claims);
-                    self.forget_judged(&queue, before, &mut judged, held_up);
+                    self.forget_judged(&queue, judged_before, &mut judged, held_up);
                     blocked.insert(queue.clone());
                 }
                 Head::Unknown => {
-                    judged.extend(before);
+                    judged.extend(judged_before);
                     turn.again = true;
                 }
             }

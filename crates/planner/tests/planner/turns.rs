@@ -185,6 +185,25 @@ fn a_head_that_can_no_longer_fit_holds_up_nobody() {
 }
 
 #[test]
+fn whoever_an_overdue_gang_held_up_has_its_turn_as_soon_as_that_can_no_longer_fit() {
+    let mut world = passed_at_most(1, 8);
+    // So that the other queue is looked at first.
+    world.submit(Job::new("of-b", 2).queue("b"));
+    world.settle();
+    let large = world.submit(Job::new("large", 5).queue("b"));
+    world.settle();
+    world.submit(Job::new("passes", 0).queue("a"));
+    world.settle();
+    let next = world.submit(Job::new("next", 0).queue("a"));
+    world.settle();
+    assert_eq!(code(&world, &next), Some(WaitCode::BehindOthers));
+    world.foreign("n1", 3_000, 1_024);
+    world.settle();
+    assert_eq!(code(&world, &large), Some(WaitCode::TooLarge));
+    assert!(world.node_of(&next).is_some());
+}
+
+#[test]
 fn a_gang_that_changes_its_queue_leaves_its_claim_behind() {
     let mut world = World::new(&[("n1", 4, 64)]);
     world.submit(Job::new("running", 1));

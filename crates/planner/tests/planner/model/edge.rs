@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use kompass_core::names::GANG_GATE;
 use kompass_core::{Pod, Role};
 use kompass_planner::{Action, Failure};
 
@@ -28,7 +29,7 @@ impl Model {
             return;
         };
         // A written plan may be believed that was not before: its nodes have come back.
-        let settled = |pod: &&Rc<Pod>| pod.role != Some(Role::Driver) || pod.node.is_some() || !pod.gates.is_empty();
+        let settled = |pod: &&Rc<Pod>| pod.role != Some(Role::Driver) || pod.node.is_some() || pod.has_gate(GANG_GATE);
         let pods = replica.told.pods.values().filter(settled).cloned();
         if let Some(pod) = pick(which, pods.collect()) {
             let view = replica.planner.gangs();

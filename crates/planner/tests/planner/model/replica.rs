@@ -210,8 +210,8 @@ impl Replica {
             self.disturbed.extend(nodes.chain([&plan.driver]).cloned());
         }
         let promised = |node: &String| self.promises.get(&pod.uid).is_some_and(|promise| promise.node == *node);
+        // Where it was promised nothing changes by it; a Bind to another node may be under way.
         if let Some(node) = &pod.node
-            && !self.binds(&pod.uid)
             && self.told.pods.get(&pod.uid).is_none_or(|known| known.node.is_none())
             && !promised(node)
         {
