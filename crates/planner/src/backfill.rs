@@ -25,7 +25,7 @@ use kompass_core::{Resources, Spacing};
 use crate::classes::ClassId;
 use crate::config::Backfill;
 use crate::decide::Turn;
-use crate::gang::{Gang, GangId, OrderKey};
+use crate::gang::{Gang, GangId, OrderKey, Stage};
 use crate::lookahead::Reservation;
 use crate::nodes::NodeId;
 use crate::outlook::Outlook;
@@ -65,11 +65,13 @@ pub(crate) struct Ahead {
     next: Option<Next>,
     /// The one before found that nothing was on paper.
     asks_paper: bool,
-    /// The last one that was tried, where the work of one decision was not enough for all.
+    /// The work of one decision was not enough: the next goes on.
+    cut_short: bool,
+    /// The last one that was tried, if so.
     tried: Option<(i64, OrderKey)>,
 }
 
-/// Heads of which something is kept.
+/// Heads of which something is kept at a time.
 const AHEAD_MAX: usize = 16;
 
 impl Planner {
@@ -100,13 +102,17 @@ impl Planner {
         if self.config.backfill == Backfill::Off || self.gangs[head].waiting.backfilled >= self.config.backfills_max {
             return None;
         }
+        let mut ahead = match self.ahead.remove(queue) {
+            Some(ahead) => ahead,
+            None if self.makes_place_ahead() => Ahead::default(),
+            None => return None,
+        };
         turn.work_at_least_once();
-        let mut ahead = self.ahead.remove(queue).unwrap_or_default();
+        let went_on = std::mem::take(&mut ahead.cut_short);
         let picked = self.pick(queue, head, turn, &mut ahead);
-        if self.ahead.len() >= AHEAD_MAX
-            && let Some(other) = self.ahead.keys().next().cloned()
-        {
-            self.ahead.remove(&other);
+        if went_on && !ahead.cut_short && self.ahead.len() + 1 >= AHEAD_MAX {
+            // Another that found no place may have this one.
+            turn.go_on();
         }
         self.ahead.insert(queue.clone(), ahead);
         let (id, placement) = picked?;
@@ -114,6 +120,25 @@ impl Planner {
         self.gangs[head].waiting.backfilled += 1;
         self.start(id, &placement, turn);
         Some(id)
+    }
+
+    /// Makes place for one more head, unless all are being worked at: what was done for them must not be done again and
+    /// again, or none would ever be done with.
+    fn makes_place_ahead(&mut self) -> bool {
+        if self.ahead.len() < AHEAD_MAX {
+            return true;
+        }
+        let waits = |id: GangId| self.gangs.get(id).is_some_and(|gang| gang.stage == Stage::Waiting);
+        let goes_on = |ahead: &Ahead| {
+            ahead.cut_short
+                && ahead
+                    .reservation
+                    .as_ref()
+                    .is_some_and(|reservation| waits(reservation.of()))
+        };
+        let idle = self.ahead.iter().find(|(_, ahead)| !goes_on(ahead));
+        let idle = idle.map(|(queue, _)| queue.clone());
+        idle.is_some_and(|queue| self.ahead.remove(&queue).is_some())
     }
 
     /// A gang that may pass the head, and where it goes.
@@ -145,7 +170,7 @@ impl Planner {
                 || !turn.may_work(looks_at(&self.nodes, &ask))
                 || !turn.may_pack()
             {
-                ahead.tried = before;
+                (ahead.cut_short, ahead.tried) = (true, before);
                 return None;
             }
             // Only whether there is room now matters here, not what is lacking.
@@ -215,10 +240,13 @@ impl Planner {
         let kept = ahead.next.take();
         let kept = kept.filter(|next| next.is_of(&self.gangs[head], turn.now_ms));
         let work = WORK_OF_ONE * self.nodes.free().len();
-        if kept.is_none() && !(std::mem::replace(&mut ahead.asks_paper, true) && turn.may_work(work)) {
+        if kept.is_none() {
             // The head alone takes one decision's work, and this one has looked at what has changed.
-            turn.go_on();
-            return false;
+            let asked = std::mem::replace(&mut ahead.asks_paper, true);
+            if !asked || !turn.may_work(work) {
+                turn.go_on();
+                return false;
+            }
         }
         ahead.asks_paper = false;
         let next = ahead

@@ -1,6 +1,6 @@
 //! Conservative backfill: nobody behind the head delays those before it, either.
 
-use kompass_planner::{Backfill, Config};
+use kompass_planner::{Action, Backfill, Config};
 
 use crate::job::Job;
 use crate::world::World;
@@ -140,4 +140,46 @@ fn a_head_that_asks_for_something_else_gets_another_start() {
     world.delete("second");
     world.settle();
     assert!(starts(&mut world, job("other-long", 3, 199)), "three are");
+}
+
+#[test]
+fn more_queues_than_are_looked_ahead_for_at_a_time_come_to_rest_and_are_all_served() {
+    for backfill in [Backfill::Easy, Backfill::Conservative] {
+        let config = Config {
+            backfill,
+            overtakes_max: 1_000,
+            // One piece of work a decision for each.
+            backfill_nodes_per_decide: 1,
+            ..Config::default()
+        };
+        let nodes: Vec<String> = (0..20).map(|number| format!("n{number}")).collect();
+        let nodes: Vec<(&str, u64, u64)> = nodes.iter().map(|name| (name.as_str(), 12, 64)).collect();
+        let mut world = World::with(config, &nodes);
+        world.submit(job("running", 100, 1_000).queue("first"));
+        world.settle();
+        for number in 0..40 {
+            let queue = format!("q{number}");
+            for job in [
+                job(&format!("{queue}-head"), 230, 100),
+                job(&format!("{queue}-in-the-way"), 20, 2_000),
+                job(&format!("{queue}-short"), 2, 500),
+            ] {
+                world.submit(job.queue(&queue));
+            }
+        }
+        world.deliver(usize::MAX);
+        let mut started = 0;
+        for decisions in 0.. {
+            assert!(decisions < 5_000, "{backfill:?} never comes to rest");
+            let decision = world.planner.decide(world.now_ms);
+            let gates = decision.orders.iter();
+            started += gates
+                .filter(|order| matches!(order.action, Action::OpenGate { .. }))
+                .count();
+            if !decision.again {
+                break;
+            }
+        }
+        assert_eq!(started, 40, "{backfill:?}");
+    }
 }
