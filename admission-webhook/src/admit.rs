@@ -20,9 +20,6 @@ pub use self::executor::{Gang, Placement, executor, placement};
 pub use self::guard::Guard;
 use crate::patch::{self, Editor};
 
-/// The scheduler that pods get from the API server when they name none.
-const DEFAULT_SCHEDULER: &str = "default-scheduler";
-
 /// Settings of admission.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
@@ -42,7 +39,7 @@ impl Rules {
 
     /// Whether pods of this scheduler are KOMPASS's to place; an empty name stands for the default one.
     pub fn places(&self, scheduler: &str) -> bool {
-        ["", DEFAULT_SCHEDULER, names::SCHEDULER].contains(&scheduler) || self.takes_over(scheduler)
+        ["", names::DEFAULT_SCHEDULER, names::SCHEDULER].contains(&scheduler) || self.takes_over(scheduler)
     }
 }
 

@@ -27,19 +27,21 @@ pub struct Strangers(Mutex<FxHashMap<(String, String), (Stranger, u64)>>);
 impl Strangers {
     /// What is known of the pod with this UID; `None` if it has to be asked for. `now_ms` is monotonic.
     pub fn get(&self, namespace: &str, uid: &str, now_ms: u64) -> Option<Stranger> {
+        let owner = (namespace.to_owned(), uid.to_owned());
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (stranger, at_ms) = known.get(&(namespace.to_owned(), uid.to_owned()))?;
+        let (stranger, at_ms) = known.get(&owner)?;
         is_fresh(*at_ms, now_ms).then_some(*stranger)
     }
 
     /// Remembers what was found. `now_ms` is monotonic.
     pub fn learn(&self, namespace: &str, uid: &str, stranger: Stranger, now_ms: u64) {
+        let owner = (namespace.to_owned(), uid.to_owned());
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if known.len() >= OWNERS_MAX {
             known.retain(|_, (_, at_ms)| is_fresh(*at_ms, now_ms));
         }
         if known.len() < OWNERS_MAX {
-            known.insert((namespace.to_owned(), uid.to_owned()), (stranger, now_ms));
+            known.insert(owner, (stranger, now_ms));
         }
     }
 }

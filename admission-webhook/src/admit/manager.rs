@@ -6,7 +6,7 @@
 use kompass_core::names;
 use serde_json::Value;
 
-use super::{DEFAULT_SCHEDULER, Rules};
+use super::Rules;
 use crate::patch::get;
 
 /// Something else that queues or gang-schedules pods.
@@ -116,7 +116,9 @@ const MANAGERS: &[Manager] = &[
 /// The queue manager whose pod this is, other than KOMPASS.
 pub fn of(pod: &Value, rules: &Rules) -> Option<&'static Manager> {
     let scheduler = get(pod, &["spec", "schedulerName"]).and_then(Value::as_str);
-    let scheduler = scheduler.filter(|name| !name.is_empty()).unwrap_or(DEFAULT_SCHEDULER);
+    let scheduler = scheduler
+        .filter(|name| !name.is_empty())
+        .unwrap_or(names::DEFAULT_SCHEDULER);
     MANAGERS.iter().find(|manager| {
         if manager.schedulers.iter().any(|own| rules.takes_over(own)) {
             return false;

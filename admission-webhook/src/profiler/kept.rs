@@ -1,4 +1,4 @@
-//! Driver pods between two looks, as text: a tenth of what they take as trees, and thousands may wait at once.
+//! Driver pods between two looks, as text, which takes much less than trees: thousands may wait at once.
 
 use std::sync::Arc;
 

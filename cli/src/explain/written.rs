@@ -65,7 +65,9 @@ fn holders(pod: &Value) -> Vec<String> {
         holders.push(format!("its label {}=false leaves it to others", names::ENABLED_LABEL));
     }
     let scheduler = pod.pointer("/spec/schedulerName").and_then(Value::as_str);
-    let scheduler = scheduler.filter(|name| !name.is_empty()).unwrap_or("default-scheduler");
+    let scheduler = scheduler
+        .filter(|name| !name.is_empty())
+        .unwrap_or(names::DEFAULT_SCHEDULER);
     if scheduler != names::SCHEDULER {
         holders.push(format!(
             "the scheduler {scheduler} has it, not KOMPASS: its owner, an operator or a queue manager said so, or it came past \

@@ -2,6 +2,8 @@
 
 /// The scheduler name (and scheduler profile) of pods that KOMPASS places.
 pub const SCHEDULER: &str = "kompass";
+/// The scheduler that serves whoever names none.
+pub const DEFAULT_SCHEDULER: &str = "default-scheduler";
 /// The scheduler name of stand-ins; nobody serves it, so that only autoscalers react to them.
 pub const STAND_IN_SCHEDULER: &str = "kompass-stand-in";
 

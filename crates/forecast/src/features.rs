@@ -78,9 +78,9 @@ impl FeatureSpec {
         }
     }
 
-    /// How many columns it makes.
-    pub fn columns(&self) -> usize {
-        let lists = [
+    /// The lists that make a column an entry: how far each looks back.
+    fn reaches(&self) -> [&Vec<u32>; 7] {
+        [
             &self.recent,
             &self.peaks,
             &self.half_lives,
@@ -88,26 +88,23 @@ impl FeatureSpec {
             &self.days_before,
             &self.usual_days,
             &self.usual_weeks,
-        ];
+        ]
+    }
+
+    /// How many columns it makes.
+    pub fn columns(&self) -> usize {
         let waves = usize::try_from(self.day_waves.saturating_add(self.week_waves)).unwrap_or(usize::MAX);
         let clock = usize::from(self.hours) * 24 + usize::from(self.weekdays) * 8 + usize::from(self.holidays) * 2;
-        lists.iter().map(|list| list.len()).sum::<usize>() + waves.saturating_mul(2).saturating_add(clock)
+        self.reaches().iter().map(|list| list.len()).sum::<usize>() + waves.saturating_mul(2).saturating_add(clock)
     }
 
     /// Whether all of it is within bounds.
     pub(crate) fn is_sound(&self) -> bool {
-        let reaches = [
-            &self.recent,
-            &self.peaks,
-            &self.half_lives,
-            &self.fading,
-            &self.days_before,
-            &self.usual_days,
-            &self.usual_weeks,
-        ];
         let within = |reach: &u32| (1..=MAX_REACH).contains(reach);
         let columns = self.columns();
-        (1..=MAX_COLUMNS).contains(&columns) && reaches.into_iter().flatten().all(within) && self.widened <= MAX_REACH
+        (1..=MAX_COLUMNS).contains(&columns)
+            && self.reaches().into_iter().flatten().all(within)
+            && self.widened <= MAX_REACH
     }
 
     /// Appends the features of one window to `row`. They depend on no value at or after the origin.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::calendar::Calendar;
+use crate::calendar::{Calendar, DAY_MS};
 use crate::conformal::Calibration;
 use crate::features::{FeatureSpec, Window};
 use crate::past::Past;
@@ -86,13 +86,19 @@ pub struct History<'a> {
     pub calendar: Calendar<'a>,
 }
 
+impl History<'_> {
+    fn unfit(&self, source: ridge::Error) -> Error {
+        let days = self.series.len() as u64 * self.series.bucket_ms() / DAY_MS;
+        Error::Fit { days, source }
+    }
+}
+
 impl Model {
     /// Fits a model on the history. Quantiles come from errors of models that had not seen the data; with `before`, a model
     /// of the same setup, from the errors that it made in use.
     pub fn fit(setup: &Setup, history: &History<'_>, before: Option<&Self>) -> Result<Self, Error> {
         setup.check()?;
-        let days = history.series.len() as u64 * history.series.bucket_ms() / crate::calendar::DAY_MS;
-        let failed = |source| Error::Fit { days, source };
+        let failed = |source| history.unfit(source);
         let rest = history.series.less(history.certain);
         let rows = Rows::of(setup, &rest, &history.calendar).map_err(failed)?;
         let min_rows = setup.features.columns();
@@ -100,7 +106,6 @@ impl Model {
         let errors = rows.errors_unseen(setup.penalty, FOLDS).map_err(failed)?;
         let sizes: Vec<f64> = errors.iter().map(|error| error.abs()).collect();
         let mean_size = sizes.iter().sum::<f64>() / sizes.len() as f64;
-        // Errors that are all the same need no regression.
         // Errors that are all the same need no regression.
         let spread = rows.fit_other(&sizes, setup.penalty * SPREAD_PENALTY, min_rows).ok();
         let mut model = Self {
@@ -134,10 +139,7 @@ impl Model {
         };
         setup.check()?;
         let rest = history.series.less(history.certain);
-        let failed = |source| Error::Fit {
-            days: u64::from(days),
-            source,
-        };
+        let failed = |source| history.unfit(source);
         let rows = Rows::of(&setup, &rest, &history.calendar).map_err(failed)?;
         let mut model = Self {
             bucket_ms: rest.bucket_ms(),

@@ -39,8 +39,11 @@ impl Planner {
             }
             for group in &gang.slots.groups {
                 add(&mut loads, group.node, &gang.slots.request, group.free());
-                for _ in 0..if gang.slots.ports.is_empty() { 0 } else { group.free() } {
-                    ports.entry(group.node).or_default().extend(gang.slots.ports.iter());
+                if !gang.slots.ports.is_empty() {
+                    let reserved = ports.entry(group.node).or_default();
+                    for _ in 0..group.free() {
+                        reserved.extend(gang.slots.ports.iter());
+                    }
                 }
             }
         }

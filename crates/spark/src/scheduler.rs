@@ -1,15 +1,13 @@
 //! Executors that name a scheduler of their own.
 
 use kompass_core::JobProfile;
-use kompass_core::names::SCHEDULER;
+use kompass_core::names::{DEFAULT_SCHEDULER, SCHEDULER};
 use serde_json::Value;
 
 use crate::conf::{Key, Reader};
 use crate::explain::Field;
 use crate::json;
 
-/// The scheduler that serves whoever names none.
-const DEFAULT_SCHEDULER: &str = "default-scheduler";
 /// Longer names are of no scheduler.
 const MAX_NAME_CHARS: usize = 253;
 
