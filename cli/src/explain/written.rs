@@ -84,36 +84,45 @@ fn holders(pod: &Value) -> Vec<String> {
     holders
 }
 
-fn differences(written: &JobProfile, computed: &JobProfile) -> Vec<Difference> {
-    let mut found = Vec::new();
-    let mut compare = |field: &'static str, pick: &dyn Fn(&JobProfile) -> Value| {
-        let (was, is) = (pick(written), pick(computed));
-        if was != is {
-            found.push(Difference {
-                field,
-                because: because(field, written, computed),
-                written: was,
-                computed: is,
-            });
-        }
-    };
-    compare("source", &|profile| json!(profile.source));
-    compare("spark_version", &|profile| json!(profile.spark_version));
-    compare("profile_key", &|profile| json!(profile.profile_key));
-    compare("driver", &|profile| json!(profile.driver));
-    compare("executor.cpu_milli", &|profile| json!(profile.executor.cpu_milli));
-    compare("executor.memory_mib", &|profile| json!(profile.executor.memory_mib));
-    compare("executor.extended", &|profile| json!(profile.executor.extended));
-    compare("executors_at_start", &|profile| json!(profile.executors_at_start));
-    compare("executors_max", &|profile| json!(profile.executors_max));
-    compare("dynamic_allocation", &|profile| json!(profile.dynamic_allocation));
-    compare("executor_constraints", &|profile| json!(profile.executor_constraints));
-    compare("executor_spacing", &|profile| json!(profile.executor_spacing));
-    compare("executor_priority_class", &|profile| {
+/// A field's path, and its value.
+type Field = (&'static str, fn(&JobProfile) -> Value);
+
+/// What is compared. What is not here says where the others come from.
+const FIELDS: [Field; 17] = [
+    ("source", |profile| json!(profile.source)),
+    ("spark_version", |profile| json!(profile.spark_version)),
+    ("profile_key", |profile| json!(profile.profile_key)),
+    ("driver", |profile| json!(profile.driver)),
+    ("executor.cpu_milli", |profile| json!(profile.executor.cpu_milli)),
+    ("executor.memory_mib", |profile| json!(profile.executor.memory_mib)),
+    ("executor.extended", |profile| json!(profile.executor.extended)),
+    ("executors_at_start", |profile| json!(profile.executors_at_start)),
+    ("executors_max", |profile| json!(profile.executors_max)),
+    ("dynamic_allocation", |profile| json!(profile.dynamic_allocation)),
+    ("executor_constraints", |profile| json!(profile.executor_constraints)),
+    ("executor_spacing", |profile| json!(profile.executor_spacing)),
+    ("executor_priority_class", |profile| {
         json!(profile.executor_priority_class)
-    });
-    compare("runtime", &|profile| json!(profile.runtime));
-    found
+    }),
+    ("executor_batch_delay_ms", |profile| {
+        json!(profile.executor_batch_delay_ms)
+    }),
+    ("executor_scheduler", |profile| json!(profile.executor_scheduler)),
+    ("start_within_ms", |profile| json!(profile.start_within_ms)),
+    ("runtime", |profile| json!(profile.runtime)),
+];
+
+fn differences(written: &JobProfile, computed: &JobProfile) -> Vec<Difference> {
+    let compare = |&(field, pick): &Field| {
+        let (was, is) = (pick(written), pick(computed));
+        (was != is).then(|| Difference {
+            field,
+            because: because(field, written, computed),
+            written: was,
+            computed: is,
+        })
+    };
+    FIELDS.iter().filter_map(compare).collect()
 }
 
 fn because(field: &str, written: &JobProfile, computed: &JobProfile) -> String {
@@ -122,6 +131,11 @@ fn because(field: &str, written: &JobProfile, computed: &JobProfile) -> String {
         _ if field == "runtime" => return "an estimate of the predictor".to_owned(),
         // Of these the profiler knows no more than the pod itself.
         _ if ["spark_version", "profile_key", "driver"].contains(&field) => None,
+        _ if written.executor_scheduler != computed.executor_scheduler
+            && ["executor_scheduler", "executors_at_start", "executors_max"].contains(&field) =>
+        {
+            Some("the webhook takes over other schedulers than --takeover says here".to_owned())
+        }
         (Source::History, _) => Some(format!("from an earlier run: {}", written.warnings.join(". "))),
         (Source::Guess, Source::Conf) => {
             Some("guessed from the pod alone: the configuration could not be read in time".to_owned())
@@ -309,5 +323,29 @@ mod tests {
         let mut recorded = pod();
         recorded["metadata"].as_object_mut().unwrap().remove("uid");
         assert_eq!(of(&recorded, &profile), None, "it is in no cluster");
+    }
+
+    #[test]
+    fn every_field_of_a_profile_is_compared_or_known_not_to_be() {
+        let schema: Value = serde_json::from_str(include_str!("../../../docs/job-profile.schema.json")).unwrap();
+        let all = schema["properties"].as_object().unwrap().keys().map(String::as_str);
+        let compared = FIELDS.map(|(field, _)| field.split('.').next().unwrap());
+        let not_compared = ["version", "wider_keys", "executor_additions", "warnings"];
+        let missing: Vec<&str> = all
+            .filter(|field| !compared.contains(field) && !not_compared.contains(field))
+            .collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[test]
+    fn schedulers_that_only_the_webhook_takes_over_are_named() {
+        let fresh = computed(CONF);
+        let mut left = fresh.clone();
+        (left.executor_scheduler, left.executors_at_start) = (Some("volcano".into()), 0);
+        let because = "the webhook takes over other schedulers than --takeover says here";
+        assert_eq!(
+            fields(&beside(&fresh, &left)),
+            [("executors_at_start", because), ("executor_scheduler", because)]
+        );
     }
 }
