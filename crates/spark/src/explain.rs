@@ -218,7 +218,8 @@ mod tests {
     #[test]
     fn each_field_names_the_keys_that_decided_it() {
         let conf = "spark.executor.memory=2g\nspark.executor.memoryOverheadFactor=0.2\nspark.executor.cores=x\n\
-                    spark.executor.resource.gpu.amount=1\nspark.executor.resource.gpu.vendor=nvidia.com\n";
+                    spark.executor.resource.gpu.amount=1\nspark.executor.resource.gpu.vendor=nvidia.com\n\
+                    spark.kubernetes.executor.label.team=etl\n";
         let explanation = explained("3.5.9", conf);
         for (field, key, used) in [
             (Field::ExecutorMemory, "spark.executor.memory", Some(Use::Set)),
@@ -233,6 +234,11 @@ mod tests {
             (
                 Field::ExecutorExtended,
                 "spark.executor.resource.gpu.amount",
+                Some(Use::Set),
+            ),
+            (
+                Field::ExecutorSpacing,
+                "spark.kubernetes.executor.label.team",
                 Some(Use::Set),
             ),
             (Field::ExecutorsAtStart, "spark.executor.instances", Some(Use::Unset)),

@@ -80,6 +80,7 @@ pub(crate) fn trace(
         profile.executor_constraints.node_selector.extend(selector);
     }
     // What selectors of the executors' own rules are held against.
+    reader.about(Field::ExecutorSpacing);
     for (label, value) in reader.family(Family::ExecutorLabel) {
         set_label(&mut pod, label, value);
     }
