@@ -1,0 +1,209 @@
+//! All replays of a backtest, and points as the means over them.
+
+use kompass_capacity::{Family, Shape};
+
+use super::decide::{Decisions, decide, oracle};
+use super::engine::{self, World};
+use super::input::{self, Job, Seen, Timing};
+use super::measure::{Point, measure, taken_node_hours};
+use super::protocol::{REPLAYS, Settings};
+use super::split::{Part, Split};
+use super::work;
+
+/// α of the oracle.
+const ORACLE: [f64; 8] = [0.0, 0.125, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0];
+
+/// Decisions of one policy with one parameter, from the first tick of the validation on, for the trace as recorded and
+/// then for each replay.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tape {
+    /// The policy's name.
+    pub policy: String,
+    /// Its parameter.
+    pub parameter: f64,
+    /// The time of the first tick, milliseconds.
+    pub first_ms: i64,
+    /// Between two ticks, milliseconds.
+    pub tick_ms: i64,
+    /// Headroom at one tick after the other, nodes; first as recorded, then for each replay.
+    pub headroom: Vec<Vec<u32>>,
+    /// Up to when observations went into the fit, milliseconds, alike.
+    pub fit_until_ms: Vec<Vec<Option<i64>>>,
+}
+
+/// Replays with the decisions of every policy. Policy 0 is fixed headroom, then come the families, last the oracle.
+#[derive(Debug)]
+pub(super) struct Runs {
+    shape: Shape,
+    timing: Timing,
+    parts: [Part; 2],
+    names: Vec<String>,
+    parameters: Vec<Vec<f64>>,
+    taken: [f64; 2],
+    /// The trace as recorded (without jobs, it is only decided for), then the replays.
+    replays: Vec<Replay>,
+    tapes: Vec<Tape>,
+}
+
+#[derive(Debug)]
+struct Replay {
+    /// Jobs of each part with the day before it.
+    jobs: [Vec<Job>; 2],
+    /// Of the families and the oracle.
+    decisions: Vec<Decisions>,
+}
+
+impl Runs {
+    pub(super) fn new(jobs: &[Job], settings: Settings, split: Split, families: &[Family], tapes: Vec<Tape>) -> Self {
+        let parts = [split.validation, split.test];
+        let Settings { shape, timing, seed } = settings;
+        let span_ms = (parts[0].begin_ms(), parts[1].end_ms);
+        let replays = work::each(REPLAYS as usize + 1, |number| {
+            let number = u32::try_from(number).unwrap_or(0);
+            let jobs = input::replay(jobs, seed, number);
+            let seen = Seen::new(&jobs, timing);
+            let mut decisions: Vec<Decisions> = families
+                .iter()
+                .map(|family| decide(family, shape, &seen, timing, span_ms))
+                .collect();
+            decisions.push(oracle(&ORACLE, shape, &seen, timing, span_ms));
+            Replay {
+                jobs: parts.map(|part| if number == 0 { Vec::new() } else { of_part(&jobs, part) }),
+                decisions,
+            }
+        });
+        let named = families.iter().map(|family| family.name.to_owned());
+        let with = families.iter().map(|family| family.parameters.clone());
+        Self {
+            shape,
+            timing,
+            parts,
+            names: std::iter::once("fixed".to_owned())
+                .chain(named)
+                .chain(["oracle".to_owned()])
+                .collect(),
+            parameters: std::iter::once(Vec::new())
+                .chain(with)
+                .chain([ORACLE.to_vec()])
+                .collect(),
+            taken: parts.map(|part| taken_node_hours(&of_part(jobs, part), part, shape.parts())),
+            replays,
+            tapes,
+        }
+    }
+
+    pub(super) fn name(&self, policy: usize) -> &str {
+        &self.names[policy]
+    }
+
+    /// What is being done, for people.
+    pub(super) fn step(&self, policy: usize, part: usize) -> String {
+        format!("{}, {}", ["validation", "test"][part], self.names[policy])
+    }
+
+    /// The oracle's number.
+    pub(super) const fn oracle(&self) -> usize {
+        self.names.len() - 1
+    }
+
+    pub(super) fn parameters(&self, policy: usize) -> &[f64] {
+        &self.parameters[policy]
+    }
+
+    /// A point for each of these parameters (by number) on a part (0 validation, 1 test).
+    pub(super) fn points(&self, policy: usize, parameters: &[usize], part: usize) -> Vec<Point> {
+        let replays = self.replays.len() - 1;
+        let points = work::each(parameters.len() * replays, |piece| {
+            self.point(policy, parameters[piece / replays], part, 1 + piece % replays)
+        });
+        points.chunks(replays).map(Point::mean).collect()
+    }
+
+    fn point(&self, policy: usize, parameter: usize, part: usize, replay: usize) -> Point {
+        let jobs = &self.replays[replay].jobs[part];
+        let measured = self.parts[part];
+        let world = World {
+            shape: self.shape,
+            timing: self.timing,
+            begin_ms: measured.begin_ms(),
+            end_ms: measured.end_ms,
+        };
+        let headroom = self.headroom(policy, parameter, replay);
+        let ticks = |at_ms: i64| usize::try_from((at_ms - self.parts[0].begin_ms()) / self.timing.tick_ms).unwrap_or(0);
+        let headroom = &headroom[ticks(measured.begin_ms())..ticks(measured.end_ms)];
+        let outcome = engine::run(world, jobs, headroom, &mut ());
+        measure(jobs, &outcome, measured, self.taken[part])
+    }
+
+    /// Headroom from the first tick of the day before the validation on. What is on tape from the validation on is taken
+    /// from there.
+    fn headroom(&self, policy: usize, parameter: usize, replay: usize) -> Vec<u32> {
+        let (mut headroom, _) = self.decided(policy, parameter, replay);
+        let value = self.value(policy, parameter);
+        let tape = self
+            .tapes
+            .iter()
+            .find(|tape| tape.policy == self.names[policy] && tape.parameter.total_cmp(&value).is_eq());
+        if let Some(taped) = tape.and_then(|tape| tape.headroom.get(replay)) {
+            let warm = self.warm_up();
+            headroom.truncate(warm);
+            headroom.extend(taped);
+        }
+        headroom
+    }
+
+    /// Ticks before the validation.
+    fn warm_up(&self) -> usize {
+        usize::try_from(super::split::DAY_MS / self.timing.tick_ms).unwrap_or(0)
+    }
+
+    fn value(&self, policy: usize, parameter: usize) -> f64 {
+        self.parameters[policy]
+            .get(parameter)
+            .map_or(parameter as f64, |&value| value)
+    }
+
+    fn decided(&self, policy: usize, parameter: usize, replay: usize) -> (Vec<u32>, Vec<Option<i64>>) {
+        let ticks =
+            usize::try_from((self.parts[1].end_ms - self.parts[0].begin_ms()) / self.timing.tick_ms).unwrap_or(0);
+        let Some(family) = policy.checked_sub(1) else {
+            return (
+                vec![u32::try_from(parameter).unwrap_or(u32::MAX); ticks],
+                vec![None; ticks],
+            );
+        };
+        let decisions = &self.replays[replay].decisions[family];
+        (decisions.headroom[parameter].clone(), decisions.fit_until_ms.clone())
+    }
+
+    /// All decisions of a policy with a parameter.
+    pub(super) fn tape(&self, policy: usize, parameter: usize) -> Tape {
+        let each = (0..self.replays.len()).map(|replay| {
+            let headroom = self.headroom(policy, parameter, replay).split_off(self.warm_up());
+            let fit = self.decided(policy, parameter, replay).1.split_off(self.warm_up());
+            (headroom, fit)
+        });
+        let (headroom, fit_until_ms) = each.unzip();
+        Tape {
+            policy: self.names[policy].clone(),
+            parameter: self.value(policy, parameter),
+            first_ms: self.parts[0].start_ms,
+            tick_ms: self.timing.tick_ms,
+            headroom,
+            fit_until_ms,
+        }
+    }
+}
+
+/// The jobs that were recorded in a part or on the day before it. None is submitted before that begins.
+fn of_part(jobs: &[Job], part: Part) -> Vec<Job> {
+    let inside = jobs
+        .iter()
+        .filter(|job| (part.begin_ms()..part.end_ms).contains(&job.recorded_ms));
+    inside
+        .map(|job| Job {
+            submit_ms: job.submit_ms.max(part.begin_ms()),
+            ..*job
+        })
+        .collect()
+}
