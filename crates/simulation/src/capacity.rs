@@ -23,5 +23,6 @@ pub mod split;
 mod work;
 
 pub use input::Timing;
+pub use nodes::Placed;
 pub use protocol::{Backtest, Settings};
 pub use split::Split;

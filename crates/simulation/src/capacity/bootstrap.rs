@@ -1,13 +1,10 @@
 //! Waits against those of fixed headroom at the same bill, and how sure that is: bootstrap over whole days.
 //!
-//! The rule for the part as it is: at each operating point the policy's mean wait is divided by that of the hull of fixed
-//! headroom at the policy's bill. Where the hull's wait is below 1 s there is nothing to win and the operating point has
-//! no ratio; the ratio of the whole is the mean over those that have one.
-//!
-//! The rule for a resample of its days: they are summed for each point, the hull is made of the sums, and the ratio is the
-//! mean over the same operating points of the policy's wait by the hull's at the policy's bill, however short these are. A
-//! resample in which fixed headroom lets nobody wait at one of them is left out; with more than half left out there is no
-//! interval.
+//! The rule, for the part as it is and for every resample alike: its days are summed for each point of fixed headroom and
+//! for the policy's point at each operating point; the hull is made of the sums; the ratio of an operating point is the
+//! policy's mean wait by that of the hull at the policy's bill. Where the hull's wait is below 1 s there is nothing to win
+//! and the operating point has no ratio; the ratio of the whole is the mean over those that have one. Resamples without
+//! any are left out, and with more than half of them left out there is no interval.
 
 use super::frontier::{Hull, Vertex};
 use super::input::mix;
@@ -58,23 +55,10 @@ pub fn mean_ratio(beside: &[Beside]) -> Option<f64> {
 /// The 90 % interval of the mean ratio of a policy's points at its operating points.
 pub fn interval(fixed: &[Point], points: &[&Point], seed: u64) -> Option<(f64, f64)> {
     let days = fixed.first().map_or(0, |point| point.days.len());
-    let whole: Vec<usize> = (0..days).collect();
-    let counts = beside(fixed, points, &whole);
-    let points = points.iter().zip(&counts).filter(|(_, beside)| beside.ratio.is_some());
-    let points: Vec<&Point> = points.map(|(point, _)| *point).collect();
-    if points.is_empty() {
-        return None;
-    }
     let mut ratios: Vec<f64> = (0..RESAMPLES)
         .filter_map(|resample| {
             let drawn = draw(days, mix(seed ^ mix(resample)));
-            let each = beside(fixed, &points, &drawn);
-            let ratio = each
-                .iter()
-                .map(|beside| beside.wait_s / beside.wait_fixed_s)
-                .sum::<f64>()
-                / each.len() as f64;
-            ratio.is_finite().then_some(ratio)
+            mean_ratio(&beside(fixed, points, &drawn))
         })
         .collect();
     ratios.sort_by(f64::total_cmp);

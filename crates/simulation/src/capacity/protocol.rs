@@ -14,11 +14,14 @@ pub const OPERATING_SHARES: [f64; 3] = [0.5, 0.25, 0.1];
 /// Replays of which a point is the mean.
 pub const REPLAYS: u32 = 10;
 /// More nodes than this are not tried as fixed headroom.
-const FIXED_MAX: u32 = 64;
+pub(super) const FIXED_MAX: u32 = 64;
 /// With a mean wait below this more fixed headroom is not tried, seconds.
 const WAIT_ENOUGH_S: f64 = 0.5;
 /// So many parameters are tried at a time.
 const WAVE: usize = 4;
+
+/// Is told how much is done, from 0 to 1, and what is being done.
+pub type Note<'a> = &'a mut dyn FnMut(f64, &str);
 
 /// What a backtest is about.
 #[derive(Debug, Clone, Copy)]
@@ -121,6 +124,19 @@ pub enum Error {
     /// Nothing fits.
     #[error("failed to replay the trace: every gang has a pod that is larger than the node")]
     NothingFits,
+    /// The decisions are of something else.
+    #[error(
+        "failed to replay the decisions of {policy} with parameter {parameter}: {what}; make them with the same trace, node \
+         shape and version"
+    )]
+    Tape {
+        /// The policy that they name.
+        policy: String,
+        /// Its parameter.
+        parameter: f64,
+        /// What is wrong with them.
+        what: &'static str,
+    },
 }
 
 impl Verdict {
@@ -143,15 +159,15 @@ impl Backtest {
         settings: Settings,
         families: &[Family],
         tapes: Vec<Tape>,
-        note: &mut dyn FnMut(&str),
+        note: Note<'_>,
     ) -> Result<Self, Error> {
         let (jobs, left_out) = input::jobs(gangs, settings.shape);
         if jobs.is_empty() {
             return Err(Error::NothingFits);
         }
         let split = Split::new(&jobs, settings.timing.tick_ms)?;
-        note("deciding");
-        let runs = Runs::new(&jobs, settings, split, families, tapes);
+        note(0.0, "deciding");
+        let runs = Runs::new(&jobs, settings, split, families, tapes)?;
 
         let fixed = try_fixed(&runs, note);
         let operating_points = operating_points(&fixed.0);
@@ -160,14 +176,14 @@ impl Backtest {
             .iter()
             .map(|point| point.bill)
             .collect();
-        let judge = |points: (Vec<Point>, Vec<Point>), name: &str, meaning: &str, parameters: &[f64]| {
+        let judge = |points: (Vec<Point>, Vec<Point>), policy: usize, meaning: &str| {
             let (validation, test) = points;
             let chosen = chosen(&validation, &bills);
             let hindsight = self::chosen(&test, &test_bills);
             Tried {
-                policy: name.to_owned(),
+                policy: runs.name(policy).to_owned(),
                 meaning: meaning.to_owned(),
-                parameters: parameters.to_vec(),
+                parameters: runs.parameters(policy).to_vec(),
                 on_validation: Judged::new(&fixed.0, &validation, chosen.clone(), settings.seed),
                 on_test: Judged::new(&fixed.1, &test, chosen, settings.seed),
                 in_hindsight: Judged::new(&fixed.1, &test, hindsight, settings.seed),
@@ -176,21 +192,15 @@ impl Backtest {
             }
         };
         let mut tried = Vec::new();
-        let counts: Vec<f64> = (0..=FIXED_MAX).map(f64::from).collect();
-        tried.push(judge(
-            fixed.clone(),
-            runs.name(0),
-            "holds p nodes at all times",
-            &counts,
-        ));
-        for (number, family) in families.iter().enumerate() {
-            let points = try_family(&runs, number + 1, (&bills, &test_bills), note);
-            tried.push(judge(points, family.name, family.meaning, &family.parameters));
+        tried.push(judge(fixed.clone(), 0, "holds p nodes at all times"));
+        for (number, family) in (1..).zip(families) {
+            let points = try_family(&runs, number, (&bills, &test_bills), note);
+            tried.push(judge(points, number, family.meaning));
         }
         let points = try_family(&runs, runs.oracle(), (&bills, &test_bills), note);
         let meaning =
             "holds p times the node-size that will be submitted before a node asked for at the next tick is ready";
-        let oracle = judge(points, "oracle", meaning, runs.parameters(runs.oracle()));
+        let oracle = judge(points, runs.oracle(), meaning);
         let recommended = recommend(&tried);
         Ok(Self {
             settings,
@@ -233,17 +243,13 @@ impl Judged {
 
 /// Fixed headroom on validation and test: 0, 1, 2… nodes until hardly anybody waits. The test has at least those of the
 /// validation, among which the parameters are.
-fn try_fixed(runs: &Runs, note: &mut dyn FnMut(&str)) -> (Vec<Point>, Vec<Point>) {
+fn try_fixed(runs: &Runs, note: Note<'_>) -> (Vec<Point>, Vec<Point>) {
     let mut until_nobody_waits = |part: usize, least: usize| {
         let mut points: Vec<Point> = Vec::new();
         let all = FIXED_MAX as usize + 1;
         while points.len() < all {
-            note(&format!(
-                "{}: {} to {} nodes",
-                runs.step(0, part),
-                points.len(),
-                points.len() + WAVE - 1
-            ));
+            let done = f64::midpoint(part as f64, points.len() as f64 / all as f64);
+            note(runs.done(0, done), &runs.step(0, part));
             let next: Vec<usize> = (points.len()..(points.len() + WAVE).min(all)).collect();
             for point in runs.points(0, &next, part) {
                 let enough = point.wait_mean_s < WAIT_ENOUGH_S;
@@ -266,7 +272,7 @@ fn try_family(
     runs: &Runs,
     policy: usize,
     (bills, test_bills): (&[f64], &[f64]),
-    note: &mut dyn FnMut(&str),
+    note: Note<'_>,
 ) -> (Vec<Point>, Vec<Point>) {
     let most = |bills: &[f64]| bills.iter().copied().fold(0.0, f64::max);
     let beyond = |points: &[Point], bills: &[f64]| points.iter().any(|point| point.bill_node_hours > most(bills));
@@ -274,9 +280,10 @@ fn try_family(
     let all = runs.parameters(policy).len();
     while validation.len() < all && !(beyond(&validation, bills) && beyond(&test, test_bills)) {
         let next: Vec<usize> = (validation.len()..(validation.len() + WAVE).min(all)).collect();
-        note(&format!("{}: {} of {all}", runs.step(policy, 0), validation.len()));
+        let done = validation.len() as f64 / all as f64;
+        note(runs.done(policy, done), &runs.step(policy, 0));
         validation.extend(runs.points(policy, &next, 0));
-        note(&format!("{}: {} of {all}", runs.step(policy, 1), test.len()));
+        note(runs.done(policy, done), &runs.step(policy, 1));
         test.extend(runs.points(policy, &next, 1));
     }
     (validation, test)

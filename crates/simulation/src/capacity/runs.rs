@@ -6,7 +6,7 @@ use super::decide::{Decisions, decide, oracle};
 use super::engine::{self, World};
 use super::input::{self, Job, Seen, Timing};
 use super::measure::{Point, measure, taken_node_hours};
-use super::protocol::{REPLAYS, Settings};
+use super::protocol::{Error, FIXED_MAX, REPLAYS, Settings};
 use super::split::{Part, Split};
 use super::work;
 
@@ -54,7 +54,14 @@ struct Replay {
 }
 
 impl Runs {
-    pub(super) fn new(jobs: &[Job], settings: Settings, split: Split, families: &[Family], tapes: Vec<Tape>) -> Self {
+    /// Makes the replays, and decides for each of them.
+    pub(super) fn new(
+        jobs: &[Job],
+        settings: Settings,
+        split: Split,
+        families: &[Family],
+        tapes: Vec<Tape>,
+    ) -> Result<Self, Error> {
         let parts = [split.validation, split.test];
         let Settings { shape, timing, seed } = settings;
         let span_ms = (parts[0].begin_ms(), parts[1].end_ms);
@@ -72,9 +79,10 @@ impl Runs {
                 decisions,
             }
         });
+        let fixed: Vec<f64> = (0..=FIXED_MAX).map(f64::from).collect();
         let named = families.iter().map(|family| family.name.to_owned());
         let with = families.iter().map(|family| family.parameters.clone());
-        Self {
+        let runs = Self {
             shape,
             timing,
             parts,
@@ -82,14 +90,42 @@ impl Runs {
                 .chain(named)
                 .chain(["oracle".to_owned()])
                 .collect(),
-            parameters: std::iter::once(Vec::new())
-                .chain(with)
-                .chain([ORACLE.to_vec()])
-                .collect(),
+            parameters: std::iter::once(fixed).chain(with).chain([ORACLE.to_vec()]).collect(),
             taken: parts.map(|part| taken_node_hours(&of_part(jobs, part), part, shape.parts())),
             replays,
             tapes,
-        }
+        };
+        runs.tapes.iter().try_for_each(|tape| runs.check(tape))?;
+        Ok(runs)
+    }
+
+    /// Decisions that were made before must be of this trace and these policies.
+    fn check(&self, tape: &Tape) -> Result<(), Error> {
+        let known = self.names.iter().zip(&self.parameters);
+        let known = known
+            .filter(|(name, _)| **name == tape.policy)
+            .flat_map(|(_, values)| values);
+        let ticks = self.ticks(self.parts[1].end_ms) - self.warm_up();
+        let wrong = if known.filter(|value| value.total_cmp(&tape.parameter).is_eq()).count() != 1 {
+            Some("there is no such policy and parameter")
+        } else if tape.first_ms != self.parts[0].start_ms || tape.tick_ms != self.timing.tick_ms {
+            Some("their times are not those of the validation and the test of this trace")
+        } else if tape.headroom.len() != self.replays.len() || tape.headroom.iter().any(|all| all.len() != ticks) {
+            Some("there are more or fewer of them than ticks and replays")
+        } else {
+            None
+        };
+        let tell = |what| Error::Tape {
+            policy: tape.policy.clone(),
+            parameter: tape.parameter,
+            what,
+        };
+        wrong.map_or(Ok(()), |what| Err(tell(what)))
+    }
+
+    /// How much of all is done when so much of this policy is, both from 0 to 1.
+    pub(super) fn done(&self, policy: usize, part: f64) -> f64 {
+        (policy as f64 + part) / self.names.len() as f64
     }
 
     pub(super) fn name(&self, policy: usize) -> &str {
@@ -129,8 +165,7 @@ impl Runs {
             end_ms: measured.end_ms,
         };
         let headroom = self.headroom(policy, parameter, replay);
-        let ticks = |at_ms: i64| usize::try_from((at_ms - self.parts[0].begin_ms()) / self.timing.tick_ms).unwrap_or(0);
-        let headroom = &headroom[ticks(measured.begin_ms())..ticks(measured.end_ms)];
+        let headroom = &headroom[self.ticks(measured.begin_ms())..self.ticks(measured.end_ms)];
         let outcome = engine::run(world, jobs, headroom, &mut ());
         measure(jobs, &outcome, measured, self.taken[part])
     }
@@ -139,7 +174,7 @@ impl Runs {
     /// from there.
     fn headroom(&self, policy: usize, parameter: usize, replay: usize) -> Vec<u32> {
         let (mut headroom, _) = self.decided(policy, parameter, replay);
-        let value = self.value(policy, parameter);
+        let value = self.parameters[policy][parameter];
         let tape = self
             .tapes
             .iter()
@@ -152,20 +187,18 @@ impl Runs {
         headroom
     }
 
-    /// Ticks before the validation.
-    fn warm_up(&self) -> usize {
-        usize::try_from(super::split::DAY_MS / self.timing.tick_ms).unwrap_or(0)
+    /// Ticks before a time, from the day before the validation on.
+    fn ticks(&self, at_ms: i64) -> usize {
+        usize::try_from((at_ms - self.parts[0].begin_ms()) / self.timing.tick_ms).unwrap_or(0)
     }
 
-    fn value(&self, policy: usize, parameter: usize) -> f64 {
-        self.parameters[policy]
-            .get(parameter)
-            .map_or(parameter as f64, |&value| value)
+    /// Ticks before the validation.
+    fn warm_up(&self) -> usize {
+        self.ticks(self.parts[0].start_ms)
     }
 
     fn decided(&self, policy: usize, parameter: usize, replay: usize) -> (Vec<u32>, Vec<Option<i64>>) {
-        let ticks =
-            usize::try_from((self.parts[1].end_ms - self.parts[0].begin_ms()) / self.timing.tick_ms).unwrap_or(0);
+        let ticks = self.ticks(self.parts[1].end_ms);
         let Some(family) = policy.checked_sub(1) else {
             return (
                 vec![u32::try_from(parameter).unwrap_or(u32::MAX); ticks],
@@ -186,7 +219,7 @@ impl Runs {
         let (headroom, fit_until_ms) = each.unzip();
         Tape {
             policy: self.names[policy].clone(),
-            parameter: self.value(policy, parameter),
+            parameter: self.parameters[policy][parameter],
             first_ms: self.parts[0].start_ms,
             tick_ms: self.timing.tick_ms,
             headroom,
