@@ -410,10 +410,12 @@ impl Watch for Audit<'_> {
 
 prop_compose! {
     fn jobs()(
-        raw in prop::collection::vec((0_i64..1_500, 1_i64..1_500, (1_u64..=8, 1_u64..=8), 0_u64..6, (1_u64..=8, 1_u64..=8)), 1..40),
+        raw in prop::collection::vec((0_i64..1_500, 1_i64..1_500, (0_u64..=8, 1_u64..=8), 0_u64..6, (0_u64..=8, 1_u64..=8)), 1..40),
+        // Whether there are pods that request no CPU.
+        least in 0_u64..=1,
     ) -> Vec<Job> {
         let mut jobs: Vec<Job> = raw.into_iter().map(|(submit, run, first, count, second)| {
-            of_two(submit * 3, run, (1, first.0, first.1), (count, second.0, second.1))
+            of_two(submit * 3, run, (1, first.0.max(least), first.1), (count, second.0.max(least), second.1))
         }).collect();
         jobs.sort_by_key(|job| job.submit_ms);
         jobs

@@ -14,7 +14,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::ops::Range;
 
-use kompass_capacity::Shape;
+use kompass_capacity::{Members, Shape};
 
 use super::input::{Job, Timing};
 use super::nodes::{Nodes, Placed};
@@ -62,11 +62,13 @@ impl Watch for () {}
 /// Runs a replay until the world's end has come and the last job has started. `jobs` are in order of submission, none before the world begins;
 /// `headroom` is for one tick after the other from the beginning on, the last one stays.
 pub fn run(world: World, jobs: &[Job], headroom: &[u32], watch: &mut impl Watch) -> Outcome {
+    let asks_for_none = |member: &Members| member.count > 0 && (member.cpu_milli == 0 || member.memory_mib == 0);
+    let full_are_of_use = jobs.iter().any(|job| job.members.iter().any(asks_for_none));
     let mut engine = Engine {
         world,
         jobs,
         headroom,
-        nodes: Nodes::new(world.shape),
+        nodes: Nodes::new(world.shape, full_are_of_use),
         queue: Queue::new(world.shape),
         running: BinaryHeap::new(),
         places: vec![0..0; jobs.len()],

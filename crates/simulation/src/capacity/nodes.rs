@@ -54,8 +54,10 @@ pub(super) struct Nodes {
     shape: Shape,
     /// Every node that there ever was, by its number.
     all: Vec<Node>,
-    /// With pods.
+    /// With pods, but for those that are full where [`Self::full_are_of_use`] is not set.
     busy: BTreeSet<Key>,
+    /// Whether a pod may fit on a node of which one resource is all requested, because it requests none of that.
+    full_are_of_use: bool,
     /// Ready and without pods, with the time since when; that of the longest is first.
     empty: VecDeque<(i64, u32)>,
     /// Asked for, with the time at which they will be ready.
@@ -65,11 +67,13 @@ pub(super) struct Nodes {
 }
 
 impl Nodes {
-    pub(super) const fn new(shape: Shape) -> Self {
+    /// None yet. `full_are_of_use` says whether there are pods that request none of a resource.
+    pub(super) const fn new(shape: Shape, full_are_of_use: bool) -> Self {
         Self {
             shape,
             all: Vec::new(),
             busy: BTreeSet::new(),
+            full_are_of_use,
             empty: VecDeque::new(),
             launching: VecDeque::new(),
             placed: Vec::new(),
@@ -120,9 +124,9 @@ impl Nodes {
 
     /// When each node was asked for that has not been given back.
     pub(super) fn asked(&self) -> impl Iterator<Item = i64> {
-        let busy = self.busy.iter().map(|key| key.node);
-        let empty = self.empty.iter().chain(&self.launching).map(|&(_, node)| node);
-        busy.chain(empty).map(|node| self.all[node as usize].asked_ms)
+        let busy = self.all.iter().filter(|node| node.pods > 0).map(|node| node.asked_ms);
+        let empty = self.empty.iter().chain(&self.launching);
+        busy.chain(empty.map(|&(_, node)| self.all[node as usize].asked_ms))
     }
 
     /// Places all members of a gang, each on the node with the largest dominant share on which it fits, or none. Where
@@ -234,7 +238,7 @@ impl Nodes {
 
     fn add(&mut self, node: u32, pods: u64, member: &Members) {
         if self.all[node as usize].pods > 0 {
-            self.busy.remove(&self.key(node));
+            self.unlist(node);
         } else if let Some((since_ms, _)) = self.empty.pop_back() {
             self.all[node as usize].empty_ms = since_ms;
         }
@@ -242,7 +246,7 @@ impl Nodes {
         used.cpu_milli += pods * member.cpu_milli;
         used.memory_mib += pods * member.memory_mib;
         used.pods += pods;
-        self.busy.insert(self.key(node));
+        self.list(node);
         self.placed.push(Placed {
             node,
             pods,
@@ -253,13 +257,29 @@ impl Nodes {
 
     /// Takes pods off a node, which stays among the busy ones if others are on it.
     fn take(&mut self, placed: Placed) {
-        self.busy.remove(&self.key(placed.node));
+        self.unlist(placed.node);
         let used = &mut self.all[placed.node as usize];
         used.cpu_milli -= placed.pods * placed.cpu_milli;
         used.memory_mib -= placed.pods * placed.memory_mib;
         used.pods -= placed.pods;
         if used.pods > 0 {
-            self.busy.insert(self.key(placed.node));
+            self.list(placed.node);
+        }
+    }
+
+    /// A node may have room.
+    fn list(&mut self, node: u32) {
+        let key = self.key(node);
+        if key.free > 0 || self.full_are_of_use {
+            self.busy.insert(key);
+        }
+    }
+
+    /// A node is to change.
+    fn unlist(&mut self, node: u32) {
+        let key = self.key(node);
+        if key.free > 0 || self.full_are_of_use {
+            self.busy.remove(&key);
         }
     }
 
