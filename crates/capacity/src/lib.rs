@@ -6,10 +6,15 @@
 //! Pure: no I/O, no clock, no randomness; the time is an argument, resources are integers.
 //!
 //! ```text
-//!  Past (submissions, ends) ──> Policy ──> headroom at each tick, in nodes
+//!  Past (submissions, ends) ──> Policy ──> headroom at each tick, in nodes ──> hysteresis ──> budget
+//!                                 ▲
+//!              money ──> newsvendor: the quantile that pays
 //! ```
 
+pub mod budget;
 pub mod echo;
+pub mod hysteresis;
+pub mod newsvendor;
 pub mod past;
 pub mod policy;
 pub mod shape;
