@@ -141,3 +141,30 @@ fn traces_that_are_too_short_or_too_large_are_refused() {
         assert!(error.contains(word), "{error}");
     }
 }
+
+#[test]
+fn where_nobody_waits_nothing_is_held() {
+    // A small gang always runs, and the others have room beside it.
+    let gang = |submit_time_s: u32, run_time_s: u32| Gang {
+        submit_time_s: f64::from(submit_time_s),
+        run_time_s: f64::from(run_time_s),
+        profile: "p".to_owned(),
+        queue: "q".to_owned(),
+        namespace: None,
+        driver_cpu_milli: 100,
+        driver_memory_mib: 100,
+        executors: 0,
+        executor_cpu_milli: 0,
+        executor_memory_mib: 0,
+    };
+    let gangs = (0..19 * 24).flat_map(|hour| [gang(hour * 3_600, 7_200), gang(hour * 3_600 + 60, 10)]);
+    let backtest = backtest(&gangs.collect::<Vec<_>>()).unwrap();
+    assert_eq!(backtest.recommended, 0);
+    let fixed = &backtest.tried[0];
+    assert_eq!((fixed.test.len(), Verdict::of(&fixed.on_test)), (1, Verdict::Nothing));
+    assert!(
+        fixed.test[0].wait_mean_s < 0.5 && fixed.test[0].bill_node_hours > 190.0,
+        "{:?}",
+        fixed.test[0]
+    );
+}

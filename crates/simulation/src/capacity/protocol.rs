@@ -192,7 +192,7 @@ impl Backtest {
             }
         };
         let mut tried = Vec::new();
-        tried.push(judge(fixed.clone(), 0, "holds p nodes at all times"));
+        tried.push(judge(fixed.clone(), 0, "holds p nodes at all times; 0 is reactive"));
         for (number, family) in (1..).zip(families) {
             let points = try_family(&runs, number, (&bills, &test_bills), note);
             tried.push(judge(points, number, family.meaning));
