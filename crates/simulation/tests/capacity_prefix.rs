@@ -4,7 +4,9 @@
 
 mod generated;
 
-use kompass_capacity::{Shape, policy};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+
+use kompass_capacity::{Family, Past, Policy, Shape, policy};
 use kompass_simulation::capacity::Timing;
 use kompass_simulation::capacity::decide::{Decisions, decide, oracle};
 use kompass_simulation::capacity::input::{Job, Seen, jobs, replay};
@@ -23,11 +25,46 @@ fn all_jobs() -> Vec<Job> {
     jobs(&gangs, shape()).0
 }
 
+/// Decides by all that it has been shown, so that anything that is shown too early changes a decision.
+#[derive(Default)]
+struct Everything {
+    hasher: DefaultHasher,
+    read: (usize, usize),
+}
+
+impl Policy for Everything {
+    fn headroom(&mut self, now_ms: i64, past: &Past<'_>, nodes: &mut [u32]) {
+        for gang in &past.submitted[self.read.0..] {
+            let requests = gang
+                .members
+                .map(|member| (member.count, member.cpu_milli, member.memory_mib));
+            (gang.at_ms, gang.profile, requests, gang.size).hash(&mut self.hasher);
+            assert!(gang.at_ms <= now_ms);
+        }
+        for end in &past.ended[self.read.1..] {
+            (end.at_ms, end.gang, end.run_ms).hash(&mut self.hasher);
+            assert!(end.at_ms <= now_ms && past.submitted[end.gang].at_ms + end.run_ms <= now_ms);
+        }
+        self.read = (past.submitted.len(), past.ended.len());
+        nodes.fill(u32::try_from(self.hasher.finish() >> 32).unwrap());
+    }
+}
+
+fn families() -> Vec<Family> {
+    let everything = Family {
+        name: "everything",
+        meaning: "",
+        parameters: vec![0.0],
+        make: Box::new(|| Box::<Everything>::default()),
+    };
+    policy::families(shape()).into_iter().chain([everything]).collect()
+}
+
 /// Decisions of every policy on a replay of these jobs.
 fn decisions(jobs: &[Job], number: u32) -> Vec<(&'static str, Decisions)> {
     let seen = Seen::new(&replay(jobs, 7, number), TIMING);
     let span_ms = (DAY_S * 1_000, DAYS * DAY_S * 1_000);
-    let each = policy::families(shape()).into_iter();
+    let each = families().into_iter();
     each.map(|family| (family.name, decide(&family, shape(), &seen, TIMING, span_ms)))
         .collect()
 }

@@ -133,3 +133,96 @@ fn dense_days(jobs: &[Job]) -> usize {
     let median = sorted.get(sorted.len() / 2).copied().unwrap_or(0);
     days.iter().filter(|gangs| **gangs * DENSE_PART >= median).count()
 }
+
+#[cfg(test)]
+mod tests {
+    use kompass_capacity::Members;
+
+    use super::*;
+
+    const HOUR_MS: i64 = 3_600_000;
+
+    /// So many gangs on each of these days, and one in the last second of the last one.
+    fn jobs(days: &[i64]) -> Vec<Job> {
+        let times = (0_i64..)
+            .zip(days)
+            .flat_map(|(day, &gangs)| (0..gangs).map(move |gang| day * DAY_MS + gang * 1_000));
+        let last_ms = i64::try_from(days.len()).unwrap() * DAY_MS - 1_000;
+        times
+            .chain([last_ms])
+            .map(|at_ms| Job {
+                recorded_ms: at_ms,
+                submit_ms: at_ms,
+                run_ms: 1,
+                profile: 0,
+                members: [Members::default(); 2],
+                size: 1,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn long_traces_have_long_parts() {
+        for (days, part, dense) in [
+            (vec![50; 60], 21, 60),
+            (vec![50; 59], 8, 59),
+            // A day with a tenth of the median is dense, one with less is not, and those without any aren't days.
+            ([vec![5; 30], vec![50; 40], vec![0; 10], vec![50; 5]].concat(), 21, 75),
+            ([vec![4; 30], vec![50; 45]].concat(), 8, 45),
+        ] {
+            let split = Split::new(&jobs(&days), 300_000).unwrap();
+            let end_ms = i64::try_from(days.len()).unwrap() * DAY_MS;
+            let parts = usize::try_from(part).unwrap();
+            assert_eq!(
+                (split.test.end_ms, split.test.start_ms),
+                (end_ms, end_ms - part * DAY_MS)
+            );
+            assert_eq!(split.validation.end_ms, split.test.start_ms);
+            assert_eq!((split.validation.days(), split.test.days()), (parts, parts));
+            assert_eq!(split.dense_days, dense, "{days:?}");
+        }
+    }
+
+    #[test]
+    fn parts_end_at_the_tick_after_the_last_submission() {
+        let mut jobs = jobs(&[1; 20]);
+        for (last_ms, end_ms) in [(1, 300_000), (299_999, 300_000), (300_000, 600_000)] {
+            let after = 20 * DAY_MS;
+            *jobs.last_mut().unwrap() = Job {
+                recorded_ms: after + last_ms,
+                ..jobs[0]
+            };
+            assert_eq!(Split::new(&jobs, 300_000).unwrap().test.end_ms, after + end_ms);
+        }
+    }
+
+    #[test]
+    fn a_time_is_in_one_day_at_most() {
+        let part = Part {
+            start_ms: 2 * DAY_MS + HOUR_MS,
+            end_ms: 4 * DAY_MS + HOUR_MS,
+        };
+        for (at_ms, day) in [
+            (2 * DAY_MS, None),
+            (2 * DAY_MS + HOUR_MS, Some(0)),
+            (3 * DAY_MS, Some(0)),
+            (3 * DAY_MS + HOUR_MS, Some(1)),
+            (4 * DAY_MS + HOUR_MS, None),
+        ] {
+            assert_eq!(part.day(at_ms), day);
+        }
+    }
+
+    #[test]
+    fn too_few_days_and_empty_parts_are_told() {
+        let error = Split::new(&jobs(&[9; 17]), 300_000).unwrap_err().to_string();
+        assert!(
+            error.contains("spans 17.0 days and a backtest needs 18: 8 each"),
+            "{error}"
+        );
+        let quiet = [vec![9; 20], vec![0; 9], vec![9; 8]].concat();
+        let error = Split::new(&jobs(&quiet), 300_000).unwrap_err().to_string();
+        assert!(error.contains("in the 8 days of the validation"), "{error}");
+        assert!(Split::new(&[], 300_000).is_err());
+    }
+}
