@@ -12,6 +12,8 @@ const HEADER: &str = "submit_time_s,run_time_s,profile,queue,driver_cpu_milli,dr
                       executor_cpu_milli,executor_memory_mib\n";
 const DAYS: u32 = 19;
 const DAY_S: u32 = 86_400;
+/// Gangs of a pack, of one node each.
+const PACK: u32 = 6;
 
 /// Submission, run time and executors of a gang.
 type Gang = (u32, u32, u32);
@@ -24,17 +26,20 @@ fn random(state: &mut u64, end: u32) -> u32 {
     u32::try_from(*state >> 33).unwrap() % end
 }
 
-/// Each day a burst of an hour at another time, in which each gang brings others, and little else.
+/// Each day, from another time on, packs of gangs that come within a minute, one every 25 minutes for some hours: longer
+/// than a node is kept. Beside them little else.
 fn gangs() -> Vec<Gang> {
     let mut state = 1;
     let mut gangs = Vec::new();
     for day in 0..DAYS {
-        let burst_s = day * DAY_S + random(&mut state, 80_000);
-        for _ in 0..60 {
-            let at_s = burst_s + random(&mut state, 5_400);
-            gangs.push((at_s, 30 + random(&mut state, 200), random(&mut state, 9)));
+        let first_s = day * DAY_S + random(&mut state, 60_000);
+        for pack in 0..12 {
+            for _ in 0..PACK {
+                let at_s = first_s + pack * 1_500 + random(&mut state, 60);
+                gangs.push((at_s, 30 + random(&mut state, 200), 3));
+            }
         }
-        for _ in 0..10 {
+        for _ in 0..2 {
             let at_s = day * DAY_S + random(&mut state, 86_000);
             gangs.push((at_s, 30 + random(&mut state, 200), random(&mut state, 9)));
         }
@@ -95,11 +100,16 @@ fn results_are_told_written_and_drawn_and_come_again() {
     let recommendation = &results["recommendation"];
     assert!(told.contains(recommendation["text"].as_str().unwrap()), "{told}");
     assert!(told.contains("burst-echo-10min") && told.contains("oracle"), "{told}");
+    // Packs are foretold by the first one.
+    assert!(
+        told.contains("Use burst-echo-") && recommendation["pays"] == true,
+        "{told}"
+    );
 
     let (split, shape) = (&results["split"], &results["node_cpu_milli"]);
     assert_eq!(
         (shape.as_u64(), results["gangs"].as_u64()),
-        (Some(8_000), Some(19 * 70))
+        (Some(8_000), Some(u64::from(DAYS * (12 * PACK + 2))))
     );
     let (from_s, test_s) = (
         split["validation_start_s"].as_i64().unwrap(),
@@ -188,6 +198,34 @@ fn no_decision_knows_what_comes_later() {
             one.len() > 288 && one == other,
             "{days_before_the_end} days before the end"
         );
+    }
+}
+
+#[test]
+fn where_nothing_can_be_foretold_or_nobody_waits_that_is_said() {
+    let folder = folder();
+    let mut state = 3;
+    // At any time as likely as at any other.
+    let mut even: Vec<Gang> = (0..DAYS * 100)
+        .map(|_| (random(&mut state, DAYS * DAY_S), 30 + random(&mut state, 3_000), 3))
+        .collect();
+    even.sort_unstable();
+    // A gang that fills no node is always there, and so is room beside it.
+    let quiet: Vec<Gang> = (0..DAYS * 24)
+        .flat_map(|hour| [(hour * 3_600, 7_200, 0), (hour * 3_600 + 9, 5, 0)])
+        .collect();
+    for (gangs, words) in [(even, "Prediction does not pay here"), (quiet, "Keep no nodes ready")] {
+        let trace = folder.trace("trace.csv", &gangs);
+        let output = folder.backtest(&trace, &[("--json", "out.json"), ("--html", "out.html")]);
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && told.contains(words), "{words}: {output:?}");
+        let results: Value = serde_json::from_str(&folder.read("out.json")).unwrap();
+        assert_eq!(
+            (&results["recommendation"]["pays"], &results["recommendation"]["policy"]),
+            (&false.into(), &"fixed".into())
+        );
+        let page = folder.read("out.html");
+        assert!(page.contains(words) && !page.contains("NaN"), "{page}");
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn render(backtest: &Backtest, settings: &[(&'static str, String)]) -
                     figure.element("figcaption", &[], |caption| {
                         caption.text_element("h3", &[], title);
                         let text = "Mean wait (up) when so many node-hours more are paid for than without headroom \
-                                    (across). The line further down and left is better.";
+                                    (across). The line further down and left is better. Colours are those of the table.";
                         caption.text_element("p", &[], text);
                     });
                     frontier(backtest, (id, title), validation, figure);
@@ -103,14 +103,14 @@ fn frontier(backtest: &Backtest, (id, title): (&str, &str), validation: bool, fi
         };
         format!("{}: {}.", tried.policy, words::ratio(judged))
     });
-    let names: Vec<&str> = all.iter().map(|tried| tried.policy.as_str()).collect();
     let frame = Frame {
         id,
         title,
         description: described.collect::<Vec<_>>().join(" "),
         across: Axis::new("node-hours beyond reactive", cost, Unit::Count),
         up: Axis::new("mean wait", wait, Unit::Time),
-        legend: &names,
+        // More names than have room.
+        legend: &[],
     };
     frame.draw(figure, |svg| {
         for (number, tried) in all.iter().enumerate() {
