@@ -2,9 +2,9 @@
 //!
 //! The rules, all times in milliseconds:
 //! 1. Events of one moment are taken together: ends, nodes that become ready, submissions, and last a tick.
-//! 2. Gangs start first come, first served, when all members fit on ready nodes ([`Nodes::place`]); nobody overtakes,
+//! 2. Gangs start first come, first served, when all members fit on ready nodes; nobody overtakes,
 //!    nothing moves.
-//! 3. Where gangs wait, the fewest new nodes are asked for with which all of them can start ([`Queue::need`]), less those
+//! 3. Where gangs wait, the fewest new nodes are asked for with which all of them can start, less those
 //!    that are launching.
 //! 4. Where fewer nodes are empty, ready or launching, than the headroom of the last tick, the others are asked for.
 //! 5. At a tick, before nodes are asked for, nodes beyond the headroom that have been empty for long enough are given
