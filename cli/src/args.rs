@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::{explain, local, queue, queues, run, simulate, why};
+use crate::{backtest, explain, local, queue, queues, run, simulate, why};
 
 /// Exit code for a wait that came to its end before the job did.
 pub(crate) const TIMED_OUT: u8 = 3;
@@ -49,6 +49,8 @@ enum Command {
     Explain(explain::Args),
     /// Replay a trace of jobs on a cluster that you describe, and compare policies.
     Simulate(simulate::Args),
+    /// Say whether keeping nodes ready pays, and by which rule, from a trace of jobs: what waits and nodes would have been.
+    Backtest(backtest::Args),
 }
 
 impl Cli {
@@ -74,6 +76,7 @@ impl Cli {
                 Command::Why(args) => args.run().await,
                 Command::Explain(args) => args.run().await,
                 Command::Simulate(args) => tokio::task::block_in_place(|| args.run()),
+                Command::Backtest(args) => tokio::task::block_in_place(|| args.run()),
             }
         });
         // A reader of standard input or a log that still blocks must not hold the command.

@@ -3,6 +3,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command for people")]
 
 mod args;
+mod backtest;
+mod draw;
 mod explain;
 mod extender;
 mod gangs;

@@ -15,12 +15,9 @@ use serde::Serialize;
 
 use crate::table;
 
-mod axis;
 mod charts;
 mod figures;
-mod markup;
 mod page;
-mod plot;
 mod queues;
 mod sizes;
 mod terminal;

@@ -6,9 +6,10 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 /// Pure crates and every dependency that they may have: no I/O, no clock, no async.
-const PURE: [(&str, &[&str]); 5] = [
+const PURE: [(&str, &[&str]); 6] = [
     // schemars by a feature that only the command has: it derives, and does nothing at run time.
     ("kompass-core", &["schemars", "serde", "serde_json", "thiserror"]),
+    ("kompass-capacity", &["thiserror"]),
     (
         "kompass-planner",
         &["kompass-core", "rustc-hash", "serde", "serde_json", "thiserror"],
@@ -19,7 +20,14 @@ const PURE: [(&str, &[&str]); 5] = [
     ),
     (
         "kompass-simulation",
-        &["kompass-core", "kompass-planner", "csv", "serde", "thiserror"],
+        &[
+            "kompass-capacity",
+            "kompass-core",
+            "kompass-planner",
+            "csv",
+            "serde",
+            "thiserror",
+        ],
     ),
     (
         "kompass-spark",

@@ -3,10 +3,10 @@
 use kompass_simulation::Report;
 use kompass_simulation::series::Bucket;
 
-use super::axis::{Scale, Unit};
-use super::markup::Markup;
-use super::plot::{self, Axis, Frame, Line};
 use super::sizes;
+use crate::draw::axis::{Scale, Unit};
+use crate::draw::markup::Markup;
+use crate::draw::plot::{self, Axis, Frame, Line};
 use crate::table;
 
 /// What all charts are about.

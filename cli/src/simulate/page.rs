@@ -2,8 +2,9 @@
 
 use super::charts::{CHARTS, Compared};
 use super::figures::{Better, FIGURES};
-use super::markup::Markup;
-use super::{plot, queues};
+use super::queues;
+use crate::draw::markup::Markup;
+use crate::draw::{self, plot};
 use crate::table;
 
 /// What a page is made of.
@@ -19,35 +20,15 @@ pub(super) struct Page<'a> {
 impl Page<'_> {
     /// The page's text; the same for the same results.
     pub(super) fn render(&self) -> String {
-        let mut page = Markup::default();
-        page.raw("<!DOCTYPE html>\n");
-        page.element("html", &[("lang", &"en")], |html| {
-            html.element("head", &[], |head| {
-                head.empty("meta", &[("charset", &"utf-8")]);
-                let viewport = "width=device-width, initial-scale=1";
-                head.empty("meta", &[("name", &"viewport"), ("content", &viewport)]);
-                // Whatever a trace's names may hold, nothing is loaded and nothing runs.
-                let policy = "default-src 'none'; style-src 'unsafe-inline'";
-                head.empty(
-                    "meta",
-                    &[("http-equiv", &"Content-Security-Policy"), ("content", &policy)],
-                );
-                head.text_element("title", &[], format_args!("Simulation of {}", self.trace));
-                head.element("style", &[], |style| style.raw(include_str!("page.css")));
-            });
-            html.raw("\n");
-            html.element("body", &[], |body| {
-                self.heading(body);
-                self.figures(body);
-                if queues::are_told(self.compared.reports) {
-                    queues::draw(self.compared, body);
-                }
-                self.charts(body);
-                self.settings(body);
-            });
-        });
-        page.raw("\n");
-        page.finish()
+        draw::page(&format!("Simulation of {}", self.trace), |body| {
+            self.heading(body);
+            self.figures(body);
+            if queues::are_told(self.compared.reports) {
+                queues::draw(self.compared, body);
+            }
+            self.charts(body);
+            draw::settings(body, self.settings);
+        })
     }
 
     fn heading(&self, body: &mut Markup) {
@@ -129,16 +110,6 @@ impl Page<'_> {
         });
         body.raw("\n");
     }
-
-    fn settings(&self, body: &mut Markup) {
-        body.text_element("h2", &[], "Settings");
-        body.element("dl", &[], |list| {
-            for (name, value) in self.settings {
-                list.text_element("dt", &[], name);
-                list.text_element("dd", &[], value);
-            }
-        });
-    }
 }
 
 fn cell(row: &mut Markup, text: &str, best: bool, bad: bool) {
@@ -157,8 +128,8 @@ mod tests {
     use kompass_simulation::engine::Queues;
     use kompass_simulation::{Estimates, Gang, Report, Settings, simulate};
 
-    use super::super::markup::tests::elements;
     use super::*;
+    use crate::draw::markup::tests::elements;
 
     fn report(gangs: &[Gang], backfill: Backfill) -> Report {
         let settings = Settings {

@@ -5,10 +5,10 @@ use std::fmt::Write as _;
 use kompass_simulation::report::QueueReport;
 use kompass_simulation::{Report, series::Series};
 
-use super::axis::{Scale, Unit};
 use super::charts::Compared;
-use super::markup::Markup;
-use super::plot::{self, Axis, Frame, Line};
+use crate::draw::axis::{Scale, Unit};
+use crate::draw::markup::Markup;
+use crate::draw::plot::{self, Axis, Frame, Line};
 use crate::table;
 
 /// So many queues are shown: those that used most CPU.

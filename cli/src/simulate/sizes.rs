@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use kompass_simulation::Report;
 use kompass_simulation::waits::SizeClass;
 
-use super::axis::{Scale, Unit};
 use super::charts::{Chart, Compared};
-use super::markup::{At, Markup};
-use super::plot::{self, Axis, Frame};
+use crate::draw::axis::{Scale, Unit};
+use crate::draw::markup::{At, Markup};
+use crate::draw::plot::{self, Axis, Frame};
 use crate::table;
 
 /// A dot and a ring for each policy and each class of sizes.

@@ -2,8 +2,8 @@
 
 use kompass_simulation::Report;
 
-use super::axis::{Scale, Unit};
 use super::charts;
+use crate::draw::axis::{Scale, Unit};
 
 /// Columns of the picture.
 const COLUMNS: usize = 60;

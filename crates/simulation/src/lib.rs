@@ -13,6 +13,7 @@
 //! ```
 
 mod account;
+pub mod capacity;
 mod cluster;
 pub mod engine;
 mod overtaking;

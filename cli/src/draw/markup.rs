@@ -3,17 +3,17 @@
 use std::fmt::{self, Display, Write as _};
 
 /// An attribute and its value.
-pub(super) type Attribute<'a> = (&'a str, &'a dyn Display);
+pub(crate) type Attribute<'a> = (&'a str, &'a dyn Display);
 
 /// Text of a page as it grows.
 #[derive(Debug, Default)]
-pub(super) struct Markup {
+pub(crate) struct Markup {
     text: String,
 }
 
 impl Markup {
     /// An element with what `inner` writes in it.
-    pub(super) fn element(&mut self, tag: &str, attributes: &[Attribute<'_>], inner: impl FnOnce(&mut Self)) {
+    pub(crate) fn element(&mut self, tag: &str, attributes: &[Attribute<'_>], inner: impl FnOnce(&mut Self)) {
         self.open(tag, attributes);
         self.text.push('>');
         inner(self);
@@ -23,28 +23,28 @@ impl Markup {
     }
 
     /// An element with nothing in it but text.
-    pub(super) fn text_element(&mut self, tag: &str, attributes: &[Attribute<'_>], text: impl Display) {
+    pub(crate) fn text_element(&mut self, tag: &str, attributes: &[Attribute<'_>], text: impl Display) {
         self.element(tag, attributes, |inner| inner.text(text));
     }
 
     /// An element of SVG with nothing in it.
-    pub(super) fn empty(&mut self, tag: &str, attributes: &[Attribute<'_>]) {
+    pub(crate) fn empty(&mut self, tag: &str, attributes: &[Attribute<'_>]) {
         self.open(tag, attributes);
         self.text.push_str("/>");
     }
 
     /// Text; nothing in it is understood as markup.
-    pub(super) fn text(&mut self, text: impl Display) {
+    pub(crate) fn text(&mut self, text: impl Display) {
         self.escaped(&text);
     }
 
     /// Our own markup as it stands.
-    pub(super) fn raw(&mut self, markup: &'static str) {
+    pub(crate) fn raw(&mut self, markup: &'static str) {
         self.text.push_str(markup);
     }
 
     /// All that was written.
-    pub(super) fn finish(self) -> String {
+    pub(crate) fn finish(self) -> String {
         self.text
     }
 
@@ -88,7 +88,7 @@ impl fmt::Write for Escape<'_> {
 
 /// A coordinate with one decimal, as fine as anybody sees. What is no number is drawn at 0.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct At(pub(super) f64);
+pub(crate) struct At(pub(crate) f64);
 
 impl Display for At {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -99,11 +99,11 @@ impl Display for At {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
 
     /// Checks that every element is closed in order and every attribute quoted; the names of all elements.
-    pub(in super::super) fn elements(markup: &str) -> Vec<String> {
+    pub(crate) fn elements(markup: &str) -> Vec<String> {
         let (mut open, mut seen, mut rest) = (Vec::new(), Vec::new(), markup);
         while let Some(start) = rest.find('<') {
             assert!(!rest[..start].contains('>'), "a stray > in {:?}", &rest[..start]);

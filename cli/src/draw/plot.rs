@@ -16,13 +16,13 @@ const COLOURS: usize = 6;
 
 /// One axis: what it measures, and values beside it by their place from 0 to 1.
 #[derive(Debug, Clone)]
-pub(super) struct Axis {
-    pub(super) title: &'static str,
-    pub(super) ticks: Vec<(f64, String)>,
+pub(crate) struct Axis {
+    pub(crate) title: &'static str,
+    pub(crate) ticks: Vec<(f64, String)>,
 }
 
 impl Axis {
-    pub(super) fn new(title: &'static str, scale: Scale, unit: Unit) -> Self {
+    pub(crate) fn new(title: &'static str, scale: Scale, unit: Unit) -> Self {
         let ticks = scale.ticks(unit).into_iter();
         Self {
             title,
@@ -33,24 +33,24 @@ impl Axis {
 
 /// A chart without its marks.
 #[derive(Debug)]
-pub(super) struct Frame<'a> {
+pub(crate) struct Frame<'a> {
     /// Unique in the page.
-    pub(super) id: &'a str,
-    pub(super) title: &'a str,
+    pub(crate) id: &'a str,
+    pub(crate) title: &'a str,
     /// What a person sees who does not see it.
-    pub(super) description: String,
-    pub(super) across: Axis,
-    pub(super) up: Axis,
+    pub(crate) description: String,
+    pub(crate) across: Axis,
+    pub(crate) up: Axis,
     /// Names of the policies, by their numbers.
-    pub(super) legend: &'a [&'a str],
+    pub(crate) legend: &'a [&'a str],
 }
 
 /// Places from 0 to 1 on both axes, joined by a line; nothing is drawn from and to a gap (`None`).
-pub(super) type Line = Vec<Option<(f64, f64)>>;
+pub(crate) type Line = Vec<Option<(f64, f64)>>;
 
 impl Frame<'_> {
     /// The chart, with the marks that `marks` draws over the grid.
-    pub(super) fn draw(&self, page: &mut Markup, marks: impl FnOnce(&mut Markup)) {
+    pub(crate) fn draw(&self, page: &mut Markup, marks: impl FnOnce(&mut Markup)) {
         let (title, description) = (format!("{}-title", self.id), format!("{}-desc", self.id));
         let attributes: [(&str, &dyn std::fmt::Display); 5] = [
             ("xmlns", &"http://www.w3.org/2000/svg"),
@@ -96,7 +96,7 @@ impl Frame<'_> {
 }
 
 /// Draws the line of the policy with this number.
-pub(super) fn line(svg: &mut Markup, policy: usize, line: &Line) {
+pub(crate) fn line(svg: &mut Markup, policy: usize, line: &Line) {
     let mut path = String::new();
     let mut pen: Option<(String, String)> = None;
     for point in line {
@@ -121,17 +121,17 @@ pub(super) fn line(svg: &mut Markup, policy: usize, line: &Line) {
 }
 
 /// The style sheet's class for the policy with this number.
-pub(super) fn colour(policy: usize) -> String {
+pub(crate) fn colour(policy: usize) -> String {
     format!("p{}", policy % COLOURS)
 }
 
 /// The coordinate of a place across.
-pub(super) fn across(place: f64) -> f64 {
+pub(crate) fn across(place: f64) -> f64 {
     LEFT + (RIGHT - LEFT) * place
 }
 
 /// The coordinate of a place up.
-pub(super) fn up(place: f64) -> f64 {
+pub(crate) fn up(place: f64) -> f64 {
     BOTTOM - (BOTTOM - TOP) * place
 }
 

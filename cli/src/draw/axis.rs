@@ -4,7 +4,7 @@ use crate::table;
 
 /// How values lie on an axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Scale {
+pub(crate) enum Scale {
     /// Evenly, from 0 to this.
     Even(f64),
     /// Seconds by magnitude, from the first to the second; what is shorter lies at the beginning.
@@ -13,7 +13,7 @@ pub(super) enum Scale {
 
 /// What an axis measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Unit {
+pub(crate) enum Unit {
     /// Things that are counted.
     Count,
     /// Parts of a whole, 1 for all of it.
@@ -24,9 +24,9 @@ pub(super) enum Unit {
 
 /// A value that is written beside an axis.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Tick {
-    pub(super) value: f64,
-    pub(super) label: String,
+pub(crate) struct Tick {
+    pub(crate) value: f64,
+    pub(crate) label: String,
 }
 
 /// With more ticks than this the labels run into each other on a telephone.
@@ -62,19 +62,19 @@ const KNOWN_S: [f64; 7] = [1.0, 10.0, MINUTE_S, 10.0 * MINUTE_S, HOUR_S, 6.0 * H
 
 impl Scale {
     /// Evenly, from 0 to `max`; there is room for something where all is 0.
-    pub(super) fn even(max: f64) -> Self {
+    pub(crate) fn even(max: f64) -> Self {
         Self::Even(if max.is_finite() && max > 0.0 { max } else { 1.0 })
     }
 
     /// Seconds by magnitude, from a known time that is not above `min_s`, from 1 s on, to ten times as much at least.
-    pub(super) fn magnitude(min_s: f64, max_s: f64) -> Self {
+    pub(crate) fn magnitude(min_s: f64, max_s: f64) -> Self {
         let from_s = known().take_while(|value| *value <= min_s).last().unwrap_or(1.0);
         let to_s = if max_s.is_finite() { max_s } else { 0.0 };
         Self::Magnitude(from_s, to_s.max(10.0 * from_s))
     }
 
     /// Where a value lies, from 0 to 1.
-    pub(super) fn place(self, value: f64) -> f64 {
+    pub(crate) fn place(self, value: f64) -> f64 {
         let place = match self {
             Self::Even(max) => value / max,
             Self::Magnitude(min, max) => (value.max(min) / min).ln() / (max / min).ln(),
@@ -83,7 +83,7 @@ impl Scale {
     }
 
     /// The value at a place from 0 to 1.
-    pub(super) fn value(self, place: f64) -> f64 {
+    pub(crate) fn value(self, place: f64) -> f64 {
         match self {
             Self::Even(max) => max * place,
             Self::Magnitude(min, max) => min * ((max / min).ln() * place).exp(),
@@ -91,7 +91,7 @@ impl Scale {
     }
 
     /// Round values to write beside the axis, in rising order.
-    pub(super) fn ticks(self, unit: Unit) -> Vec<Tick> {
+    pub(crate) fn ticks(self, unit: Unit) -> Vec<Tick> {
         match self {
             Self::Magnitude(min, max) => magnitudes(min, max),
             Self::Even(max) => {
