@@ -1,6 +1,6 @@
 //! Both sources together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::counters::{self, Counted};
 use crate::pods::{self, Told};
@@ -16,7 +16,8 @@ const MAX_WARNINGS: usize = 20;
 pub struct Answers {
     counters: counters::Answers,
     pods: pods::Answers,
-    warnings: Vec<String>,
+    /// In the order of their letters: the server's is by chance.
+    warnings: BTreeSet<String>,
 }
 
 /// Why there is no history.
@@ -52,8 +53,9 @@ impl Answers {
 
     /// Takes over what the server said about its answers.
     pub fn warn(&mut self, warning: String) {
-        if !self.warnings.contains(&warning) && self.warnings.len() < MAX_WARNINGS {
-            self.warnings.push(warning);
+        self.warnings.insert(warning);
+        if self.warnings.len() > MAX_WARNINGS {
+            self.warnings.pop_last();
         }
     }
 
@@ -61,6 +63,11 @@ impl Answers {
     pub fn has_other_names(&self) -> bool {
         let labels = self.pods.facts.get(&PodFact::Labels);
         labels.is_some_and(|labels| pods::has_other_names(labels))
+    }
+
+    /// Whether KOMPASS's counters were seen at all.
+    pub fn has_counters(&self) -> bool {
+        !self.counters.total.is_empty()
     }
 
     /// Whether kube-state-metrics was seen at all.
@@ -104,8 +111,6 @@ pub fn read(answers: Answers, window: Window) -> Result<History, Error> {
         }
     }
     gangs.sort_by(|one, other| key(one).cmp(&key(other)));
-    let mut warnings = answers.warnings;
-    warnings.sort_unstable();
     Ok(History {
         window,
         gangs,
@@ -115,7 +120,7 @@ pub fn read(answers: Answers, window: Window) -> Result<History, Error> {
             .into_iter()
             .map(|(reason, count)| Dropped { reason, count })
             .collect(),
-        warnings,
+        warnings: answers.warnings.into_iter().collect(),
     })
 }
 
