@@ -73,7 +73,8 @@ impl Group {
         let executors = self.sum(Counter::PeakSum) / self.sum(Counter::PeakCount).max(1.0);
         let shape = Gang {
             submit_ms: 0,
-            submit_error_ms: (at_ms - self.from_ms + 1) / 2,
+            // Between its end and the look that sees it there is a scrape, up to a step before.
+            submit_error_ms: (at_ms - self.from_ms + 1) / 2 + STEP_MS,
             wait_ms,
             run_ms: None,
             end: End::Succeeded,

@@ -1,0 +1,6 @@
+//! History read off a real Prometheus, which is filled with samples as it would have scraped them.
+
+mod counters;
+mod extender;
+mod samples;
+mod server;
