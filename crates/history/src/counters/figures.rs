@@ -67,10 +67,10 @@ impl Group {
         if count > MAX_GANGS {
             return Err(count);
         }
-        let waiters = self.sum(Counter::WaitCount) + self.sum(Counter::CutWaitCount);
         let waited = self.sum(Counter::WaitSum) + self.sum(Counter::CutWaitSum);
-        let wait_ms = mean(milliseconds(waited), whole(waiters));
-        let executors = self.sum(Counter::PeakSum) / self.sum(Counter::PeakCount).max(1.0);
+        let wait_ms = mean(milliseconds(waited), count);
+        let ran: u64 = kinds.iter().map(|(_, runs, _, _)| runs).sum();
+        let executors = self.sum(Counter::PeakSum) / ran.max(1) as f64;
         let shape = Gang {
             submit_ms: 0,
             // Between its end and the look that sees it there is a scrape, up to a step before.

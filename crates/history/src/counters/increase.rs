@@ -4,6 +4,8 @@ use crate::seen::{STEP_MS, Seen};
 
 /// Values back that a spike is looked for.
 const SPIKE_VALUES: usize = 3;
+/// A second server that scrapes the same sees a value so much later at most, milliseconds.
+const LAG_MS: i64 = 5 * STEP_MS;
 
 /// A value of a counter. Values that are the same as a step before are left out.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -65,6 +67,9 @@ pub(super) fn increases(readings: &[Reading], process: &Process, from_ms: i64) -
             found.negative += 1;
             continue;
         }
+        if is_late(reading, &values) {
+            continue;
+        }
         let seen_before = process.seen.at(reading.at_ms - STEP_MS);
         let by = match values.last().copied() {
             None => first(reading, process, seen_before, from_ms),
@@ -107,6 +112,18 @@ fn first(reading: &Reading, process: &Process, seen_before: bool, from_ms: i64) 
         .started(reading.at_ms)
         .is_some_and(|started_ms| started_ms >= from_ms);
     (reading.born && (seen_before || new)).then_some(reading.value)
+}
+
+/// Whether it is a value that was seen a short while ago and is below the last one: a second server that scrapes the same
+/// process has seen it only now. A counter that was set back begins a series anew.
+fn is_late(reading: &Reading, values: &[(Reading, usize)]) -> bool {
+    let mut recent = values
+        .iter()
+        .rev()
+        .take_while(|(one, _)| reading.at_ms - one.at_ms <= LAG_MS);
+    let below = values.last().is_some_and(|(last, _)| reading.value < last.value);
+    // The same bits: they are the same sample.
+    below && !reading.born && recent.any(|(one, _)| one.value.to_bits() == reading.value.to_bits())
 }
 
 /// The increase of a value that is below the last one though the process runs on. If one before that one is not above it,
@@ -237,6 +254,29 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_a_second_server_sees_later_does_not_count_again(
+            counts in prop::collection::vec(0..4_u32, 1..60), lag in 0..5_i64, known in any::<bool>(),
+        ) {
+            let mut values = std::collections::BTreeMap::new();
+            let mut value = 3.0;
+            for (index, &count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+                value += f64::from(count);
+                let minute = 10 + i64::try_from(index).unwrap();
+                for at in [minute, minute + lag] {
+                    let largest: &mut f64 = values.entry(at).or_default();
+                    *largest = largest.max(value);
+                }
+            }
+            let list: Vec<_> = std::iter::once((9, 3.0, false))
+                .chain(values.into_iter().map(|(minute, value)| (minute, value, false)))
+                .collect();
+            let starts = if known { &[(5, 1)][..] } else { &[] };
+            let (told, spikes, _) = told(&list, &process(5..100, starts));
+            let sum: f64 = told.iter().map(|(_, _, by)| by).sum();
+            prop_assert_eq!((sum, spikes), (f64::from(counts.iter().sum::<u32>()), 0));
+        }
+
         #[test]
         fn nothing_is_counted_below_zero_or_more_than_the_values_say(
             steps in prop::collection::vec((0..5_i64, -3.0..100.0_f64, any::<bool>()), 0..40),

@@ -85,7 +85,7 @@ fn count(counters: &mut BTreeMap<(String, String), f64>, gang: &Truth) {
     let outcome = format!(",outcome=\"{}\"", gang.outcome);
     let (wait_s, run_s) = (gang.wait_ms as f64 / 1_000.0, gang.run_ms as f64 / 1_000.0);
     let executors = gang.executors as f64;
-    let executor_s = executors * run_s;
+    let all_seconds = executors * run_s;
     let mut add = |metric: &str, labels: &str, by: f64| {
         let metric = format!("kompass_extender_{metric}");
         *counters.entry((metric, labels.to_owned())).or_default() += by;
@@ -102,16 +102,16 @@ fn count(counters: &mut BTreeMap<(String, String), f64>, gang: &Truth) {
     add(&format!("{run}_count"), &labels, 1.0);
     add("gang_executors_peak_sum", &key, executors);
     add("gang_executors_peak_count", &key, 1.0);
-    add("gang_executor_seconds_total", &key, executor_s);
+    add("gang_executor_seconds_total", &key, all_seconds);
     add(
         "gang_executor_cpu_core_seconds_total",
         &key,
-        executor_s * gang.executor_milli as f64 / 1_000.0,
+        all_seconds * gang.executor_milli as f64 / 1_000.0,
     );
     add(
         "gang_executor_memory_byte_seconds_total",
         &key,
-        executor_s * gang.executor_bytes as f64,
+        all_seconds * gang.executor_bytes as f64,
     );
     add("gang_driver_cpu_core_seconds_total", &key, run_s);
     add("gang_driver_memory_byte_seconds_total", &key, run_s * 1_073_741_824.0);

@@ -1,5 +1,7 @@
 //! History read off a real Prometheus, which is filled with samples as it would have scraped them.
 
+#![cfg(test)]
+
 mod counters;
 mod extender;
 mod samples;

@@ -49,7 +49,7 @@ impl Samples {
         changed
     }
 
-    /// In the OpenMetrics format.
+    /// In the format of `OpenMetrics`.
     pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         for ((metric, labels), points) in &self.0 {

@@ -9,7 +9,7 @@ use kompass_prometheus::{Client, Options};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-const READY: Duration = Duration::from_secs(60);
+const READY: Duration = Duration::from_mins(1);
 
 /// A running Prometheus. It ends when it is dropped.
 pub(crate) struct Server {
@@ -19,7 +19,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts one that knows the samples of a text in the OpenMetrics format, and no others.
+    /// Starts one that knows the samples of a text in the format of `OpenMetrics`, and no others.
     pub(crate) async fn with(text: &str, arguments: &[&str]) -> anyhow::Result<Self> {
         let folder = TempDir::new()?;
         let (file, data) = (folder.path().join("samples"), folder.path().join("data"));
