@@ -4,5 +4,6 @@
 
 mod counters;
 mod extender;
+mod pods;
 mod samples;
 mod server;
