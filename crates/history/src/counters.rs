@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use self::figures::{Group, Origin};
 use self::increase::{Process, Reading, increases};
+use crate::numbers::{milliseconds, whole};
 use crate::questions::{BORN, Counter};
 use crate::seen::{STEP_MS, Seen, grid};
 use crate::series::{label, merged};
@@ -106,7 +107,8 @@ pub(crate) fn read(answers: Answers, window: Window) -> Counted {
         }
     }
     let (ended, all) = ended(&total, &processes, &seen, window);
-    let told = gangs.len() as u64 + tally.0.get(&Reason::TooMany).copied().unwrap_or(0);
+    let unbelieved = tally.0.get(&Reason::TooMany).copied().unwrap_or(0);
+    let told = unbelieved.saturating_add(gangs.len() as u64);
     tally.add(Reason::Untold, all.saturating_sub(told));
     Counted {
         gangs,
@@ -187,7 +189,7 @@ fn ended(total: &[Series], processes: &BTreeMap<ProcessName, Process>, seen: &Se
             if one.at_ms - one.from_ms <= 2 * STEP_MS
                 && let Some(Some(count)) = bin(one.at_ms).and_then(|bin| counts.get_mut(bin))
             {
-                *count += whole(one.by);
+                *count = count.saturating_add(whole(one.by));
             }
         }
     }
@@ -199,28 +201,11 @@ fn ended(total: &[Series], processes: &BTreeMap<ProcessName, Process>, seen: &Se
     (bins, whole(all))
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "rounded and cut to the range by the cast"
-)]
-fn whole(value: f64) -> u64 {
-    value.round() as u64
-}
-
-/// Seconds to milliseconds, cut to the range.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "rounded and cut to the range by the cast"
-)]
-fn milliseconds(seconds: f64) -> i64 {
-    (seconds * 1_000.0).round() as i64
-}
-
 impl Tally {
     fn add(&mut self, reason: Reason, count: u64) {
         if count > 0 {
-            *self.0.entry(reason).or_default() += count;
+            let sum = self.0.entry(reason).or_default();
+            *sum = sum.saturating_add(count);
         }
     }
 }

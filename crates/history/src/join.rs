@@ -91,7 +91,10 @@ pub fn read(answers: Answers, window: Window) -> Result<History, Error> {
     }
     let gaps = gaps(&counted, &told, window);
     let mut dropped: BTreeMap<Reason, u64> = BTreeMap::new();
-    let mut drop = |reason, count| *dropped.entry(reason).or_default() += count;
+    let mut drop = |reason, count| {
+        let sum = dropped.entry(reason).or_default();
+        *sum = sum.saturating_add(count);
+    };
     for line in counted.dropped.iter().chain(&told.dropped) {
         drop(line.reason, line.count);
     }

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use kompass_core::Resources;
 
 use self::grouping::gangs;
+use crate::numbers::{milliseconds, whole};
 use crate::questions::{BORN, PodFact, is_spark_name};
 use crate::seen::{STEP_MS, Seen};
 use crate::series::{label, merged};
@@ -155,32 +156,19 @@ impl Pod {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "rounded and cut to the range by the cast"
-)]
 fn amount(resources: &mut Resources, labels: &Labels, value: f64) {
     match label(labels, "resource") {
-        "cpu" => resources.cpu_milli = (value * 1_000.0).round() as u64,
-        "memory" => resources.memory_bytes = value.round() as u64,
+        "cpu" => resources.cpu_milli = whole(value * 1_000.0),
+        "memory" => resources.memory_bytes = whole(value),
         _ => {}
     }
-}
-
-/// Seconds to milliseconds, cut to the range.
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "rounded and cut to the range by the cast"
-)]
-fn milliseconds(seconds: f64) -> i64 {
-    (seconds * 1_000.0).round() as i64
 }
 
 impl Tally {
     fn add(&mut self, reason: Reason, count: u64) {
         if count > 0 {
-            *self.0.entry(reason).or_default() += count;
+            let sum = self.0.entry(reason).or_default();
+            *sum = sum.saturating_add(count);
         }
     }
 }

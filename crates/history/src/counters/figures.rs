@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use kompass_core::Resources;
 
-use super::{ProcessName, milliseconds, whole};
+use super::ProcessName;
+use crate::numbers::{milliseconds, whole};
 use crate::questions::Counter;
 use crate::seen::STEP_MS;
 use crate::{End, Gang, Source};
@@ -63,7 +64,7 @@ impl Group {
             let idle = (self.of(Counter::Finished, outcome) - runs).max(0.0);
             (end, whole(runs), milliseconds(seconds), whole(idle))
         });
-        let count: u64 = kinds.iter().map(|(_, runs, _, idle)| runs.saturating_add(*idle)).sum();
+        let count: u64 = kinds.iter().map(|(_, runs, _, idle)| runs + idle).sum();
         if count > MAX_GANGS {
             return Err(count);
         }

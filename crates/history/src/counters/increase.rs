@@ -72,7 +72,7 @@ pub(super) fn increases(readings: &[Reading], process: &Process, from_ms: i64) -
         }
         let seen_before = process.seen.at(reading.at_ms - STEP_MS);
         let by = match values.last().copied() {
-            None => first(reading, process, seen_before, from_ms),
+            None => first(reading, process, from_ms),
             Some((last, _)) => {
                 let epochs = (process.started(last.at_ms), process.started(reading.at_ms));
                 let same = matches!(epochs, (Some(one), Some(other)) if one == other);
@@ -103,15 +103,17 @@ pub(super) fn increases(readings: &[Reading], process: &Process, from_ms: i64) -
     found
 }
 
-/// The increase of the first value; none if it is not known what it was before.
-fn first(reading: &Reading, process: &Process, seen_before: bool, from_ms: i64) -> Option<f64> {
+/// The increase of the first value; none if it is not known what it was before. It began at 0 where its process was seen
+/// before without it, or started in the window.
+fn first(reading: &Reading, process: &Process, from_ms: i64) -> Option<f64> {
     if reading.at_ms < from_ms {
         return Some(0.0);
     }
+    let seen = process.seen.before(reading.at_ms).is_some();
     let new = process
         .started(reading.at_ms)
         .is_some_and(|started_ms| started_ms >= from_ms);
-    (reading.born && (seen_before || new)).then_some(reading.value)
+    (reading.born && (seen || new)).then_some(reading.value)
 }
 
 /// Whether it is a value that was seen a short while ago and is below the last one: a second server that scrapes the same
@@ -248,6 +250,10 @@ mod tests {
         let list = [(30, 6.0, true), (31, 7.0, false)];
         let late = process(30..40, &[(30, 1)]);
         assert_eq!(told(&list, &late), (vec![(30, 31, 1.0)], 0, 1));
+        // A series that is new after a gap is of the gap.
+        let list = [(30, 6.0, true)];
+        assert_eq!(told(&list, &process(seen(), &[(5, 1)])), (vec![(14, 30, 6.0)], 0, 0));
+        let list = [(30, 6.0, true), (31, 7.0, false)];
         // But a process that began in the window began at 0.
         let new = process(30..40, &[(30, 29)]);
         assert_eq!(told(&list, &new), (vec![(29, 30, 6.0), (30, 31, 1.0)], 0, 0));
