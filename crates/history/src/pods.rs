@@ -13,7 +13,7 @@ use kompass_core::Resources;
 
 use self::grouping::gangs;
 use crate::numbers::{milliseconds, whole};
-use crate::questions::{BORN, PodFact, is_spark_name};
+use crate::questions::{GONE_STEP_MS, PodFact, is_spark_name};
 use crate::seen::{STEP_MS, Seen};
 use crate::series::{label, merged};
 use crate::{Dropped, End, Gang, Labels, Reason, Series, Window};
@@ -49,8 +49,10 @@ struct Pod {
     created_ms: Option<i64>,
     started_ms: Option<i64>,
     completed_ms: Option<i64>,
-    /// When it came into sight (true) or went out of it.
-    sights: Vec<(i64, bool)>,
+    /// When it was last seen to be gone.
+    gone_ms: Option<i64>,
+    /// Whether it was there at the end.
+    at_end: bool,
     requests: Option<Resources>,
     init: Resources,
     labels: Option<Labels>,
@@ -76,9 +78,6 @@ pub(crate) fn read(answers: Answers, window: Window) -> Told {
             let pod = pods.entry((namespace, name, uid)).or_default();
             pod.learn(fact, series, &mut tally);
         }
-    }
-    for pod in pods.values_mut() {
-        pod.sights.sort_unstable();
     }
     let gangs = gangs(pods, &seen, window, &mut tally);
     let dropped = tally.0.into_iter();
@@ -112,13 +111,9 @@ impl Pod {
         };
         match fact {
             PodFact::Labels => self.labels = Some(series.labels),
-            PodFact::Presence => {
-                let came = series.labels.contains_key(BORN);
-                self.sights
-                    .extend(series.points.iter().map(|point| (point.at_ms, came)));
-                self.created_ms = Some(milliseconds(largest));
-            }
-            PodFact::AtBegin => self.created_ms = Some(milliseconds(largest)),
+            PodFact::Created => self.created_ms = Some(milliseconds(largest)),
+            PodFact::Gone => self.gone_ms = series.points.last().map(|point| point.at_ms),
+            PodFact::AtEnd => self.at_end = true,
             PodFact::Started => self.started_ms = Some(milliseconds(largest)),
             PodFact::Completed => self.completed_ms = Some(milliseconds(largest)),
             PodFact::Requests => amount(self.requests.get_or_insert_default(), &series.labels, largest),
@@ -137,13 +132,18 @@ impl Pod {
         if let Some(completed_ms) = self.completed_ms {
             return Some((completed_ms, false));
         }
-        match self.sights.last() {
-            // It is looked for in the last two steps: its last sample was between two and three steps ago.
-            Some(&(gone_ms, false)) if seen.at(gone_ms) => Some((gone_ms - 5 * STEP_MS / 2, false)),
+        let gone_ms = self.gone_ms.filter(|_| !self.at_end)?;
+        // Its last sample is older than the time in which none was found, by a step at most.
+        let unseen_ms = gone_ms - GONE_STEP_MS - STEP_MS;
+        let looked = (unseen_ms + 2 * STEP_MS..=gone_ms)
+            .step_by(60_000)
+            .any(|at_ms| seen.at(at_ms));
+        Some(if looked {
+            (unseen_ms - GONE_STEP_MS / 2, false)
+        } else {
             // Everything was out of sight then, and it did not come again.
-            Some(&(gone_ms, false)) => Some((seen.before(gone_ms).unwrap_or(gone_ms), true)),
-            _ => None,
-        }
+            (seen.before(unseen_ms + STEP_MS).unwrap_or(unseen_ms), true)
+        })
     }
 
     /// What the scheduler counts for it: the sum of its containers, or an init container that asks for more.

@@ -1,26 +1,23 @@
 //! What is asked, in Prometheus's language.
 //!
-//! Series are long and change seldom: 200 profile keys for four weeks are a hundred million samples. So the server is asked
+//! Counters are long and change seldom: 200 profile keys for four weeks are a hundred million samples. So the server is asked
 //! for values only where they differ from those a step before, and marks those that had none then ([`BORN`]). What they
 //! mean is decided here, since `increase` does not see the value that a series begins with.
 //!
 //! Every answer is aggregated by the labels that say whose value it is. Whatever else tells series apart (two Prometheus
 //! servers that scrape the same, two scrape jobs, two replicas of kube-state-metrics) is one value then, the largest.
 
+mod counters;
+mod pods;
+
 use crate::Window;
 use crate::seen::{STEP_MS, up};
 
+pub use counters::about_counters;
+pub use pods::{GONE_STEP_MS, about_labels, about_pods, about_presence};
+
 /// Label of values that had none one step before.
 pub const BORN: &str = "kompass_born";
-/// Names of pods that Spark gives: `<prefix>-driver`, `<prefix>-exec-<number>`.
-const NAMES: &str = ".*-driver|.*-exec-[0-9]+";
-/// What is asked of a pod and does not change is looked for once in so long; the last value of that time is taken.
-const SLOW_STEP_MS: i64 = 3_600_000;
-/// Points of a series that are asked for at once. Pods come and go: the fewer moments at once, the fewer of them does the
-/// server hold together. The most that a Prometheus gives are 11,000.
-const COUNTER_POINTS: usize = 5_000;
-const POD_POINTS: usize = 720;
-
 /// KOMPASS's counters by profile key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "the metric's name says it")]
@@ -46,10 +43,12 @@ pub enum Counter {
 pub enum PodFact {
     /// Labels of Spark's, KOMPASS's.
     Labels,
-    /// When it was created, where it came into sight or went out of it.
-    Presence,
-    /// When it was created, of those that were there when the window began.
-    AtBegin,
+    /// When it was created.
+    Created,
+    /// Moments at which it was gone and had not been one [`GONE_STEP_MS`] before.
+    Gone,
+    /// That it was there at the end.
+    AtEnd,
     /// When the kubelet took it.
     Started,
     /// When a container ended.
@@ -134,125 +133,6 @@ impl Counter {
     }
 }
 
-/// The questions about KOMPASS's own counters. `selector` are matchers that every series must meet, such as
-/// `cluster="blue"`; may be empty.
-pub fn about_counters(window: Window, selector: &str) -> Vec<Question> {
-    const KEY: &str = "instance, pod, profile_key, outcome";
-    let fine = Fine::of(window);
-    let total = format!(
-        "sum by (instance, pod) (max by (instance, pod, outcome) (kompass_extender_gangs_ended_total{{{selector}}}))"
-    );
-    let leaderless = format!("max(kompass_extender_leader{{{selector}}}) == 0");
-    let start = |offset: &str| {
-        format!(
-            "max by (instance, pod) (process_start_time_seconds{{{selector}}}{offset} \
-             and on (instance, pod) kompass_extender_leader{{{selector}}}{offset})"
-        )
-    };
-    let changed = |value: &dyn Fn(&str) -> String| format!("{} unless ({0} == {})", value(""), value(&offset(STEP_MS)));
-    let mut questions = vec![
-        fine.ask(Topic::Total, total, COUNTER_POINTS),
-        fine.ask(Topic::Leaderless, leaderless, COUNTER_POINTS),
-        fine.ask(Topic::Starts, changed(&start), COUNTER_POINTS),
-        fine.ask_before(Topic::Starts, start("")),
-    ];
-    for counter in Counter::ALL {
-        let metric = counter.metric();
-        // To aggregate what has changed costs a seventh of looking for changes in what is aggregated.
-        let (now, before) = (
-            format!("{metric}{{{selector}}}"),
-            format!("{metric}{{{selector}}}{}", offset(STEP_MS)),
-        );
-        let born = with_born(&format!("max by ({KEY}) ({now} unless on ({KEY}) {before})"));
-        let promql = format!("{born} or max by ({KEY}) ({now} != {before})");
-        let value = format!("max by ({KEY}) ({now})");
-        questions.push(fine.ask(Topic::Counter(counter), promql, COUNTER_POINTS));
-        questions.push(fine.ask_before(Topic::Counter(counter), value));
-    }
-    questions
-}
-
-/// The first questions about pods: whether there are any, and their labels.
-pub fn about_labels(window: Window, selector: &str) -> Vec<Question> {
-    const BY: &str = "namespace, pod, uid, label_spark_role, label_spark_app_selector, label_spark_app_name, \
-                      label_kompass_dev_profile_key, label_kompass_dev_queue";
-    let fine = Fine::of(window);
-    let labels = |offset: &str| {
-        let series = series("kube_pod_labels", selector, "label_spark_role=~\"driver|executor\"");
-        format!("max by ({BY}) (last_over_time({series}[1h]{offset}))")
-    };
-    vec![
-        fine.ask(
-            Topic::PodsSeen,
-            // As long as pods are looked for below: what is gone with kube-state-metrics is not gone from the cluster.
-            format!("count(last_over_time(kube_pod_created{{{selector}}}[2m]))"),
-            POD_POINTS,
-        ),
-        slow(window, PodFact::Labels, &labels),
-    ]
-}
-
-/// The other questions about pods. `labelled`: there are Spark pods that only their labels tell, not their names.
-pub fn about_pods(window: Window, selector: &str, labelled: bool) -> Vec<Question> {
-    const POD: &str = "namespace, pod, uid";
-    let spark = |metric: &str, matchers: &str, range: &str, offset: &str| {
-        let of = |pods: &str| {
-            let matchers = [matchers, pods].map(str::to_owned);
-            let matchers: Vec<String> = matchers.into_iter().filter(|one| !one.is_empty()).collect();
-            format!(
-                "last_over_time({}[{range}]{offset})",
-                series(metric, selector, &matchers.join(","))
-            )
-        };
-        let named = of(&format!("pod=~\"{NAMES}\""));
-        if !labelled {
-            return named;
-        }
-        let others = of(&format!("pod!~\"{NAMES}\""));
-        let roles = series("kube_pod_labels", selector, "label_spark_role=~\"driver|executor\"");
-        format!("({named} or ({others} and on ({POD}) last_over_time({roles}[1h]{offset})))")
-    };
-    let fine = Fine::of(window);
-    let present = |offset: &str| {
-        // Two steps, so that a scrape that comes a moment late does not look like a pod that is gone.
-        format!("max by ({POD}) ({})", spark("kube_pod_created", "", "2m", offset))
-    };
-    let (now, before) = (present(""), present(&offset(STEP_MS)));
-    let presence = format!(
-        "{} or ({before} unless {now})",
-        with_born(&format!("{now} unless {before}"))
-    );
-    let time =
-        |metric: &'static str| move |offset: &str| format!("max by ({POD}) ({})", spark(metric, "", "1h", offset));
-    let requests = |metric: &'static str, over: &'static str| {
-        move |offset: &str| {
-            let each = spark(metric, "resource=~\"cpu|memory\"", "1h", offset);
-            format!("{over} by ({POD}, resource) (max by ({POD}, container, resource) ({each}))")
-        }
-    };
-    let phase = |offset: &str| {
-        let ended = spark("kube_pod_status_phase", "phase=~\"Succeeded|Failed\"", "1h", offset);
-        format!("(max by ({POD}, phase) ({ended}) == 1)")
-    };
-    vec![
-        fine.ask(Topic::Pod(PodFact::Presence), presence, POD_POINTS),
-        fine.ask_before(Topic::Pod(PodFact::AtBegin), now),
-        slow(window, PodFact::Started, &time("kube_pod_start_time")),
-        slow(window, PodFact::Completed, &time("kube_pod_completion_time")),
-        slow(
-            window,
-            PodFact::Requests,
-            &requests("kube_pod_container_resource_requests", "sum"),
-        ),
-        slow(
-            window,
-            PodFact::InitRequests,
-            &requests("kube_pod_init_container_resource_requests", "max"),
-        ),
-        slow(window, PodFact::Phase, &phase),
-    ]
-}
-
 /// Whether Spark gives such names to pods.
 pub fn is_spark_name(name: &str) -> bool {
     name.ends_with("-driver")
@@ -300,24 +180,6 @@ impl Fine {
     }
 }
 
-/// What changes seldom: the values of the last hour, where they differ from those an hour before.
-fn slow(window: Window, fact: PodFact, value: &dyn Fn(&str) -> String) -> Question {
-    let promql = format!("{} unless ({0} == {})", value(""), value(&offset(SLOW_STEP_MS)));
-    Question {
-        topic: Topic::Pod(fact),
-        promql,
-        // The hours that reach into the window: the last one may end after it.
-        moments: (up(window.from_ms, SLOW_STEP_MS), up(window.to_ms, SLOW_STEP_MS)),
-        step_ms: SLOW_STEP_MS,
-        points: POD_POINTS / 60,
-    }
-}
-
-/// With a label that says that there was no value one step before.
-fn with_born(promql: &str) -> String {
-    format!("label_replace({promql}, \"{BORN}\", \"1\", \"\", \"\")")
-}
-
 fn offset(step_ms: i64) -> String {
     format!(" offset {}s", step_ms / 1_000)
 }
@@ -358,8 +220,8 @@ mod tests {
         let of = |questions: Vec<Question>, topic| questions.into_iter().find(|one| one.topic == topic).unwrap();
         let total = of(about_counters(window, ""), Topic::Total);
         assert_eq!(total.moments, (3_660_000, 7_200_000));
-        let labels = of(about_labels(window, "cluster=\"a\""), Topic::Pod(PodFact::Labels));
-        assert_eq!((labels.moments, labels.step_ms), ((7_200_000, 10_800_000), 3_600_000));
+        let labels = about_labels(window, "cluster=\"a\"");
+        assert_eq!((labels.moments, labels.step_ms), ((21_600_000, 21_600_000), 21_600_000));
         assert!(
             labels.promql.contains("{cluster=\"a\",label_spark_role"),
             "{}",

@@ -217,7 +217,7 @@ proptest! {
     ) {
         let topics: Vec<Topic> = Counter::ALL.into_iter().map(Topic::Counter)
             .chain([Topic::Total, Topic::Starts, Topic::Leaderless, Topic::PodsSeen])
-            .chain([PodFact::Labels, PodFact::Presence, PodFact::AtBegin, PodFact::Started, PodFact::Completed,
+            .chain([PodFact::Labels, PodFact::Created, PodFact::Gone, PodFact::AtEnd, PodFact::Started, PodFact::Completed,
                 PodFact::Requests, PodFact::Phase].map(Topic::Pod))
             .collect();
         let mut answers = Answers::default();

@@ -54,9 +54,15 @@ async fn answers(
     let (details, mut first): (Vec<Question>, Vec<Question>) = questions::about_counters(window, selector)
         .into_iter()
         .partition(|question| matches!(question.topic, Topic::Counter(_)));
-    first.extend(questions::about_labels(window, selector));
-    let asked = first.len();
+    first.push(questions::about_labels(window, selector));
+    first.push(questions::about_presence(window, selector, false));
+    let mut asked = first.len();
     put(prometheus, &room, first, &mut answers, (0, asked), progress).await?;
+    if !answers.has_pods() {
+        let by_any = vec![questions::about_presence(window, selector, true)];
+        put(prometheus, &room, by_any, &mut answers, (asked, asked + 1), progress).await?;
+        asked += 1;
+    }
 
     let mut second = Vec::new();
     if answers.has_counters() {
