@@ -1,7 +1,7 @@
 //! `cargo xtask test`: the one test command.
 //!
-//! Test targets are told apart by name: `api_only` and `real` need a real API server or Prometheus, `full` and `e2e` a real node
-//! with real Spark; everything else needs nothing.
+//! Test targets are told apart by name: `api_only` and `real` need a real API server or Prometheus, `full` and `e2e` a
+//! real node with real Spark; everything else needs nothing.
 
 use std::process::Command;
 

@@ -221,7 +221,14 @@ mod tests {
         let total = of(about_counters(window, ""), Topic::Total);
         assert_eq!(total.moments, (3_660_000, 7_200_000));
         let labels = about_labels(window, "cluster=\"a\"");
-        assert_eq!((labels.moments, labels.step_ms), ((21_600_000, 21_600_000), 21_600_000));
+        assert_eq!((labels.moments, labels.step_ms), ((7_200_000, 7_200_000), 21_600_000));
+        let day = Window {
+            to_ms: window.from_ms + 24 * 3_600_000,
+            ..window
+        };
+        let (first, last) = about_labels(day, "").moments;
+        assert_eq!((last - first) / 21_600_000, 3, "four times six hours");
+        assert!(last <= day.to_ms && first - 21_600_000 <= day.from_ms);
         assert!(
             labels.promql.contains("{cluster=\"a\",label_spark_role"),
             "{}",

@@ -131,11 +131,13 @@ impl Spark<'_> {
 
 /// What does not change.
 fn slow(window: Window, fact: PodFact, promql: String) -> Question {
+    // Back from the end, as some servers answer nothing about the future, to the first time that reaches over the begin.
+    let Fine { last_ms, .. } = Fine::of(window);
+    let steps = up(last_ms - window.from_ms, SLOW_STEP_MS) / SLOW_STEP_MS;
     Question {
         topic: Topic::Pod(fact),
         promql,
-        // The times that reach into the window: the last one may end after it.
-        moments: (up(window.from_ms, SLOW_STEP_MS), up(window.to_ms, SLOW_STEP_MS)),
+        moments: (last_ms - (steps - 1).max(0) * SLOW_STEP_MS, last_ms),
         step_ms: SLOW_STEP_MS,
         points: SLOW_POINTS,
     }
