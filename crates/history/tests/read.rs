@@ -139,7 +139,7 @@ fn lives() -> impl Strategy<Value = Life> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
+    #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
     fn cuts_order_and_repetition_of_answers_change_nothing(
