@@ -26,7 +26,7 @@ async fn prepare(args: &Args) -> anyhow::Result<()> {
     } else {
         prerequisites::FULL
     };
-    prerequisites::ensure(needs, &progress).await?;
+    prerequisites::ensure(&[needs, prerequisites::PROMETHEUS].concat(), &progress).await?;
     programs::ensure(
         &[
             Module::Etcd,

@@ -1,7 +1,7 @@
 //! `cargo xtask test`: the one test command.
 //!
-//! Test targets are told apart by name: `api_only` and `real` need a real API server, `full` and `e2e` a real node
-//! with real Spark; everything else needs nothing.
+//! Test targets are told apart by name: `api_only` and `real` need a real API server or Prometheus, `full` and `e2e` a
+//! real node with real Spark; everything else needs nothing.
 
 use std::process::Command;
 
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         stages.run("services", || {
             command("cargo", &["build", "--workspace", "--bins"], &[])
         });
-        stages.run("tests on real API servers", || {
+        stages.run("tests on real API servers and a real Prometheus", || {
             cluster_tests(&API_TARGETS, &["--nocapture", "--test-threads=1"], args)
         });
         stages.run("tests on a real node with real Spark", || {

@@ -31,6 +31,12 @@ pub const FULL: &[Need] = &[
     Need::PythonVenv,
 ];
 
+/// For tests on a real Prometheus; no cluster needs them.
+pub const PROMETHEUS: &[Need] = &[
+    Need::Program("prometheus", &["prometheus"]),
+    Need::Program("promtool", &["prometheus"]),
+];
+
 /// The oldest Java that the example applications are compiled for.
 const JAVA: u32 = 17;
 /// A probe only starts a program that prints a line; Java on a cold disk is the slowest.

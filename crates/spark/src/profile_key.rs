@@ -86,6 +86,12 @@ pub fn of(namespace: &str, driver: &DriverPod<'_>) -> String {
     key(namespace, Level::Own, slug, &parts)
 }
 
+/// A name of a job or a pod without the parts that change from run to run, in lower case with `-` between its parts; may be
+/// empty. Not a key: other jobs may have it.
+pub fn stable_name(name: &str) -> String {
+    stable(name)
+}
+
 /// All keys of a driver pod as it was created; its own is the one that the webhook wrote on it, if it did.
 pub fn keys(driver: &DriverPod<'_>) -> Keys {
     let namespace = json::text(driver.json(), "/metadata/namespace").unwrap_or("default");
