@@ -1,6 +1,9 @@
-//! What is known at a tick, in numbers: what was submitted and what ended shortly before, and when.
+//! What is known at a tick, in numbers: what was submitted and what ended shortly before, when, and what a reactive cluster
+//! would look like now.
 
 use kompass_capacity::{Past, Shape};
+use kompass_simulation::capacity::Timing;
+use kompass_simulation::capacity::shadow::Shadow;
 
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
@@ -25,15 +28,16 @@ const ENDED_MS: [i64; 3] = [10 * MINUTE_MS, 30 * MINUTE_MS, HOUR_MS];
 const LARGEST_MS: i64 = HOUR_MS;
 
 /// Numbers in a row.
-pub const COLUMNS: usize = 2 * WINDOWS_MS.len() + DAYS_AGO.len() + ENDED_MS.len() + 8;
+pub const COLUMNS: usize = 2 * WINDOWS_MS.len() + DAYS_AGO.len() + ENDED_MS.len() + 15;
 
-/// Submissions and ends so far, ready to be summed over any stretch of time.
-#[derive(Debug, Clone)]
+/// Submissions and ends so far, ready to be summed.
+#[derive(Debug)]
 pub struct Record {
     /// Parts of a node.
     parts: f64,
     submitted: Sums,
     ended: Sums,
+    shadow: Shadow,
 }
 
 #[derive(Debug, Clone)]
@@ -45,16 +49,17 @@ struct Sums {
 
 impl Record {
     /// Of nothing.
-    pub fn new(shape: Shape) -> Self {
+    pub fn new(shape: Shape, timing: Timing) -> Self {
         Self {
             parts: shape.parts() as f64,
             submitted: Sums::default(),
             ended: Sums::default(),
+            shadow: Shadow::new(shape, timing),
         }
     }
 
     /// Takes over what has come since; a past begins with what earlier ones held.
-    pub fn follow(&mut self, past: &Past<'_>) {
+    fn follow(&mut self, past: &Past<'_>) {
         for gang in past.submitted.iter().skip(self.submitted.at_ms.len()) {
             self.submitted.push(gang.at_ms, gang.size as f64 / self.parts);
         }
@@ -64,8 +69,15 @@ impl Record {
         }
     }
 
-    /// What was known at that moment, of all that the record holds.
-    pub fn row(&self, now_ms: i64) -> [f64; COLUMNS] {
+    /// What is known at a moment; times must rise, and pasts begin with what earlier ones held. What a past holds of later
+    /// times is not looked at.
+    pub fn row(&mut self, past: &Past<'_>, now_ms: i64) -> [f64; COLUMNS] {
+        self.follow(past);
+        self.shadow.advance(past, now_ms);
+        self.sums(now_ms)
+    }
+
+    fn sums(&self, now_ms: i64) -> [f64; COLUMNS] {
         let mut row = [0.0; COLUMNS];
         let mut cells = row.iter_mut();
         let mut tell = |value: f64| {
@@ -98,6 +110,14 @@ impl Record {
         }
         // Day 0 of times since 1970 is a Thursday, of traces a Monday: that a week has a rhythm is what counts.
         tell(f64::from(u8::from(now_ms.div_euclid(DAY_MS).rem_euclid(7) >= 5)));
+        let view = self.shadow.view(now_ms);
+        tell(view.free.ln_1p());
+        tell(view.free_most);
+        tell(view.free_next);
+        tell(view.busy.ln_1p());
+        tell(view.empty.min(6.0).sqrt());
+        tell(f64::from(u8::from(view.empty > 0.0)));
+        tell(view.needed.ln_1p());
         row
     }
 }
@@ -175,18 +195,19 @@ mod tests {
             gang: 0,
             run_ms: 1,
         }];
-        let mut record = Record::new(shape());
-        record.follow(&Past {
+        let mut record = Record::new(shape(), Timing::new(150_000));
+        let earlier = Past {
             shape: shape(),
             submitted: &all[..2],
             ended: &[],
-        });
-        record.follow(&Past {
+        };
+        record.row(&earlier, now_ms - HOUR_MS + 1);
+        let past = Past {
             shape: shape(),
             submitted: &all,
             ended: &ended,
-        });
-        let row = record.row(now_ms);
+        };
+        let row = record.row(&past, now_ms);
         let size = |column: usize| (row[column].exp_m1() * 1e6).round() / 1e6;
         // 5 min, 10 min, 1 h, 24 h: what came exactly a window ago is out of it.
         assert_eq!([size(0), size(2), size(6), size(12)], [1.0, 1.5, 3.5, 3.5]);
@@ -202,13 +223,12 @@ mod tests {
         let all: Vec<Submitted> = (0..200).map(|number| submitted(number * HOUR_MS / 2, 300)).collect();
         let known = all.partition_point(|gang| gang.at_ms <= now_ms);
         let row = |submitted: &[Submitted]| {
-            let mut record = Record::new(shape());
-            record.follow(&Past {
+            let past = Past {
                 shape: shape(),
                 submitted,
                 ended: &[],
-            });
-            record.row(now_ms)
+            };
+            Record::new(shape(), Timing::new(150_000)).row(&past, now_ms)
         };
         assert_eq!(row(&all[..known]), row(&all));
     }

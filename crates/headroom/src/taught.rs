@@ -86,7 +86,7 @@ impl Taught {
     fn new(school: Arc<School>) -> Self {
         Self {
             prices: std::iter::once(f64::INFINITY).chain(prices()).collect(),
-            record: Record::new(school.shape),
+            record: Record::new(school.shape, school.timing),
             worth: None,
             school,
         }
@@ -99,10 +99,10 @@ impl Policy for Taught {
         if self.worth.as_ref().is_none_or(|(last_ms, _)| until_ms - last_ms >= TAUGHT_EVERY_MS) {
             self.worth = Some((until_ms, self.school.teach(until_ms)));
         }
-        self.record.follow(past);
+        let row = self.record.row(past, now_ms);
         let worth = self.worth.as_ref().and_then(|(_, worth)| worth.get()?.as_ref());
         match worth {
-            Some(worth) => worth.nodes(&self.record.row(now_ms), &self.prices, nodes),
+            Some(worth) => worth.nodes(&row, &self.prices, nodes),
             None => nodes.fill(0),
         }
     }

@@ -19,6 +19,7 @@ mod nodes;
 pub mod protocol;
 mod queue;
 pub mod runs;
+pub mod shadow;
 pub mod split;
 mod work;
 
