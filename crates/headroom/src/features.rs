@@ -122,6 +122,39 @@ impl Record {
     }
 }
 
+/// Rows for one tick after the other.
+#[derive(Debug)]
+pub struct Rows {
+    ticks_ms: Vec<i64>,
+    cells: Vec<f64>,
+}
+
+impl Rows {
+    /// For ticks in order of time, each of what was known then.
+    pub fn new(past: &Past<'_>, timing: Timing, ticks_ms: impl Iterator<Item = i64>) -> Self {
+        let mut record = Record::new(past.shape, timing);
+        let mut rows = Self {
+            ticks_ms: Vec::new(),
+            cells: Vec::new(),
+        };
+        for tick_ms in ticks_ms {
+            rows.ticks_ms.push(tick_ms);
+            rows.cells.extend(record.row(past, tick_ms));
+        }
+        rows
+    }
+
+    /// The rows of these ticks, which follow one another; without those that there are none for.
+    pub fn at(&self, ticks_ms: &[i64]) -> &[f64] {
+        let (Some(first), Some(last)) = (ticks_ms.first(), ticks_ms.last()) else {
+            return &[];
+        };
+        let from = self.ticks_ms.partition_point(|tick_ms| tick_ms < first);
+        let to = self.ticks_ms.partition_point(|tick_ms| tick_ms <= last);
+        &self.cells[from * COLUMNS..to * COLUMNS]
+    }
+}
+
 impl Default for Sums {
     fn default() -> Self {
         Self {
@@ -214,7 +247,11 @@ mod tests {
         assert_eq!([size(1), size(3), size(7)], [1.0, 2.0, 3.0], "numbers");
         assert_eq!(size(14), 4.0, "about this time yesterday");
         assert_eq!([size(17), size(18)], [0.0, 4.0], "ended in 10 and 30 minutes");
-        assert_eq!([size(20), size(21), size(22)], [0.0, 2.0, 3.5], "silence, largest, open");
+        assert_eq!(
+            [size(20), size(21), size(22)],
+            [0.0, 2.0, 3.5],
+            "silence, largest, open"
+        );
     }
 
     #[test]

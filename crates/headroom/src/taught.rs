@@ -7,11 +7,12 @@ use kompass_capacity::{Family, Past, Policy, Shape};
 use kompass_simulation::capacity::Timing;
 use kompass_simulation::capacity::input::{JITTER_MS, Job, Seen};
 
-use crate::features::Record;
+use crate::features::{Record, Rows};
+use crate::lesson::Replays;
 use crate::worth::Worth;
 
-/// It is taught anew so often.
-pub const TAUGHT_EVERY_MS: i64 = 7 * 24 * 3_600_000;
+/// It is taught anew once a day.
+pub const TAUGHT_EVERY_MS: i64 = 24 * 3_600_000;
 /// The dearest node that is held, root of the seconds saved from one tick to the next.
 const DEAREST: f64 = 8.0;
 /// Each price is so much of the one before.
@@ -27,6 +28,7 @@ pub fn family(jobs: &[Job], shape: Shape, timing: Timing) -> Family {
         shape,
         timing,
         seen: Seen::new(jobs, timing),
+        all: OnceLock::new(),
         taught: Mutex::default(),
     });
     let parameters = std::iter::once(0.0).chain(prices().map(|price| (1_000.0 / price).round() / 1_000.0));
@@ -49,6 +51,8 @@ struct School {
     timing: Timing,
     /// As recorded.
     seen: Seen,
+    /// Its replays, and what was known at each tick. At a moment only what is before it is taken.
+    all: OnceLock<(Replays, Rows)>,
     /// By the time at which it was taught.
     taught: Mutex<BTreeMap<i64, Arc<OnceLock<Option<Worth>>>>>,
 }
@@ -60,16 +64,25 @@ impl School {
         let worth = Arc::clone(taught.entry(until_ms).or_default());
         drop(taught);
         worth.get_or_init(|| {
-            let (submitted, ended) = (&self.seen.submitted, &self.seen.ended);
-            let past = Past {
-                shape: self.shape,
-                submitted: &submitted[..submitted.partition_point(|gang| gang.at_ms <= until_ms)],
-                ended: &ended[..ended.partition_point(|end| end.at_ms <= until_ms)],
-            };
+            let (replays, rows) = self.all();
             // Without one nothing is held: reactive is never wrong.
-            Worth::learn(&past, self.timing, until_ms).ok()
+            Worth::fit(&replays.lesson(until_ms), rows).ok()
         });
         worth
+    }
+
+    fn all(&self) -> &(Replays, Rows) {
+        self.all.get_or_init(|| {
+            let past = Past {
+                shape: self.shape,
+                submitted: &self.seen.submitted,
+                ended: &self.seen.ended,
+            };
+            // All are known to have ended.
+            let replays = Replays::new(&past, self.timing, i64::MAX);
+            let rows = Rows::new(&past, self.timing, replays.ticks_ms());
+            (replays, rows)
+        })
     }
 }
 
@@ -96,7 +109,11 @@ impl Taught {
 impl Policy for Taught {
     fn headroom(&mut self, now_ms: i64, past: &Past<'_>, nodes: &mut [u32]) {
         let until_ms = now_ms - JITTER_MS.cast_signed();
-        if self.worth.as_ref().is_none_or(|(last_ms, _)| until_ms - last_ms >= TAUGHT_EVERY_MS) {
+        if self
+            .worth
+            .as_ref()
+            .is_none_or(|(last_ms, _)| until_ms - last_ms >= TAUGHT_EVERY_MS)
+        {
             self.worth = Some((until_ms, self.school.teach(until_ms)));
         }
         let row = self.record.row(past, now_ms);

@@ -2,11 +2,11 @@
 
 use kompass_capacity::Past;
 use kompass_forecast::ridge::{self, Ridge};
-use kompass_simulation::capacity::Timing;
+use kompass_simulation::capacity::{Timing, work};
 use serde::{Deserialize, Serialize};
 
-use crate::features::{COLUMNS, Record};
-use crate::lesson::{Lesson, Step};
+use crate::features::{COLUMNS, Rows};
+use crate::lesson::{Lesson, Replays, Step};
 
 /// Squared coefficients count twice as much as the mean squared error: savings are rare and of all sizes, and what is
 /// learned of them from weeks leans on the mean. Chosen on validations.
@@ -53,17 +53,19 @@ pub enum Error {
 impl Worth {
     /// Learns from all that is known at a moment.
     pub fn learn(past: &Past<'_>, timing: Timing, now_ms: i64) -> Result<Self, Error> {
-        let lesson = Lesson::new(past, timing, now_ms);
-        let mut record = Record::new(past.shape, timing);
+        let lesson = Replays::new(past, timing, now_ms).lesson(now_ms);
+        let rows = Rows::new(past, timing, lesson.ticks_ms.iter().copied());
+        Self::fit(&lesson, &rows)
+    }
+
+    /// Learns from a lesson; rows are there for its ticks, and may be for others.
+    pub(crate) fn fit(lesson: &Lesson, rows: &Rows) -> Result<Self, Error> {
         let begin_ms = lesson.ticks_ms.first().map_or(0, |first_ms| first_ms + WARM_UP_MS);
         let skipped = lesson.ticks_ms.partition_point(|tick_ms| *tick_ms < begin_ms);
-        let rows: Vec<f64> = lesson.ticks_ms[skipped..]
-            .iter()
-            .flat_map(|&tick_ms| record.row(past, tick_ms))
-            .collect();
+        let rows = rows.at(&lesson.ticks_ms[skipped..]);
         let mut steps = Vec::new();
-        for step in &lesson.steps {
-            match fit(step, &rows, skipped) {
+        for fitted in work::each(lesson.steps.len(), |step| fit(&lesson.steps[step], rows, skipped)) {
+            match fitted {
                 Ok(fitted) => steps.push(fitted),
                 Err(error) if steps.is_empty() => return Err(error),
                 // Of so many nodes the last ones were of no use.

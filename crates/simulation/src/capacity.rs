@@ -21,7 +21,7 @@ mod queue;
 pub mod runs;
 pub mod shadow;
 pub mod split;
-mod work;
+pub mod work;
 
 pub use input::Timing;
 pub use nodes::Placed;

@@ -1,6 +1,7 @@
 use kompass_capacity::{Ended, Members, Shape, Submitted};
 
 use super::*;
+use crate::features::Record;
 
 const TIMING: Timing = Timing::new(150_000);
 const MINUTE_MS: i64 = 60_000;
@@ -75,7 +76,9 @@ fn holds_a_node_by_day_and_none_by_night() {
     // The mean tick saves √160 · 10/288; a price between day and night tells them apart.
     let prices: Vec<f64> = (1..40).map(|step| 0.05 * f64::from(step)).collect();
     assert!(
-        prices.iter().any(|&price| nodes(day, price) == 1 && nodes(night, price) == 0),
+        prices
+            .iter()
+            .any(|&price| nodes(day, price) == 1 && nodes(night, price) == 0),
         "no price holds a node by day alone"
     );
     assert!(prices.iter().all(|&price| nodes(day, price) >= nodes(night, price)));

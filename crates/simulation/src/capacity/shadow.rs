@@ -67,7 +67,9 @@ impl Shadow {
             return;
         };
         let tick_ms = self.timing.tick_ms;
-        let mut next_tick_ms = self.next_tick_ms.unwrap_or(first.at_ms - first.at_ms.rem_euclid(tick_ms));
+        let mut next_tick_ms = self
+            .next_tick_ms
+            .unwrap_or_else(|| first.at_ms - first.at_ms.rem_euclid(tick_ms));
         loop {
             let submitted_ms = past.submitted.get(self.places.len()).map(|gang| gang.at_ms);
             let ended_ms = past.ended.get(self.ended).map(|end| end.at_ms);
@@ -201,9 +203,16 @@ mod tests {
         let gangs = [gang(0, 1, 600), gang(MINUTE_MS, 3, 300)];
         let seen = view(&gangs, &[], 2 * MINUTE_MS);
         assert_eq!((seen.busy, seen.needed, seen.empty), (2.0, 2.0, 0.0));
-        assert!((seen.free - 0.5).abs() < 1e-9 && (seen.free_most - 0.4).abs() < 1e-9, "{seen:?}");
+        assert!(
+            (seen.free - 0.5).abs() < 1e-9 && (seen.free_most - 0.4).abs() < 1e-9,
+            "{seen:?}"
+        );
         assert!((seen.free_next - 0.1).abs() < 1e-9, "{seen:?}");
-        assert_eq!(view(&gangs, &[], 10 * MINUTE_MS + 1).needed, 1.0, "the first one is longer ago than two ticks");
+        assert_eq!(
+            view(&gangs, &[], 10 * MINUTE_MS + 1).needed,
+            1.0,
+            "the first one is longer ago than two ticks"
+        );
     }
 
     #[test]
@@ -220,7 +229,13 @@ mod tests {
     #[test]
     fn it_comes_to_the_same_in_small_steps() {
         let gangs: Vec<Submitted> = (0..300)
-            .map(|number| gang(number * 97_000, 1 + (number as u64 * 7) % 5, 100 + (number as u64 * 131) % 800))
+            .map(|number| {
+                gang(
+                    number * 97_000,
+                    1 + (number as u64 * 7) % 5,
+                    100 + (number as u64 * 131) % 800,
+                )
+            })
             .collect();
         let mut ended: Vec<Ended> = (0..300)
             .map(|number| Ended {
