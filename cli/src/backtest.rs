@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use kompass_capacity::{Shape, policy};
 use kompass_local_cluster::progress::Progress;
 use kompass_simulation::capacity::runs::Tape;
-use kompass_simulation::capacity::{Backtest, Settings, Timing};
+use kompass_simulation::capacity::{Backtest, Settings, Timing, input};
 use kompass_simulation::trace;
 use sha2::{Digest as _, Sha256};
 
@@ -82,7 +82,9 @@ impl Args {
 
         let progress = Progress::auto();
         let step = progress.step(format!("Backtest of {} gangs", gangs.len()), None);
-        let families = policy::families(shape);
+        let mut families = policy::families(shape);
+        let (jobs, _) = input::jobs(&gangs, shape);
+        families.push(kompass_headroom::family(&jobs, shape, settings.timing));
         let backtest = Backtest::run(&gangs, settings, &families, tapes, &mut |done, what| {
             step.note(format!("{:.0} %, {what}", done * 100.0));
         })

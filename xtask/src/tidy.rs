@@ -6,10 +6,20 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 /// Pure crates and every dependency that they may have: no I/O, no clock, no async.
-const PURE: [(&str, &[&str]); 7] = [
+const PURE: [(&str, &[&str]); 8] = [
     // schemars by a feature that only the command has: it derives, and does nothing at run time.
     ("kompass-core", &["schemars", "serde", "serde_json", "thiserror"]),
     ("kompass-capacity", &["thiserror"]),
+    (
+        "kompass-headroom",
+        &[
+            "kompass-capacity",
+            "kompass-forecast",
+            "kompass-simulation",
+            "serde",
+            "thiserror",
+        ],
+    ),
     (
         "kompass-history",
         &["kompass-core", "kompass-simulation", "kompass-spark", "thiserror"],

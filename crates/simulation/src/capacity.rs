@@ -19,8 +19,9 @@ mod nodes;
 pub mod protocol;
 mod queue;
 pub mod runs;
+pub mod shadow;
 pub mod split;
-mod work;
+pub mod work;
 
 pub use input::Timing;
 pub use nodes::Placed;

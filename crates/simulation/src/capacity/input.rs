@@ -84,7 +84,7 @@ pub fn jobs(gangs: &[Gang], shape: Shape) -> (Vec<Job>, usize) {
 }
 
 /// Submissions move by up to this much, either way.
-const JITTER_MS: u64 = 60_000;
+pub const JITTER_MS: u64 = 60_000;
 
 /// One replay of a trace: every job at its jittered time, in that order. Replay 0 is the trace as recorded.
 ///

@@ -85,6 +85,15 @@ impl Nodes {
         self.empty.len() as u64
     }
 
+    /// Of the busy nodes: how many, what is free on all of them, on the one with the most, and on the next; parts of a
+    /// node beside the dominant share. Full ones count where they are of use.
+    pub(super) fn free_on_busy(&self) -> (u64, u64, u64, u64) {
+        let mut most = self.busy.iter().rev().map(|key| key.free);
+        let (first, next) = (most.next().unwrap_or(0), most.next().unwrap_or(0));
+        let free = self.busy.iter().map(|key| key.free).sum();
+        (self.busy.len() as u64, free, first, next)
+    }
+
     /// Nodes that were asked for and aren't ready.
     pub(super) fn launching(&self) -> u64 {
         self.launching.len() as u64

@@ -322,9 +322,15 @@ fn chosen(points: &[Point], bills: &[f64]) -> Vec<usize> {
         .collect()
 }
 
-/// The policy with the smallest ratio of those that win on the validation; fixed headroom where none does.
+/// Of the policies that win on the validation the surest: the one whose interval ends first. The smallest ratio would go to
+/// the one that was luckiest on a few days. Fixed headroom where none wins.
 fn recommend(tried: &[Tried]) -> usize {
     let wins = (0..tried.len()).filter(|&policy| Verdict::of(&tried[policy].on_validation) == Verdict::Win);
-    let ratio = |policy: usize| tried[policy].on_validation.ratio.unwrap_or(f64::INFINITY);
-    wins.min_by(|&a, &b| ratio(a).total_cmp(&ratio(b))).unwrap_or(0)
+    let at_most = |policy: usize| {
+        tried[policy]
+            .on_validation
+            .interval
+            .map_or(f64::INFINITY, |(_, high)| high)
+    };
+    wins.min_by(|&a, &b| at_most(a).total_cmp(&at_most(b))).unwrap_or(0)
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const THREADS_MAX: usize = 8;
 
 /// Does `piece` for every number below `count`; what came out, in their order.
-pub(super) fn each<T: Send>(count: usize, piece: impl Fn(usize) -> T + Sync) -> Vec<T> {
+pub fn each<T: Send>(count: usize, piece: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let (next, done) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(count)));
     std::thread::scope(|scope| {
