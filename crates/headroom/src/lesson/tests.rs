@@ -117,7 +117,9 @@ fn a_moment_knows_nothing_of_what_came_later() {
     let (submitted, ended) = past(&gangs);
     // Told at once, so that what is known does not depend on when it is told.
     let mut ended: Vec<Ended> = ended;
-    ended.iter_mut().for_each(|end| end.at_ms -= TIMING.ready_ms);
+    for end in &mut ended {
+        end.at_ms -= TIMING.ready_ms;
+    }
     ended.sort_by_key(|end| end.at_ms);
     let whole = Past {
         shape: shape(),
