@@ -124,7 +124,11 @@ impl Gangs {
                     && let Some(application) = driver.application
                 {
                     let application = (driver.namespace, application);
-                    if state.applications.get(&application).is_some_and(|known| **known == *uid) {
+                    if state
+                        .applications
+                        .get(&application)
+                        .is_some_and(|known| **known == *uid)
+                    {
                         state.applications.remove(&application);
                     }
                 }

@@ -49,7 +49,10 @@ impl Model {
         self.carry(usize::MAX, Fate::Written);
         self.tick(DEADLINE_MS);
         self.api.reap();
-        for uid in self.api.uids(|pod| pod.uid.starts_with("plain")) {
+        for uid in self
+            .api
+            .uids(|pod| pod.uid.starts_with("plain") || pod.uid.starts_with("client"))
+        {
             self.api.delete(&uid);
         }
         for uid in self.api.uids(is_silent) {
