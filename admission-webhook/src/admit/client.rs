@@ -27,18 +27,9 @@ fn edit(editor: &mut Editor, key: Option<&str>, managed: bool, rules: &Rules) ->
     const KEY: [&str; 3] = ["metadata", "labels", names::PROFILE_KEY_LABEL];
     strip(editor);
     editor.remove(&["metadata", "labels", names::GANG_LABEL]);
-    if rules.ignore_client_mode {
-        return Ok(Outcome::NotOurs);
-    }
-    if let Some(outcome) = excluded(editor) {
+    if let Some(outcome) = left_alone(editor, managed, rules) {
+        editor.remove(&KEY);
         return Ok(outcome);
-    }
-    // Whoever queues the notebook queues its executors.
-    if managed {
-        return Ok(Outcome::Held);
-    }
-    if is_foreign(editor, rules) {
-        return Ok(Outcome::Foreign);
     }
     match key {
         Some(key) => editor.set(&KEY, json!(key))?,
@@ -47,4 +38,15 @@ fn edit(editor: &mut Editor, key: Option<&str>, managed: bool, rules: &Rules) ->
     editor.set(&["spec", "schedulerName"], json!(names::SCHEDULER))?;
     guard(editor, rules.guard_executors)?;
     Ok(Outcome::Client)
+}
+
+/// Why KOMPASS leaves the executor to others; `None` if it doesn't.
+fn left_alone(editor: &Editor, managed: bool, rules: &Rules) -> Option<Outcome> {
+    if rules.ignore_client_mode {
+        return Some(Outcome::NotOurs);
+    }
+    // Whoever queues the notebook queues its executors.
+    let held = || managed.then_some(Outcome::Held);
+    let foreign = || is_foreign(editor, rules).then_some(Outcome::Foreign);
+    excluded(editor).or_else(held).or_else(foreign)
 }
