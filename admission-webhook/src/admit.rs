@@ -146,7 +146,9 @@ impl Verdict {
 pub fn other(pod: Value) -> Verdict {
     let mut editor = Editor::new(pod);
     strip(&mut editor);
-    editor.remove(&["metadata", "labels", names::GANG_LABEL]);
+    for label in [names::GANG_LABEL, names::PROFILE_KEY_LABEL] {
+        editor.remove(&["metadata", "labels", label]);
+    }
     Verdict::edited(Outcome::NotOurs, editor)
 }
 

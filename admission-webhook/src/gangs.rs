@@ -3,6 +3,7 @@
 //! One task writes it, from a watch; admission reads it. Between an executor's admission and its appearance in the
 //! watch it is remembered as admitted, so that executors that come in a burst get different slots.
 
+use std::borrow::Cow;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use kompass_core::{GangPlan, Pod, Role, names};
@@ -17,39 +18,43 @@ pub const ADMITTED_MS: u64 = 10_000;
 #[derive(Debug, Default)]
 pub struct Gangs(RwLock<State>);
 
+/// Thousands of gangs may wait, and tens of thousands of executors run: what several of these maps need is shared.
 #[derive(Debug, Default)]
 struct State {
     /// By UID of the driver.
-    gangs: FxHashMap<String, Entry>,
+    gangs: FxHashMap<Arc<str>, Entry>,
     /// UID of the driver by UID of the executor.
-    driver_of: FxHashMap<String, String>,
+    driver_of: FxHashMap<Arc<str>, Arc<str>>,
     /// UID of the driver by its namespace and Spark's id of the application.
-    applications: FxHashMap<(String, String), String>,
+    applications: FxHashMap<Application, Arc<str>>,
 }
+
+/// Namespace, and Spark's id of the application.
+type Application = (Arc<str>, Arc<str>);
 
 #[derive(Debug, Default)]
 struct Entry {
     driver: Option<Driver>,
     /// The living executors by UID, without those that wait at the gate: they hold no slot, and one that replaces a
     /// lost executor must not be told that the gang is complete because of them.
-    executors: FxHashMap<String, Executor>,
+    executors: FxHashMap<Arc<str>, Executor>,
     /// When an executor was admitted, by pod name; one that is seen is not here.
     admitted: FxHashMap<String, u64>,
 }
 
 #[derive(Debug)]
 struct Driver {
-    namespace: String,
-    application: Option<String>,
-    scheduler: String,
+    namespace: Arc<str>,
+    application: Option<Arc<str>>,
+    scheduler: Cow<'static, str>,
     plan: Option<Arc<GangPlan>>,
 }
 
 #[derive(Debug)]
 struct Executor {
-    namespace: String,
-    name: String,
-    node: Option<String>,
+    namespace: Box<str>,
+    name: Box<str>,
+    node: Option<Box<str>>,
 }
 
 impl Gangs {
@@ -65,18 +70,24 @@ impl Gangs {
             Some(Role::Driver) => self.change(|state| {
                 // A plan for another driver is a copy, and worth nothing.
                 let plan = pod.plan.clone().filter(|plan| plan.uid == pod.uid).map(Arc::new);
-                let (namespace, scheduler) = (pod.namespace.clone(), pod.scheduler.clone());
-                if let Some(application) = &pod.app_selector {
-                    let application = (namespace.clone(), application.clone());
-                    state.applications.insert(application, pod.uid.clone());
+                let uid = state.gang(&pod.uid);
+                let namespace: Arc<str> = pod.namespace.as_str().into();
+                let application: Option<Arc<str>> = pod.app_selector.as_deref().map(Arc::from);
+                if let Some(application) = &application {
+                    let application = (Arc::clone(&namespace), Arc::clone(application));
+                    state.applications.insert(application, Arc::clone(&uid));
                 }
                 let driver = Driver {
                     namespace,
-                    application: pod.app_selector.clone(),
-                    scheduler,
+                    application,
+                    scheduler: if pod.scheduler == names::SCHEDULER {
+                        names::SCHEDULER.into()
+                    } else {
+                        pod.scheduler.clone().into()
+                    },
                     plan,
                 };
-                state.gangs.entry(pod.uid.clone()).or_default().driver = Some(driver);
+                state.gangs.entry(uid).or_default().driver = Some(driver);
             }),
             // One that is being deleted makes way for its replacement.
             Some(Role::Executor) if pod.is_terminal() || pod.deleting || pod.has_gate(names::GANG_GATE) => {
@@ -85,13 +96,17 @@ impl Gangs {
             Some(Role::Executor) => {
                 let Some(gang) = gang_of(pod) else { return };
                 self.change(|state| {
-                    state.driver_of.insert(pod.uid.clone(), gang.to_owned());
-                    let entry = state.gangs.entry(gang.to_owned()).or_default();
+                    let gang = state.gang(gang);
+                    let uid: Arc<str> = pod.uid.as_str().into();
+                    state.driver_of.insert(Arc::clone(&uid), Arc::clone(&gang));
+                    let entry = state.gangs.entry(gang).or_default();
                     entry.admitted.remove(&pod.name);
-                    let (namespace, name, node) = (pod.namespace.clone(), pod.name.clone(), pod.node.clone());
-                    entry
-                        .executors
-                        .insert(pod.uid.clone(), Executor { namespace, name, node });
+                    let executor = Executor {
+                        namespace: pod.namespace.as_str().into(),
+                        name: pod.name.as_str().into(),
+                        node: pod.node.as_deref().map(Box::from),
+                    };
+                    entry.executors.insert(uid, executor);
                 });
             }
             None => {}
@@ -109,7 +124,11 @@ impl Gangs {
                     && let Some(application) = driver.application
                 {
                     let application = (driver.namespace, application);
-                    if state.applications.get(&application).is_some_and(|known| known == uid) {
+                    if state
+                        .applications
+                        .get(&application)
+                        .is_some_and(|known| **known == *uid)
+                    {
                         state.applications.remove(&application);
                     }
                 }
@@ -127,20 +146,20 @@ impl Gangs {
     pub fn view(&self, namespace: &str, name: &str, uid: &str, now_ms: u64) -> Option<Gang> {
         let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
         let entry = state.gangs.get(uid)?;
-        let driver = entry.driver.as_ref().filter(|driver| driver.namespace == namespace)?;
+        let driver = entry.driver.as_ref().filter(|driver| *driver.namespace == *namespace)?;
         let mut gang = Gang {
             uid: uid.to_owned(),
-            scheduler: driver.scheduler.clone(),
+            scheduler: driver.scheduler.clone().into_owned(),
             plan: driver.plan.clone(),
             ..Gang::default()
         };
         let others = entry
             .executors
             .values()
-            .filter(|other| other.namespace == namespace && other.name != name);
+            .filter(|other| *other.namespace == *namespace && *other.name != *name);
         for executor in others {
             match &executor.node {
-                Some(node) => *gang.bound.entry(node.clone()).or_insert(0) += 1,
+                Some(node) => *gang.bound.entry(node.to_string()).or_insert(0) += 1,
                 None => gang.unbound += 1,
             }
         }
@@ -157,8 +176,8 @@ impl Gangs {
     /// The UID of the driver of an application, by Spark's id of it.
     pub fn driver_of_application(&self, namespace: &str, application: &str) -> Option<String> {
         let state = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        let application = (namespace.to_owned(), application.to_owned());
-        state.applications.get(&application).cloned()
+        let driver = state.applications.get(&(namespace.into(), application.into()));
+        driver.map(ToString::to_string)
     }
 
     /// Remembers that the executor `name` of the driver `uid` was admitted. `now_ms` is monotonic.
@@ -171,7 +190,7 @@ impl Gangs {
             entry
                 .admitted
                 .retain(|_, &mut at| now_ms.saturating_sub(at) < ADMITTED_MS);
-            if entry.executors.values().all(|executor| executor.name != name) {
+            if entry.executors.values().all(|executor| *executor.name != *name) {
                 entry.admitted.insert(name.to_owned(), now_ms);
             }
         });
@@ -189,6 +208,14 @@ impl Gangs {
 
     fn change(&self, f: impl FnOnce(&mut State)) {
         f(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl State {
+    /// The UID of a gang's driver as it is kept here.
+    fn gang(&self, uid: &str) -> Arc<str> {
+        let known = self.gangs.get_key_value(uid);
+        known.map_or_else(|| uid.into(), |(known, _)| Arc::clone(known))
     }
 }
 

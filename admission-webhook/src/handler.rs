@@ -191,7 +191,10 @@ impl Admission {
         let verdict = match &leader {
             Leader::Driver(gang) => admit::executor(pod, Some(gang), &self.rules),
             Leader::Gone => admit::executor(pod, None, &self.rules),
-            Leader::Nobody => admit::client_executor(pod, &self.rules),
+            Leader::Nobody => {
+                let key = profile_key::of_client(namespace, &pod);
+                admit::client_executor(pod, key.as_deref(), &self.rules)
+            }
         };
         if let (Some((_, uid)), Outcome::Pinned, false) = (&owner, verdict.outcome, dry_run || name.is_empty()) {
             self.gangs.admitted(uid, name, now_ms);

@@ -44,7 +44,7 @@ use tokio_util::sync::CancellationToken;
 use self::budgets::{Budgets, Order};
 use self::config_maps::Change;
 use self::estimates::Estimates;
-use self::holds::Holds;
+use self::holds::{Gate, Holds};
 use self::memory::Memory;
 use self::namespaces::Namespaces;
 use self::queue::{Progress, Queue, Task};
@@ -122,7 +122,7 @@ enum Done {
     Driver { task: Box<Task>, found: Box<Found> },
     /// An attempt to open a gate.
     Gate {
-        pod: Box<Pod>,
+        gate: Box<Gate>,
         opened: bool,
         note: Option<Note>,
     },
@@ -401,13 +401,12 @@ impl Profiler {
                 self.metrics.waiting.set_count(self.queue.len());
                 found.note
             }
-            Done::Gate { pod, opened, note } => {
-                self.holds.finished(&pod.uid, opened, now_ms);
+            Done::Gate { gate, opened, note } => {
+                self.holds.finished(&gate.uid, opened, now_ms);
                 if note.is_some() {
-                    let role = if pod.role == Some(Role::Driver) {
-                        "driver"
-                    } else {
-                        "executor"
+                    let role = match gate.role {
+                        Role::Driver => "driver",
+                        Role::Executor => "executor",
                     };
                     self.metrics.gates_opened.with([role]).inc();
                 }
@@ -469,12 +468,12 @@ impl Profiler {
         if self.shadow.is_some() {
             return;
         }
-        for pod in self.holds.due(now_ms, WORKERS) {
+        for gate in self.holds.due(now_ms, WORKERS) {
             let worker = self.worker.clone();
             jobs.spawn(async move {
-                let (opened, note) = worker.open_gate(&pod).await;
-                let pod = Box::new(pod);
-                Done::Gate { pod, opened, note }
+                let (opened, note) = worker.open_gate(&gate).await;
+                let gate = Box::new(gate);
+                Done::Gate { gate, opened, note }
             });
         }
     }

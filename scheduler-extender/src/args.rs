@@ -148,7 +148,8 @@ pub struct Args {
     pub dynamic_floor: u64,
     /// Slots of a job of fixed size are given up once it has created no executor for so long, and ten times as long while
     /// it has created none at all: its code asks for fewer than its configuration. Ten pauses between batches
-    /// (`spark.kubernetes.allocation.batch.delay`) if that is more.
+    /// (`spark.kubernetes.allocation.batch.delay`) if that is more. Room that is set aside for a run in client mode is given
+    /// up after the same time without a new executor.
     #[arg(long, value_parser = duration, default_value = "1m")]
     pub unclaimed_after: Duration,
 }

@@ -50,6 +50,7 @@ pub struct Metrics {
     slots_free_cpu_cores: Gauge,
     slots_free_memory_bytes: Gauge,
     slots_missing: Gauge,
+    client_slots: Gauge,
     demands: Gauge,
     starts_told: Gauge,
     starts_held: GaugeVec<1>,
@@ -151,6 +152,10 @@ impl Metrics {
             slots_free_cpu_cores: r.gauge("kompass_extender_slots_free_cpu_cores", "CPU of these slots."),
             slots_free_memory_bytes: r.gauge("kompass_extender_slots_free_memory_bytes", "Memory of these slots."),
             slots_missing: r.gauge("kompass_extender_slots_missing", "Slots of running gangs without room."),
+            client_slots: r.gauge(
+                "kompass_extender_client_slots",
+                "Executors of client mode for which room is set aside.",
+            ),
             demands: r.gauge("kompass_extender_demands", "Gangs for which nodes are asked."),
             starts_told: r.gauge(
                 "kompass_extender_expected_starts_told",
@@ -181,6 +186,7 @@ impl Metrics {
             .set(summary.slots_free_cpu_milli as f64 / 1000.0);
         self.slots_free_memory_bytes.set(summary.slots_free_memory_bytes as f64);
         self.slots_missing.set(summary.slots_missing as f64);
+        self.client_slots.set(summary.client_slots as f64);
         self.demands.set(summary.demands as f64);
         self.starts_told.set(summary.starts.samples as f64);
         self.starts_held.with(["0.5"]).set(summary.starts.within_p50 as f64);

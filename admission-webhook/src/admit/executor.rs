@@ -49,6 +49,8 @@ pub fn executor(pod: Value, gang: Option<&Gang>, rules: &Rules) -> Verdict {
 
 fn edit(editor: &mut Editor, gang: Option<&Gang>, rules: &Rules) -> Result<Outcome, patch::Error> {
     strip(editor);
+    // On executors it is for those of client mode.
+    editor.remove(&["metadata", "labels", names::PROFILE_KEY_LABEL]);
     let followed = gang.filter(|gang| gang.scheduler == names::SCHEDULER);
     let outcome = if followed.is_some() {
         excluded(editor).or_else(|| is_foreign(editor, rules).then_some(Outcome::Foreign))

@@ -65,6 +65,11 @@ fn admitted_executor(pod: &Value, gang: Option<&Gang>) -> (Value, Outcome) {
     (applied(pod, &verdict), verdict.outcome)
 }
 
+fn admitted_client(pod: &Value, key: Option<&str>, rules: &Rules) -> (Value, Outcome) {
+    let verdict = client_executor(pod.clone(), key, rules);
+    (applied(pod, &verdict), verdict.outcome)
+}
+
 fn pinned_nodes(pod: &Value) -> Vec<&str> {
     let terms = pod.pointer(TERMS).and_then(Value::as_array).unwrap();
     terms
@@ -132,19 +137,26 @@ fn what_only_kompass_may_write_is_stripped_from_every_spark_pod() {
     let forge = |mut pod: Value| {
         pod["metadata"]["annotations"] =
             json!({"kompass.dev/gang-plan": "x", "kompass.dev/job-profile": "x", "own": "y"});
-        for label in ["kompass.dev/gang", "kompass.dev/stand-in-for", "kompass.dev/marker-for"] {
+        for label in ["gang", "profile-key", "stand-in-for", "marker-for"].map(|name| format!("kompass.dev/{name}")) {
             pod["metadata"]["labels"][label] = json!("forged");
         }
         pod
     };
     let mut opted_out = driver_pod();
     opted_out["metadata"]["labels"]["kompass.dev/enabled"] = json!("false");
+    let ignoring = Rules {
+        ignore_client_mode: true,
+        ..Rules::default()
+    };
     let other_pod = forge(json!({"metadata": {"labels": {"spark-role": "driver"}}}));
     for pod in [
         admitted_driver(&forge(driver_pod())).0,
         admitted_driver(&forge(opted_out)).0,
         admitted_executor(&forge(executor_pod()), Some(&gang(&[("n1", 1)]))).0,
         admitted_executor(&forge(executor_pod()), None).0,
+        admitted_client(&forge(executor_pod()), Some("key-1"), &Rules::default()).0,
+        admitted_client(&forge(executor_pod()), None, &Rules::default()).0,
+        admitted_client(&forge(executor_pod()), Some("key-1"), &ignoring).0,
         applied(&other_pod, &other(other_pod.clone())),
     ] {
         let annotations = pod["metadata"]["annotations"].as_object().unwrap();
@@ -155,6 +167,15 @@ fn what_only_kompass_may_write_is_stripped_from_every_spark_pod() {
         let labels = pod["metadata"]["labels"].as_object().unwrap();
         assert!(!labels.values().any(|value| value == "forged"), "{labels:?}");
     }
+}
+
+#[test]
+fn an_executor_of_client_mode_is_marked_with_its_job_once() {
+    let (pod, outcome) = admitted_client(&executor_pod(), Some("key-1"), &Rules::default());
+    assert_eq!(outcome, Outcome::Client);
+    assert_eq!(pod["metadata"]["labels"]["kompass.dev/profile-key"], "key-1");
+    let again = client_executor(pod, Some("key-1"), &Rules::default());
+    assert!(again.operations.is_empty(), "{:?}", again.operations);
 }
 
 #[test]

@@ -27,7 +27,7 @@ const DEFAULT_RESOURCE_PROFILE: &str = "0";
 #[derive(Debug)]
 pub(super) struct Additions {
     /// By UID of the driver, as long as it is there.
-    runs: FxHashMap<String, Run>,
+    runs: FxHashMap<Box<str>, Run>,
     /// The first executors of drivers that have not been seen, by their UID: at the start, pods come in any order.
     strays: FxHashMap<String, Shape>,
     jobs: Recent<Seen>,
@@ -38,7 +38,7 @@ pub(super) struct Additions {
 /// What is known of a run.
 #[derive(Debug)]
 enum Run {
-    Foretold(Foretold),
+    Foretold(Box<Foretold>),
     /// Its first executor has been compared.
     Compared,
 }
@@ -92,21 +92,22 @@ impl Additions {
             profile_key: profile.profile_key.clone(),
             executor: without_additions(profile),
         };
-        if matches!(self.runs.get(&pod.uid), Some(Run::Compared)) {
+        if matches!(self.runs.get(pod.uid.as_str()), Some(Run::Compared)) {
             return;
         }
         if let Some(real) = self.strays.remove(&pod.uid) {
             self.compare(&pod.uid, foretold, &real);
         } else {
-            self.runs.insert(pod.uid.clone(), Run::Foretold(foretold));
+            let run = Run::Foretold(Box::new(foretold));
+            self.runs.insert(pod.uid.as_str().into(), run);
         }
     }
 
     fn executor(&mut self, driver: &str, real: Shape) {
         match self.runs.remove(driver) {
-            Some(Run::Foretold(foretold)) => self.compare(driver, foretold, &real),
+            Some(Run::Foretold(foretold)) => self.compare(driver, *foretold, &real),
             Some(Run::Compared) => {
-                self.runs.insert(driver.to_owned(), Run::Compared);
+                self.runs.insert(driver.into(), Run::Compared);
             }
             None => {
                 // Most will never find their driver: it is no pod of Spark's, or has no configuration.
@@ -119,7 +120,7 @@ impl Additions {
     }
 
     fn compare(&mut self, driver: &str, foretold: Foretold, real: &Shape) {
-        self.runs.insert(driver.to_owned(), Run::Compared);
+        self.runs.insert(driver.into(), Run::Compared);
         let mut addition = real.clone();
         addition.subtract(&foretold.executor);
         let mut neighbours = self.namespaces.take_or_default(&foretold.namespace);

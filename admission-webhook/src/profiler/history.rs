@@ -1,9 +1,11 @@
-//! The last known profile of each job, for drivers whose configuration does not come: pure.
+//! What each job last asked of its executors, for drivers whose configuration does not come: pure.
+
+use std::sync::Arc;
 
 use kompass_core::profile::{Shape, Source};
-use kompass_core::{JobProfile, Pod};
+use kompass_core::{Constraints, JobProfile, Pod, Spacing};
 use kompass_spark::profile_key::Level;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::additions::without_additions;
 use super::recent::Recent;
@@ -15,12 +17,45 @@ const MAX_KIN: usize = 8;
 /// Kin tells something of a job as long as its largest member asks for no more than this times what its smallest asks.
 const MAX_SPREAD: u64 = 2;
 
-/// Profiles by profile key.
+/// The executors of jobs by profile key.
 #[derive(Debug)]
 pub(super) struct History {
-    jobs: Recent<JobProfile>,
+    jobs: Recent<Arc<Executors>>,
     /// Own keys of jobs by the wider key that they share, the last one that ran last.
-    kin: FxHashMap<String, Vec<String>>,
+    kin: FxHashMap<Box<str>, Vec<Arc<str>>>,
+    /// All that is in `jobs`, each once: many jobs ask for the same.
+    different: FxHashSet<Arc<Executors>>,
+}
+
+/// What a profile says of the executors; the rest of it is the business of each run.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(super) struct Executors {
+    executor: Shape,
+    at_start: u64,
+    max: Option<u64>,
+    dynamic_allocation: bool,
+    constraints: Constraints,
+    spacing: Spacing,
+    priority_class: Option<String>,
+    batch_delay_ms: Option<u64>,
+    scheduler: Option<String>,
+}
+
+impl From<&JobProfile> for Executors {
+    /// Without what was added to the configuration: that is known better by the time of the next run.
+    fn from(profile: &JobProfile) -> Self {
+        Self {
+            executor: without_additions(profile),
+            at_start: profile.executors_at_start,
+            max: profile.executors_max,
+            dynamic_allocation: profile.dynamic_allocation,
+            constraints: profile.executor_constraints.clone(),
+            spacing: profile.executor_spacing.clone(),
+            priority_class: profile.executor_priority_class.clone(),
+            batch_delay_ms: profile.executor_batch_delay_ms,
+            scheduler: profile.executor_scheduler.clone(),
+        }
+    }
 }
 
 impl Default for History {
@@ -28,6 +63,7 @@ impl Default for History {
         Self {
             jobs: Recent::new(MAX_JOBS),
             kin: FxHashMap::default(),
+            different: FxHashSet::default(),
         }
     }
 }
@@ -40,68 +76,75 @@ impl History {
         }
     }
 
-    /// Learns from a profile, if it is of a configuration: a guess teaches nothing. What was added to the configuration
-    /// is not kept, nor is how long the run was expected to take: both are known better by the time of the next run.
+    /// Learns from a profile, if it is of a configuration: a guess teaches nothing.
     pub(super) fn learn(&mut self, profile: &JobProfile) {
         if profile.source != Source::Conf {
             return;
         }
-        let own = &profile.profile_key;
+        let own = self.jobs.shared(&profile.profile_key);
         for wider in &profile.wider_keys {
-            let kin = self.kin.entry(wider.clone()).or_default();
-            kin.retain(|known| known != own);
-            kin.push(own.clone());
+            let kin = self.kin.entry(wider.as_str().into()).or_default();
+            kin.retain(|known| *known != own);
+            kin.push(Arc::clone(&own));
             if kin.len() > MAX_KIN {
                 kin.remove(0);
             }
         }
-        let kept = JobProfile {
-            executor: without_additions(profile),
-            executor_additions: Shape::default(),
-            runtime: None,
-            ..profile.clone()
-        };
-        if self.jobs.insert(own.clone(), kept) {
+        let executors = self.shared(Executors::from(profile));
+        if self.jobs.insert(own, executors) {
             self.kin.retain(|_, kin| {
                 kin.retain(|own| self.jobs.get(own).is_some());
                 !kin.is_empty()
             });
         }
+        // What no job asks for any more goes now and then, so that the search for it is rare.
+        if self.different.len() > 2 * self.jobs.len() {
+            self.different.retain(|executors| Arc::strong_count(executors) > 1);
+        }
     }
 
-    /// The last profile of the job; if it is its first run, the last one of its closest kin that is much the same
-    /// throughout.
-    pub(super) fn of(&self, own: &str, wider: &[String]) -> Option<(Level, &JobProfile)> {
-        if let Some(profile) = self.jobs.get(own) {
-            return Some((Level::Own, profile));
+    fn shared(&mut self, executors: Executors) -> Arc<Executors> {
+        if let Some(known) = self.different.get(&executors) {
+            return Arc::clone(known);
+        }
+        let executors = Arc::new(executors);
+        self.different.insert(Arc::clone(&executors));
+        executors
+    }
+
+    /// What the job asked for last; if this is its first run, what the last one of its closest kin did that is much the
+    /// same throughout.
+    pub(super) fn of(&self, own: &str, wider: &[String]) -> Option<(Level, &Executors)> {
+        if let Some(executors) = self.jobs.get(own) {
+            return Some((Level::Own, executors));
         }
         wider.iter().find_map(|key| {
-            let kin = self.kin.get(key)?.iter();
-            let kin: Vec<&JobProfile> = kin.filter_map(|own| self.jobs.get(own)).collect();
+            let kin = self.kin.get(key.as_str())?.iter();
+            let kin: Vec<&Executors> = kin.filter_map(|own| self.jobs.get(own).map(Arc::as_ref)).collect();
             are_alike(&kin).then_some((Level::of(key), *kin.last()?))
         })
     }
 }
 
 /// Whether these jobs ask for much the same, so that one may stand for another.
-fn are_alike(jobs: &[&JobProfile]) -> bool {
-    let close = |amount: fn(&JobProfile) -> u64| {
+fn are_alike(jobs: &[&Executors]) -> bool {
+    let close = |amount: fn(&Executors) -> u64| {
         let amounts = || jobs.iter().map(|job| amount(job));
         let (least, most) = (amounts().min().unwrap_or(0), amounts().max().unwrap_or(0));
         most <= least.saturating_mul(MAX_SPREAD)
     };
-    close(|job| job.executors_at_start)
+    close(|job| job.at_start)
         && close(|job| job.executor.cpu_milli)
         && close(|job| job.executor.memory_mib)
         && jobs.windows(2).all(|pair| {
             pair[0].dynamic_allocation == pair[1].dynamic_allocation
                 && pair[0].executor.extended == pair[1].executor.extended
-                && pair[0].executor_constraints == pair[1].executor_constraints
+                && pair[0].constraints == pair[1].constraints
         })
 }
 
 /// A profile for the driver of which only `guess` is known, from the last run of the same job or of its kin.
-pub(super) fn from_past(guess: JobProfile, level: Level, past: &JobProfile) -> JobProfile {
+pub(super) fn from_past(guess: JobProfile, level: Level, past: &Executors) -> JobProfile {
     let run = match level {
         Level::Own => "the last run",
         Level::Dag => "the last run of another task of the same DAG",
@@ -109,18 +152,21 @@ pub(super) fn from_past(guess: JobProfile, level: Level, past: &JobProfile) -> J
         Level::Name => "the last run of another job with the same name",
     };
     JobProfile {
-        version: guess.version,
-        spark_version: guess.spark_version,
-        driver: guess.driver,
-        profile_key: guess.profile_key,
-        wider_keys: guess.wider_keys,
-        start_within_ms: guess.start_within_ms,
-        runtime: guess.runtime,
+        executor: past.executor.clone(),
+        executor_additions: Shape::default(),
+        executors_at_start: past.at_start,
+        executors_max: past.max,
+        dynamic_allocation: past.dynamic_allocation,
+        executor_constraints: past.constraints.clone(),
+        executor_spacing: past.spacing.clone(),
+        executor_priority_class: past.priority_class.clone(),
+        executor_batch_delay_ms: past.batch_delay_ms,
+        executor_scheduler: past.scheduler.clone(),
         source: Source::History,
         warnings: vec![format!(
             "the configuration is not there: executors are taken to be as in {run}"
         )],
-        ..past.clone()
+        ..guess
     }
 }
 
@@ -166,8 +212,8 @@ mod tests {
 
     fn found(history: &History, own: &str, wider: &[&str]) -> Option<(Level, u64)> {
         let wider: Vec<String> = wider.iter().map(|&key| key.to_owned()).collect();
-        let (level, profile) = history.of(own, &wider)?;
-        Some((level, profile.executors_at_start))
+        let (level, executors) = history.of(own, &wider)?;
+        Some((level, executors.at_start))
     }
 
     #[test]
@@ -234,10 +280,26 @@ mod tests {
 
     #[test]
     fn a_profile_of_kin_says_so() {
-        let past = profile("b", Source::Conf, 5);
+        let past = Executors::from(&profile("b", Source::Conf, 5));
         let made = from_past(profile("a", Source::Guess, 1), Level::Dag, &past);
         assert_eq!(made.profile_key, "a");
         assert!(made.warnings[0].contains("same DAG"), "{:?}", made.warnings);
+    }
+
+    #[test]
+    fn equal_jobs_share_what_is_known_of_them() {
+        let mut history = History::default();
+        for n in 0..100 {
+            history.learn(&profile(&n.to_string(), Source::Conf, 3));
+        }
+        assert_eq!((history.jobs.len(), history.different.len()), (100, 1));
+        // One job that changes with each run leaves nothing behind for long.
+        for executors in 0..1_000 {
+            history.learn(&profile("0", Source::Conf, executors));
+        }
+        assert_eq!(found(&history, "0", &[]), Some((Level::Own, 999)));
+        assert_eq!(found(&history, "1", &[]), Some((Level::Own, 3)));
+        assert!(history.different.len() <= 2 * history.jobs.len());
     }
 
     #[test]

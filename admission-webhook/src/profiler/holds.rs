@@ -16,21 +16,41 @@ const RETRY_MS: u64 = 5_000;
 /// A pod older than this at its first sight is older than this process.
 const OLD_MS: u64 = 5_000;
 
-/// The closed gates.
+/// The closed gates. Thousands of drivers may wait, so that no more is kept of each than what opening its gate takes.
 #[derive(Debug)]
 pub(super) struct Holds {
     limit_ms: u64,
-    gated: FxHashMap<String, Hold>,
+    /// By UID of the pod.
+    gated: FxHashMap<Box<str>, Hold>,
     /// `None`: nothing has been heard of the lease yet, so nothing is known.
     planner: Option<Sign>,
 }
 
 #[derive(Debug)]
 struct Hold {
-    pod: Pod,
+    namespace: Box<str>,
+    name: Box<str>,
+    role: Role,
+    /// Where KOMPASS's gate stands among the pod's gates.
+    index: usize,
     since_ms: u64,
     not_before_ms: u64,
     running: bool,
+}
+
+/// A gate that is to be opened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Gate {
+    /// Namespace of the pod.
+    pub(super) namespace: String,
+    /// Name of the pod.
+    pub(super) name: String,
+    /// UID of the pod.
+    pub(super) uid: String,
+    /// What the pod is to Spark.
+    pub(super) role: Role,
+    /// Where it stood among the pod's gates when the pod was last seen.
+    pub(super) index: usize,
 }
 
 /// What the lease says of the planner.
@@ -64,25 +84,28 @@ impl Holds {
 
     /// Takes over what the watch says of a pod of that age.
     pub(super) fn observe(&mut self, pod: &Pod, now_ms: u64, age_ms: u64) {
-        let is_gated = pod.scheduler == names::SCHEDULER
-            && pod.role.is_some()
-            && pod.has_gate(names::GANG_GATE)
-            && !pod.deleting
-            && !pod.is_terminal();
-        if !is_gated {
-            self.gated.remove(&pod.uid);
+        let is_open = pod.scheduler == names::SCHEDULER && !pod.deleting && !pod.is_terminal();
+        let index = pod.gates.iter().position(|gate| gate == names::GANG_GATE);
+        let (true, Some(role), Some(index)) = (is_open, pod.role, index) else {
+            self.remove(&pod.uid);
+            return;
+        };
+        if let Some(hold) = self.gated.get_mut(pod.uid.as_str()) {
+            hold.index = index;
             return;
         }
         // Kubernetes keeps whole seconds, so the age of a new pod says nothing.
         let age_ms = if age_ms > OLD_MS { age_ms } else { 0 };
-        let since_ms = now_ms.saturating_sub(age_ms);
-        let hold = self.gated.entry(pod.uid.clone()).or_insert_with(|| Hold {
-            pod: pod.clone(),
-            since_ms,
+        let hold = Hold {
+            namespace: pod.namespace.as_str().into(),
+            name: pod.name.as_str().into(),
+            role,
+            index,
+            since_ms: now_ms.saturating_sub(age_ms),
             not_before_ms: 0,
             running: false,
-        });
-        hold.pod = pod.clone();
+        };
+        self.gated.insert(pod.uid.as_str().into(), hold);
     }
 
     /// Takes over that a pod is gone.
@@ -90,8 +113,8 @@ impl Holds {
         self.gated.remove(uid);
     }
 
-    /// The pods whose gate is to be opened now, `limit` at most, drivers before executors.
-    pub(super) fn due(&mut self, now_ms: u64, limit: usize) -> Vec<Pod> {
+    /// The gates that are to be opened now, `limit` at most, drivers' before executors'.
+    pub(super) fn due(&mut self, now_ms: u64, limit: usize) -> Vec<Gate> {
         let alone_since_ms = match self.planner {
             None => return Vec::new(),
             Some(Sign::LivedAt(at)) => at,
@@ -100,17 +123,23 @@ impl Holds {
         if now_ms.saturating_sub(alone_since_ms) < self.limit_ms {
             return Vec::new();
         }
-        let mut due: Vec<&mut Hold> = self
+        let mut due: Vec<(&Box<str>, &mut Hold)> = self
             .gated
-            .values_mut()
-            .filter(|hold| !hold.running && hold.not_before_ms <= now_ms)
-            .filter(|hold| now_ms.saturating_sub(hold.since_ms) >= self.limit_ms)
+            .iter_mut()
+            .filter(|(_, hold)| !hold.running && hold.not_before_ms <= now_ms)
+            .filter(|(_, hold)| now_ms.saturating_sub(hold.since_ms) >= self.limit_ms)
             .collect();
-        due.sort_unstable_by_key(|hold| (hold.pod.role != Some(Role::Driver), hold.since_ms));
+        due.sort_unstable_by_key(|(_, hold)| (hold.role != Role::Driver, hold.since_ms));
         let due = due.into_iter().take(limit);
-        due.map(|hold| {
+        due.map(|(uid, hold)| {
             hold.running = true;
-            hold.pod.clone()
+            Gate {
+                namespace: hold.namespace.to_string(),
+                name: hold.name.to_string(),
+                uid: uid.to_string(),
+                role: hold.role,
+                index: hold.index,
+            }
         })
         .collect()
     }
@@ -147,8 +176,8 @@ mod tests {
         }
     }
 
-    fn uids(pods: &[Pod]) -> Vec<&str> {
-        pods.iter().map(|pod| pod.uid.as_str()).collect()
+    fn uids(gates: &[Gate]) -> Vec<&str> {
+        gates.iter().map(|gate| gate.uid.as_str()).collect()
     }
 
     #[test]
@@ -212,6 +241,20 @@ mod tests {
         holds.finished("d", false, now_ms);
         assert_eq!(uids(&holds.due(now_ms, 10)), ["e"]);
         assert_eq!(uids(&holds.due(now_ms + RETRY_MS, 10)), ["d"]);
+    }
+
+    #[test]
+    fn the_gate_is_opened_where_it_stands_now() {
+        let mut holds = holds();
+        holds.planner_seen(Sign::Never);
+        let behind = Pod {
+            gates: vec!["other".into(), names::GANG_GATE.into()],
+            ..gated("d", Role::Driver)
+        };
+        holds.observe(&behind, 0, 0);
+        holds.observe(&gated("d", Role::Driver), 1, 0);
+        let due = holds.due(LIMIT_MS, 10);
+        assert_eq!((uids(&due), due[0].index), (vec!["d"], 0), "since its first sight");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Which drivers wait for a profile, and when to work on which: pure, all times are monotonic milliseconds.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kompass_core::profile::Source;
@@ -25,15 +26,19 @@ const OLD_MS: u64 = 5_000;
 #[derive(Debug)]
 pub(super) struct Queue {
     hold_ms: u64,
-    drivers: FxHashMap<String, Waiting>,
+    /// By UID.
+    drivers: FxHashMap<Arc<str>, Box<Waiting>>,
     /// Those that nobody is at, by when they are due, and UID.
-    due: BTreeSet<(u64, String)>,
-    /// UIDs of the drivers that wait for a ConfigMap, by namespace and name.
-    wanted: FxHashMap<(String, String), Vec<String>>,
+    due: BTreeSet<(u64, Arc<str>)>,
+    /// UIDs of the drivers that wait for a ConfigMap.
+    wanted: FxHashMap<ConfigMap, Vec<Arc<str>>>,
     running: usize,
     /// Drivers whose pod is kept.
     kept: usize,
 }
+
+/// Namespace and name.
+type ConfigMap = (Box<str>, Box<str>);
 
 #[derive(Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "none says anything of another")]
@@ -117,22 +122,24 @@ impl Queue {
     pub(super) fn follow(&mut self, pod: &Pod, now_ms: u64, age_ms: u64) {
         let age_ms = if age_ms > OLD_MS { age_ms } else { 0 };
         let profiled = pod.profile.is_some();
-        let driver = self.drivers.entry(pod.uid.clone()).or_insert_with(|| Waiting {
-            namespace: pod.namespace.clone(),
-            name: pod.name.clone(),
-            since_ms: now_ms.saturating_sub(age_ms),
-            next_ms: now_ms,
-            scheduled_ms: None,
-            tries: 0,
-            tried_ms: None,
-            denials: 0,
-            told: false,
-            running: false,
-            news: false,
-            profiled,
-            heard_ms: None,
-            pod: None,
-            wanted: Vec::new(),
+        let driver = self.drivers.entry(pod.uid.as_str().into()).or_insert_with(|| {
+            Box::new(Waiting {
+                namespace: pod.namespace.clone(),
+                name: pod.name.clone(),
+                since_ms: now_ms.saturating_sub(age_ms),
+                next_ms: now_ms,
+                scheduled_ms: None,
+                tries: 0,
+                tried_ms: None,
+                denials: 0,
+                told: false,
+                running: false,
+                news: false,
+                profiled,
+                heard_ms: None,
+                pod: None,
+                wanted: Vec::new(),
+            })
         });
         driver.profiled = profiled;
         self.schedule(&pod.uid);
@@ -140,19 +147,19 @@ impl Queue {
 
     /// Takes over that a pod is gone or needs no profile.
     pub(super) fn remove(&mut self, uid: &str) {
-        if let Some(mut driver) = self.drivers.remove(uid) {
-            if let Some(due_ms) = driver.scheduled_ms.take() {
-                self.due.remove(&(due_ms, uid.to_owned()));
-            }
+        if let Some((uid, mut driver)) = self.drivers.remove_entry(uid) {
             self.running -= usize::from(driver.running);
             self.kept -= usize::from(driver.pod.is_some());
-            self.unwant(uid, &driver);
+            self.unwant(&uid, &driver);
+            if let Some(due_ms) = driver.scheduled_ms.take() {
+                self.due.remove(&(due_ms, uid));
+            }
         }
     }
 
     /// Takes over that a ConfigMap was made or changed.
     pub(super) fn config_map(&mut self, namespace: &str, name: &str, now_ms: u64) {
-        let Some(uids) = self.wanted.get(&(namespace.to_owned(), name.to_owned())) else {
+        let Some(uids) = self.wanted.get(&(namespace.into(), name.into())) else {
             return;
         };
         for uid in uids.clone() {
@@ -168,10 +175,10 @@ impl Queue {
     pub(super) fn recheck(&mut self, namespace: Option<&str>, now_ms: u64) {
         let drivers = self.drivers.iter_mut();
         let concerned = drivers.filter(|(_, driver)| namespace.is_none_or(|namespace| driver.namespace == namespace));
-        let uids: Vec<String> = concerned
+        let uids: Vec<Arc<str>> = concerned
             .map(|(uid, driver)| {
                 driver.hurry(now_ms);
-                uid.clone()
+                Arc::clone(uid)
             })
             .collect();
         for uid in uids {
@@ -186,21 +193,19 @@ impl Queue {
             return Vec::new();
         }
         let due = self.due.iter().take_while(|(due_ms, _)| *due_ms <= now_ms);
-        let due: Vec<String> = due.take(free).map(|(_, uid)| uid.clone()).collect();
+        let due: Vec<Arc<str>> = due.take(free).map(|(_, uid)| Arc::clone(uid)).collect();
         self.running += due.len();
         due.into_iter().filter_map(|uid| self.start(uid, now_ms)).collect()
     }
 
-    fn start(&mut self, uid: String, now_ms: u64) -> Option<Task> {
+    fn start(&mut self, uid: Arc<str>, now_ms: u64) -> Option<Task> {
         let hold_ms = self.hold_ms;
         let driver = self.drivers.get_mut(&uid)?;
         driver.running = true;
         driver.tried_ms = Some(now_ms);
         driver.news = false;
-        if let Some(due_ms) = driver.scheduled_ms.take() {
-            self.due.remove(&(due_ms, uid.clone()));
-        }
-        Some(Task {
+        let task = Task {
+            uid: uid.to_string(),
             namespace: driver.namespace.clone(),
             name: driver.name.clone(),
             pod: driver.pod.clone(),
@@ -208,8 +213,11 @@ impl Queue {
             unprofiled_since_ms: (!driver.profiled).then_some(driver.since_ms),
             heard_ms: driver.heard_ms,
             told: driver.told,
-            uid,
-        })
+        };
+        if let Some(due_ms) = driver.scheduled_ms.take() {
+            self.due.remove(&(due_ms, uid));
+        }
+        Some(task)
     }
 
     /// Takes over what came of a piece of work.
@@ -264,7 +272,11 @@ impl Queue {
 
     /// Notes when a driver is due, unless somebody is at it.
     fn schedule(&mut self, uid: &str) {
-        let Some(driver) = self.drivers.get_mut(uid) else {
+        let Some((uid, _)) = self.drivers.get_key_value(uid) else {
+            return;
+        };
+        let uid = Arc::clone(uid);
+        let Some(driver) = self.drivers.get_mut(&uid) else {
             return;
         };
         let due_ms = (!driver.running).then(|| driver.due_ms(self.hold_ms));
@@ -273,10 +285,10 @@ impl Queue {
             return;
         }
         if let Some(before) = before {
-            self.due.remove(&(before, uid.to_owned()));
+            self.due.remove(&(before, Arc::clone(&uid)));
         }
         if let Some(due_ms) = due_ms {
-            self.due.insert((due_ms, uid.to_owned()));
+            self.due.insert((due_ms, uid));
         }
     }
 
@@ -290,25 +302,25 @@ impl Queue {
     }
 
     fn want(&mut self, uid: &str, config_maps: Vec<String>) {
-        let Some(mut driver) = self.drivers.remove(uid) else {
+        let Some((uid, mut driver)) = self.drivers.remove_entry(uid) else {
             return;
         };
-        self.unwant(uid, &driver);
+        self.unwant(&uid, &driver);
         for name in &config_maps {
             self.wanted
-                .entry((driver.namespace.clone(), name.clone()))
+                .entry((driver.namespace.as_str().into(), name.as_str().into()))
                 .or_default()
-                .push(uid.to_owned());
+                .push(Arc::clone(&uid));
         }
         driver.wanted = config_maps;
-        self.drivers.insert(uid.to_owned(), driver);
+        self.drivers.insert(uid, driver);
     }
 
     fn unwant(&mut self, uid: &str, driver: &Waiting) {
         for name in &driver.wanted {
-            let key = (driver.namespace.clone(), name.clone());
+            let key = (driver.namespace.as_str().into(), name.as_str().into());
             if let Some(uids) = self.wanted.get_mut(&key) {
-                uids.retain(|known| known != uid);
+                uids.retain(|known| **known != *uid);
                 if uids.is_empty() {
                     self.wanted.remove(&key);
                 }

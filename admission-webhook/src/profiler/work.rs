@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1;
 use kompass_core::profile::Source;
-use kompass_core::{JobProfile, Pod, names};
+use kompass_core::{JobProfile, names};
 use kompass_kube::client::{RequestError, within};
 use kompass_kube::events::{Note, Recorder, Severity};
 use kompass_kube::patch::{self, Operations};
@@ -22,6 +22,7 @@ use serde_json::Value;
 use super::budget;
 use super::budgets::Order;
 use super::estimates::Estimates;
+use super::holds::Gate;
 use super::kept::Kept;
 use super::memory::Memory;
 use super::queue::{Progress, Task};
@@ -373,37 +374,40 @@ impl Worker {
 
     /// Opens the gate of a pod that no planner will open. `true` if the gate is open now, by us or another; with a
     /// note for its owner if it was by us.
-    pub(super) async fn open_gate(&self, pod: &Pod) -> (bool, Option<Note>) {
-        let Some(index) = pod.gates.iter().position(|gate| gate == names::GANG_GATE) else {
-            return (true, None);
-        };
+    pub(super) async fn open_gate(&self, gate: &Gate) -> (bool, Option<Note>) {
+        let Gate {
+            namespace,
+            name,
+            uid,
+            index,
+            ..
+        } = gate;
         let operations = Operations::new()
-            .test("/metadata/uid", pod.uid.as_str())
+            .test("/metadata/uid", uid.as_str())
             .test(&format!("/spec/schedulingGates/{index}/name"), names::GANG_GATE)
             .remove(&format!("/spec/schedulingGates/{index}"));
-        let api = Api::<object::Pod>::namespaced(self.client.clone(), &pod.namespace);
-        match patch::send(&api, &pod.name, &operations, REQUEST_LIMIT).await {
+        let api = Api::<object::Pod>::namespaced(self.client.clone(), namespace);
+        match patch::send(&api, name, &operations, REQUEST_LIMIT).await {
             Ok(_) => {
-                tracing::warn!(
-                    namespace = pod.namespace,
-                    pod = pod.name,
-                    "opened a gate, since no planner lives"
-                );
+                tracing::warn!(namespace, pod = name, "opened a gate, since no planner lives");
                 let text = "No planner of KOMPASS has been alive for too long: the pod goes on without a reservation \
                             for its gang."
                     .to_owned();
-                let note = Note::on(pod, Severity::Warning, "GateOpened", "OpenGate", text);
+                let note = Note {
+                    namespace: namespace.clone(),
+                    pod: name.clone(),
+                    uid: uid.clone(),
+                    severity: Severity::Warning,
+                    reason: "GateOpened",
+                    action: "OpenGate",
+                    text,
+                };
                 (true, Some(note))
             }
             Err(patch::Error::Gone(_)) => (true, None),
             Err(error) => {
                 self.metrics.failures.with(["open-gate"]).inc();
-                tracing::warn!(
-                    namespace = pod.namespace,
-                    pod = pod.name,
-                    error = chain(&error),
-                    "failed to open a gate"
-                );
+                tracing::warn!(namespace, pod = name, error = chain(&error), "failed to open a gate");
                 (false, None)
             }
         }

@@ -159,6 +159,8 @@ async fn executors_of_client_mode_are_placed_where_nothing_is_reserved() {
         assert_eq!(pod["spec"]["schedulerName"], "kompass");
         assert!(pinned(&pod).is_empty() && pod["spec"].get("schedulingGates").is_none());
         assert!(pod["metadata"]["labels"].get("kompass.dev/gang").is_none());
+        let key = pod["metadata"]["labels"]["kompass.dev/profile-key"].as_str().unwrap();
+        assert!(key.starts_with("spark-pi-"), "{key}");
         let text = webhook.registry.render();
         assert!(text.contains(r#"outcome="client",role="executor"} 1"#), "{text}");
     }

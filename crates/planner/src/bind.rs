@@ -84,6 +84,7 @@ impl Planner {
                     &mut self.nodes,
                 ),
             }
+            self.client_moved(id);
             return;
         }
         // Another one that is under way may still be written.
@@ -140,6 +141,7 @@ impl Planner {
         if pod.gang().is_some_and(|gang| self.slot_takes(gang, node, id)) {
             return Some(Seat::Slot);
         }
-        self.nodes.fits(node, &pod.requests, &pod.ports).then_some(Seat::Extra)
+        let fits = self.nodes.fits(node, &pod.requests, &pod.ports) || self.aside_takes(id, node);
+        fits.then_some(Seat::Extra)
     }
 }

@@ -110,7 +110,9 @@ impl Planner {
         } else {
             self.place_missing(&mut turn);
             self.place_unplanned(&mut turn);
+            self.keep_client_room(&mut turn);
             self.start_gangs(&mut turn);
+            self.yield_client_room(&mut turn);
             self.claim();
             self.open_executors(&mut turn);
         }

@@ -170,6 +170,7 @@ impl Planner {
         if let Some(gang) = self.pods.all[id].gang() {
             self.gangs.touch(gang);
         }
+        self.client_moved(id);
         self.assumed.insert((until_ms, id));
         self.wake_ms = Some(self.wake_ms.map_or(until_ms, |known| known.min(until_ms)));
     }
@@ -203,6 +204,8 @@ impl Planner {
         }
         let entry = &mut self.pods.all[id];
         entry.put(Place::Nowhere, &mut self.nodes);
+        self.client_moved(id);
+        let entry = &self.pods.all[id];
         let bound_ms = entry.executor().and_then(|executor| executor.bound_ms);
         if let Some(gang) = gang {
             if matches!(place, Place::Bound { .. }) {

@@ -193,7 +193,11 @@ impl Planner {
         if gang.is_some_and(|gang| self.is_at_limit(gang, id)) {
             return FilterAnswer::Unresolvable(waits);
         }
-        let near = gang.map(|gang| self.nodes_of(gang));
+        if let Some(node) = self.aside_for(id, nodes) {
+            self.assume(id, node, Seat::Extra, now_ms);
+            return FilterAnswer::Node(self.nodes.name(node).to_string());
+        }
+        let near = gang.map(|gang| self.nodes_of(gang)).or_else(|| self.near_client(id));
         let zone = gang
             .and_then(|gang| self.gangs[gang].held)
             .map(|held| self.nodes.zone(held.node));

@@ -165,7 +165,8 @@ pub(crate) struct Waiting {
     pub(crate) lacking_ms: Option<i64>,
     /// Its driver is soon given up by whoever has submitted it.
     pub(crate) pressed: bool,
-    /// Gangs that started although this one was before them, since it began to lack room.
+    /// Gangs that started although this one was before them, since it began to lack room, and applications of client mode
+    /// for which room was set aside.
     pub(crate) overtaken: u64,
     /// Gangs of its queue that started before it by backfill, since it became the head.
     pub(crate) backfilled: u64,

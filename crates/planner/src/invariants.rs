@@ -70,6 +70,7 @@ impl Planner {
         }
         self.check_attention()?;
         self.check_gangs()?;
+        self.check_clients()?;
         self.check_pods()
     }
 

@@ -15,6 +15,7 @@ mod attention;
 mod backfill;
 mod bind;
 mod classes;
+mod client;
 pub mod config;
 mod decide;
 mod demand;

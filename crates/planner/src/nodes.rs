@@ -102,6 +102,8 @@ struct Entry {
     foreign: Room,
     /// Kept for pods of DaemonSets that have still to come.
     kept: Room,
+    /// Set aside for executors of client mode that have still to come: no charge, and nobody else's.
+    aside: Room,
     ports: Vec<u16>,
     /// Charges of KOMPASS's.
     ours: u64,
@@ -250,6 +252,41 @@ impl Nodes {
             self.capacity += 1;
             self.refresh(id);
         }
+    }
+
+    /// Sets room aside for so many executors.
+    pub(crate) fn set_aside(&mut self, id: NodeId, requests: &Resources, count: u64) {
+        let aside = &mut self.entries[id.index()].aside;
+        aside.resources.add_times(requests, count);
+        aside.pods += count;
+        self.refresh(id);
+    }
+
+    /// Gives such room back. `grows`: others may have more room by that.
+    pub(crate) fn give_back(&mut self, id: NodeId, requests: &Resources, count: u64, grows: bool) {
+        let aside = &mut self.entries[id.index()].aside;
+        aside.resources.subtract_times(requests, count);
+        aside.pods = aside.pods.saturating_sub(count);
+        self.grown += u64::from(grows);
+        self.refresh(id);
+        self.recycle(id);
+    }
+
+    /// What is set aside.
+    pub(crate) fn aside(&self, id: NodeId) -> &Room {
+        &self.entries[id.index()].aside
+    }
+
+    /// Whether one pod of these requests has room where so much less is set aside, host ports included.
+    pub(crate) fn fits_without(&self, id: NodeId, less: &Resources, requests: &Resources, ports: &[u16]) -> bool {
+        let entry = &self.entries[id.index()];
+        let Some(node) = entry.open() else { return false };
+        let mut aside = entry.aside.clone();
+        aside.resources.subtract(less);
+        aside.pods = aside.pods.saturating_sub(1);
+        let mut room = Room::default();
+        room.set(node, &entry.load, &entry.kept, &aside);
+        room.pods > 0 && requests.fits(&room.resources) && self.ports_free(id, ports)
     }
 
     /// Nodes that may have become worse since the last call.
@@ -427,9 +464,10 @@ impl Nodes {
         let entry = &self.entries[id.index()];
         let before = self.free[id.index()].resources.cpu_milli;
         let (free, empty) = (&mut self.free[id.index()], &mut self.empty[id.index()]);
+        let nothing = Room::default();
         if let Some(node) = entry.open() {
-            free.set(node, &entry.load, &entry.kept);
-            empty.set(node, &entry.foreign, &entry.kept);
+            free.set(node, &entry.load, &entry.kept, &entry.aside);
+            empty.set(node, &entry.foreign, &entry.kept, &nothing);
         } else {
             (*free, *empty) = (Room::default(), Room::default());
         }
@@ -446,7 +484,8 @@ impl Nodes {
     /// An entry that nothing speaks of any more is used again.
     fn recycle(&mut self, id: NodeId) {
         let entry = &self.entries[id.index()];
-        if entry.node.is_none() && entry.load.pods == 0 && self.by_name.remove(&entry.name).is_some() {
+        let idle = entry.load.pods == 0 && entry.aside.pods == 0;
+        if entry.node.is_none() && idle && self.by_name.remove(&entry.name).is_some() {
             self.unused.push(id);
         }
     }
@@ -460,14 +499,14 @@ impl Entry {
 }
 
 impl Room {
-    /// What the node has without `load` and what is kept.
-    fn set(&mut self, node: &Node, load: &Self, kept: &Self) {
+    /// What the node has without `load`, what is kept and what is set aside.
+    fn set(&mut self, node: &Node, load: &Self, kept: &Self, aside: &Self) {
         self.resources.clone_from(&node.allocatable);
         self.resources.subtract(&load.resources);
         self.pods = node.max_pods.saturating_sub(load.pods);
-        if kept.pods > 0 {
-            self.resources.subtract(&kept.resources);
-            self.pods = self.pods.saturating_sub(kept.pods);
+        for more in [kept, aside].into_iter().filter(|more| more.pods > 0) {
+            self.resources.subtract(&more.resources);
+            self.pods = self.pods.saturating_sub(more.pods);
         }
     }
 }

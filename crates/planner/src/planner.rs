@@ -8,6 +8,7 @@ use rustc_hash::FxHashMap;
 
 use crate::attention::Attention;
 use crate::backfill::Ahead;
+use crate::client::Clients;
 use crate::ends::Ends;
 use crate::gang::GangId;
 use crate::gangs::Gangs;
@@ -38,6 +39,8 @@ pub struct Planner {
     /// Gangs that have an expected start.
     pub(crate) told: Vec<GangId>,
     pub(crate) headroom: Headroom,
+    /// Executors of client mode.
+    pub(crate) clients: Clients,
     /// Since when gangs have had a free slot and an executor beside their slots.
     pub(crate) idle: BTreeMap<GangId, i64>,
     /// How long gangs have run of late.
@@ -107,6 +110,7 @@ impl Planner {
             promises: Promises::default(),
             told: Vec::new(),
             headroom: Headroom::default(),
+            clients: Clients::default(),
             idle: BTreeMap::new(),
             runtimes: Runtimes::default(),
             ends: Ends::default(),
@@ -181,6 +185,7 @@ impl Planner {
             Kind::Foreign | Kind::Plain | Kind::Marker { .. } | Kind::StandIn { .. } => self.place_seen(id, pod),
         }
         self.daemon_seen(id, pod);
+        self.client_seen(id, pod);
     }
 
     /// A pod object is gone.
@@ -204,6 +209,7 @@ impl Planner {
                 Kind::Foreign | Kind::Plain => {}
             }
             self.pods.all[id].put(Place::Nowhere, &mut self.nodes);
+            self.client_gone(id);
         }
         self.pods.bury(uid);
     }
@@ -259,6 +265,7 @@ impl Planner {
         self.lead = None;
         self.holds_back = false;
         self.promises.give_up();
+        self.release_all_aside();
         self.gangs.touch_all();
     }
 

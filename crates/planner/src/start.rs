@@ -22,6 +22,9 @@
 //! that run have ended, whatever is submitted behind it.
 //!
 //! Executors beyond a gang's minimum don't go to nodes that such a waiting gang could use.
+//!
+//! Room that is set aside for executors of client mode (see the module `client`) counts for those that wait as one gang more
+//! that started before them, and whoever goes before all others gets it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

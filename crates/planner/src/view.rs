@@ -92,6 +92,8 @@ pub struct Summary {
     pub slots_free_memory_bytes: u64,
     /// Slots without room.
     pub slots_missing: u64,
+    /// Executors of client mode for which room is set aside.
+    pub client_slots: u64,
     /// Demands under way.
     pub demands: u64,
     /// How often what gangs were told of their start came true.
@@ -148,6 +150,7 @@ impl Planner {
             nodes: self.nodes.count() as u64,
             pods: self.pods.all.len() as u64,
             starts: self.held(),
+            client_slots: self.client_slots(),
             ..Summary::default()
         };
         for (id, gang) in self.gangs.iter() {

@@ -13,8 +13,10 @@ use sha2::{Digest, Sha256};
 use crate::json;
 use crate::role::DriverPod;
 
+mod client;
 mod stable;
 
+pub use self::client::of_client;
 use self::stable::{file_name, stable};
 
 /// Bytes of a label value that the readable part may use: 63, minus `-` and 8 digits.
@@ -196,7 +198,11 @@ pub fn origin(driver: &DriverPod<'_>) -> &'static str {
 
 /// The name of a job that these labels give.
 fn owner(driver: &DriverPod<'_>, labels: &[&str]) -> Option<String> {
-    let values: Option<Vec<&str>> = labels.iter().map(|label| driver.label(label)).collect();
+    owner_of(|label| driver.label(label), labels)
+}
+
+fn owner_of<'a>(label: impl Fn(&str) -> Option<&'a str>, labels: &[&str]) -> Option<String> {
+    let values: Option<Vec<&str>> = labels.iter().map(|name| label(name)).collect();
     let name = stable(&values?.join("-"));
     (!name.is_empty()).then_some(name)
 }

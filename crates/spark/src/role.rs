@@ -233,7 +233,7 @@ impl<'a> DriverPod<'a> {
 }
 
 /// What Spark puts between an application's name and `-driver`: milliseconds since 1970 (2.4) or 16 hex digits.
-fn is_stamp(text: &str) -> bool {
+pub(crate) fn is_stamp(text: &str) -> bool {
     (text.len() == 13 && text.bytes().all(|b| b.is_ascii_digit()))
         || (text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit()))
 }

@@ -2,6 +2,7 @@
 //! the configuration said.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::StatefulSet;
@@ -10,11 +11,11 @@ use kompass_tests::deployment::{Deployment, JOBS, Options};
 use kompass_tests::spark::{Application, Asked, Behaviour, Drivers};
 use kompass_tests::wait_for;
 use kompass_tests::watchdog::Watchdog;
-use kube::api::PostParams;
+use kube::api::{DeleteParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 
-use crate::{PATIENCE, all_done, bound, plan, run_all};
+use crate::{PATIENCE, all_done, bound, plan, run_all, waits_for};
 
 /// Creates a pod as the API server gets it.
 async fn create(deployment: &Deployment, pod: Value) -> kube::Result<()> {
@@ -27,6 +28,42 @@ fn executor(application: &Application, id: u64) -> Value {
     let mut pod = application.executor_pod("nobody", id);
     pod["metadata"]["ownerReferences"] = json!([]);
     pod
+}
+
+/// An executor of one of the runs of a notebook.
+fn executor_of_run(notebook: &Application, run: u64, id: u64) -> Value {
+    let mut pod = executor(notebook, id);
+    pod["metadata"]["name"] = json!(format!("{}-{run}-exec-{id}", notebook.name));
+    pod["metadata"]["labels"]["spark-app-selector"] = json!(format!("spark-{}-{run}", notebook.name));
+    pod
+}
+
+/// All executors of a run go at once.
+async fn end_run(deployment: &Deployment, notebook: &Application, run: u64, executors: u64) {
+    for id in 1..=executors {
+        let name = format!("{}-{run}-exec-{id}", notebook.name);
+        let at_once = DeleteParams::default().grace_period(0);
+        deployment.pods().delete(&name, &at_once).await.unwrap();
+    }
+}
+
+/// Waits until the extender says for how many executors of client mode it sets room aside.
+async fn aside(deployment: &Deployment, executors: u64) {
+    let line = format!("kompass_extender_client_slots {executors}");
+    wait_for(&line, PATIENCE, || async {
+        let page = deployment.get(deployment.extender_admin(), "/metrics").await;
+        let page = page.map_err(|error| format!("{error:#}"))?;
+        let known = page
+            .lines()
+            .find(|line| line.starts_with("kompass_extender_client_slots "));
+        if known == Some(&line) {
+            Ok(())
+        } else {
+            Err(format!("{known:?}"))
+        }
+    })
+    .await
+    .unwrap();
 }
 
 /// What Spark makes instead of executors where `spark.kubernetes.allocation.pods.allocator` is `statefulset`.
@@ -130,6 +167,45 @@ async fn executors_of_client_mode_run_and_leave_reserved_room_alone() {
     drivers.let_go();
     all_done(&drivers, &[gang], PATIENCE).await.unwrap();
     bound(&deployment, &names[1], PATIENCE).await.unwrap();
+    watchdog.finish().await.unwrap();
+    drivers.stop().await;
+    deployment.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn the_second_run_of_a_notebook_has_room_for_all_its_executors_while_a_gang_waits() {
+    let deployment = Deployment::start(Options {
+        nodes: 1,
+        node_cpu_milli: 8_000,
+        ..Options::default()
+    })
+    .await
+    .unwrap();
+    let watchdog = Watchdog::start(deployment.client());
+    let notebook = Application::new("notebook", 500, 0, 1_000);
+    let run = async |run: u64, ids: RangeInclusive<u64>| {
+        for id in ids {
+            let pod = executor_of_run(&notebook, run, id);
+            let name = pod["metadata"]["name"].as_str().unwrap().to_owned();
+            create(&deployment, pod).await.unwrap();
+            bound(&deployment, &name, PATIENCE).await.unwrap();
+        }
+    };
+    run(1, 1..=4).await;
+    end_run(&deployment, &notebook, 1, 4).await;
+    run(2, 1..=1).await;
+    aside(&deployment, 3).await;
+
+    // Seven CPUs are free, and the gang needs six and a half.
+    let gang = Application::new("gang", 500, 3, 2_000);
+    let client = deployment.client();
+    let drivers = Drivers::start(client.clone(), JOBS, std::slice::from_ref(&gang), Behaviour::default());
+    gang.submit(client, JOBS).await.unwrap();
+    waits_for(&deployment, &gang, "no-room").await.unwrap();
+    run(2, 2..=4).await;
+    aside(&deployment, 0).await;
+    end_run(&deployment, &notebook, 2, 4).await;
+    all_done(&drivers, &[gang], PATIENCE).await.unwrap();
     watchdog.finish().await.unwrap();
     drivers.stop().await;
     deployment.stop().await.unwrap();

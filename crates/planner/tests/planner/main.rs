@@ -5,6 +5,8 @@ mod backfill;
 #[cfg(test)]
 mod binds;
 #[cfg(test)]
+mod client;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod forecast;

@@ -66,6 +66,24 @@ pub(crate) fn executor(job: &Job, driver: &str, serial: u64, now_ms: i64) -> Pod
     }
 }
 
+/// An executor of client mode as the webhook lets it in: one of a run of a job, and nobody owns it.
+pub(crate) fn client(job: &str, run: u64, number: u64, cpu_milli: u64, now_ms: i64) -> Pod {
+    let uid = format!("client-{job}-{run}-exec-{number:03}");
+    Pod {
+        uid: uid.clone(),
+        namespace: "notebooks".into(),
+        name: uid,
+        created_ms: now_ms / 1000 * 1000,
+        scheduler: SCHEDULER.into(),
+        requests: Resources::from_mib(cpu_milli, GIB),
+        role: Some(Role::Executor),
+        app_selector: Some(format!("spark-{job}-{run}")),
+        executor_id: Some(number.to_string()),
+        profile_key: Some(format!("{job}-12345678")),
+        ..Pod::default()
+    }
+}
+
 /// What the webhook does to an executor: pins it to nodes of the plan with free slots, or gates it where there are none.
 pub(crate) fn admit<'a>(executor: &mut Pod, plan: Option<&GangPlan>, others: impl Iterator<Item = &'a Pod>) {
     let Some(plan) = plan else { return };

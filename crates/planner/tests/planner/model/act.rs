@@ -3,7 +3,7 @@
 use kompass_core::{Node, Phase, Pod, Resources, Role, Spacing};
 use kompass_planner::{Action, BindResult, Config, Failure, Order};
 
-use super::api::{Api, OTHER_GATE, has_ended};
+use super::api::{Api, CLIENT_JOBS, OTHER_GATE, has_ended};
 use super::replica::{Bind, Replica};
 use super::steps::Step;
 use crate::job::Job;
@@ -14,6 +14,7 @@ pub(crate) const DEADLINE_MS: i64 = 3_000;
 /// More gangs at once only cost time.
 const GANGS_MAX: usize = 12;
 const NODES_MAX: usize = 7;
+const CLIENTS_MAX: usize = 8;
 
 /// A write whose sender is gone or has given up.
 #[derive(Debug)]
@@ -101,6 +102,13 @@ impl Model {
                 }
             }
             Step::Plain(cpu) => api.plain("a", cpu.into(), None),
+            Step::Client(which, count) => {
+                let there = api.uids(|pod| pod.uid.starts_with("client")).len();
+                for _ in 0..CLIENTS_MAX.saturating_sub(there).min(count.into()) {
+                    api.client(usize::from(which) % CLIENT_JOBS);
+                }
+            }
+            Step::EndClient(which) => api.end_client(usize::from(which) % CLIENT_JOBS),
             Step::Spark(which, count) => {
                 api.kubelets();
                 let runs = |pod: &Pod| pod.phase == Phase::Running && !pod.deleting;

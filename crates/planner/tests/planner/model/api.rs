@@ -15,6 +15,9 @@ pub(crate) const FOREIGN: &str = "default-scheduler";
 /// A gate of somebody else's.
 pub(crate) const OTHER_GATE: &str = "example.com/gate";
 
+/// Jobs in client mode.
+pub(crate) const CLIENT_JOBS: usize = 2;
+
 /// Kinds of objects, and so of watches.
 pub(crate) const NODES: usize = 0;
 pub(crate) const PODS: usize = 1;
@@ -58,6 +61,8 @@ pub(crate) struct Api {
     pub(crate) log: [Vec<Event>; 3],
     /// Nodes that are gone and may come back.
     pub(crate) lost: Vec<Rc<Node>>,
+    /// Which run of each job in client mode it is.
+    pub(crate) client_runs: [u64; CLIENT_JOBS],
     /// The webhook pins executors, and gates those above the minimum.
     pub(crate) webhook: bool,
     version: u64,

@@ -287,15 +287,19 @@ impl Decided<'_> {
     /// What the pods of a namespace have, and the executors that its gangs have still to create.
     pub(crate) fn needed(&self, namespace: &str) -> u64 {
         let told = &self.replica.told;
-        let here = |pod: &&Rc<Pod>| pod.namespace == namespace && !has_ended(pod);
-        let used: u64 = told.pods.values().filter(here).map(|pod| cpu(pod)).sum();
         let let_in = |gang: &&GangView| gang.state != GangState::Waiting && gang.namespace == namespace;
         let coming = self.after.iter().filter(let_in).map(|gang| {
             let driver = &told.pods[&gang.uid];
             let alive = self.executors(&gang.uid).count() as u64;
             gang.executors_min.unwrap_or(0).saturating_sub(alive) * executor_cpu(driver)
         });
-        used + coming.sum::<u64>()
+        self.used(namespace) + coming.sum::<u64>()
+    }
+
+    /// What the pods of a namespace have, as far as they were told.
+    pub(crate) fn used(&self, namespace: &str) -> u64 {
+        let here = |pod: &&Rc<Pod>| pod.namespace == namespace && !has_ended(pod);
+        self.replica.told.pods.values().filter(here).map(|pod| cpu(pod)).sum()
     }
 
     fn executors(&self, driver: &str) -> impl Iterator<Item = &Rc<Pod>> {

@@ -49,6 +49,24 @@ impl Api {
         });
     }
 
+    /// An executor more of a run of a job in client mode; the pod where its driver runs is none of Spark's.
+    pub(crate) fn client(&mut self, job: usize) {
+        self.serial += 1;
+        let (name, run) = (format!("job-{job}"), self.client_runs[job]);
+        let mut pod = objects::client(&name, run, self.serial, 1_000, self.now_ms);
+        pod.owner_pod_uid = (job == 0).then(|| "notebook".into());
+        self.put(pod);
+    }
+
+    /// Such a run ends.
+    pub(crate) fn end_client(&mut self, job: usize) {
+        let prefix = format!("client-job-{job}-{}-", self.client_runs[job]);
+        for uid in self.uids(|pod| pod.uid.starts_with(&prefix)) {
+            self.delete(&uid);
+        }
+        self.client_runs[job] += 1;
+    }
+
     fn plain_pod(&mut self, namespace: &str, cpu: u64) -> Pod {
         self.serial += 1;
         let uid = format!("plain-{}", self.serial);

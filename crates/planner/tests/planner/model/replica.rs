@@ -202,9 +202,10 @@ impl Replica {
 
     /// Keeps what the planner is told, by whatever way.
     pub(crate) fn note(&mut self, pod: &Rc<Pod>, now_ms: i64) {
-        // A plan that another planner has made.
+        // A plan that another planner has made, and that this one may take over now: perhaps it did not when it first heard
+        // of it, for want of its nodes.
         if let Some(plan) = &pod.plan
-            && self.told.pods.get(&pod.uid).is_none_or(|known| known.plan != pod.plan)
+            && self.held(pod).as_ref() != Some(plan)
         {
             let nodes = plan.executors.iter().map(|(node, _)| node);
             self.disturbed.extend(nodes.chain([&plan.driver]).cloned());
@@ -226,6 +227,11 @@ impl Replica {
             self.disturbed.extend(pod.node.clone());
         }
         self.told.apply(pod, now_ms);
+    }
+
+    /// The plan of a driver's gang, as the planner has it.
+    fn held(&self, driver: &Pod) -> Option<GangPlan> {
+        self.planner.gang(&driver.namespace, &driver.name)?.plan
     }
 
     /// The planner is told how a Bind went.

@@ -5,7 +5,7 @@ use kompass_core::{Phase, Pod};
 use kompass_planner::{GangState, GangView};
 
 use super::act::{DEADLINE_MS, Model};
-use super::api::{OTHER_GATE, is_silent};
+use super::api::{CLIENT_JOBS, OTHER_GATE, is_silent};
 use super::replica::Replica;
 use super::steps::Fate;
 use super::turns;
@@ -20,6 +20,8 @@ impl Model {
         for round in 1.. {
             assert!(round < ROUNDS, "gangs starve: {:#?}", self.gangs());
             self.round();
+            // What runs in client mode may keep room for a while, and ends too.
+            self.api.end_client(round as usize % CLIENT_JOBS);
             let gangs = self.gangs();
             for uid in self.ending(&gangs, round) {
                 self.api.end(&uid, false);
@@ -140,6 +142,7 @@ impl Model {
         for uid in self.api.drivers(|_| true) {
             self.api.delete(&uid);
         }
+        (0..CLIENT_JOBS).for_each(|job| self.api.end_client(job));
         for _ in 0..3 {
             self.tick(20_000);
             self.turn();
@@ -154,6 +157,7 @@ impl Model {
                 "pods are not known or not forgotten"
             );
             assert!(replica.planner.gangs().is_empty());
+            assert_eq!(replica.planner.summary().client_slots, 0, "room is still set aside");
         }
         let left = self
             .api

@@ -53,6 +53,9 @@ pub(crate) enum Step {
     End(u8, bool),
     DeleteDriver(u8, bool),
     Plain(u8),
+    /// So many executors of client mode come, or such a run ends.
+    Client(u8, u8),
+    EndClient(u8),
     // Spark and the kubelets.
     Spark(u8, u8),
     SparkAll,
@@ -200,6 +203,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         3 => (follower(), which(), list()).prop_map(|(follower, which, list)| Step::Ask { follower, which, list }),
         6 => (which(), 1..4_u8).prop_map(|(driver, count)| Step::Spark(driver, count)),
         4 => Just(Step::SparkAll),
+        4 => (which(), 1..4_u8).prop_map(|(job, count)| Step::Client(job, count)),
+        2 => which().prop_map(Step::EndClient),
         6 => prop_oneof![4 => 1..400_u16, 2 => 400..4_000_u16, 1 => 4_000..20_000_u16].prop_map(Step::Tick),
         5 => (which(), prop::bool::weighted(0.2)).prop_map(|(driver, sidecar)| Step::End(driver, sidecar)),
     ];

@@ -45,10 +45,17 @@ impl Decided<'_> {
 
     fn is_ready(&self, gang: &GangView) -> bool {
         let pod = &self.replica.told.pods[&gang.uid];
-        let quota = self.replica.told.quotas.get(&gang.namespace).is_some_and(|&(hard, _)| {
-            let more = minimum_of(pod, self.config) * executor_cpu(pod);
-            more > 0 && self.needed(&gang.namespace) + more > hard
-        });
+        let quota = self
+            .replica
+            .told
+            .quotas
+            .get(&gang.namespace)
+            .is_some_and(|&(hard, used)| {
+                let more = minimum_of(pod, self.config) * executor_cpu(pod);
+                // The quota may know of pods that the planner has still to be told of.
+                let untold = used.saturating_sub(self.used(&gang.namespace));
+                more > 0 && self.needed(&gang.namespace) + untold + more > hard
+            });
         let refused = self.replica.refused.get(&gang.uid).is_some_and(|&times| times >= 3);
         let profile = pod.profile.is_some() || self.now_ms >= pod.created_ms + self.config.profile_hold_ms;
         profile && !pod.deleting && pod.gates.len() == 1 && !quota && !refused
