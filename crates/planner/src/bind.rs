@@ -140,6 +140,7 @@ impl Planner {
         if pod.gang().is_some_and(|gang| self.slot_takes(gang, node, id)) {
             return Some(Seat::Slot);
         }
-        self.nodes.fits(node, &pod.requests, &pod.ports).then_some(Seat::Extra)
+        let fits = self.nodes.fits(node, &pod.requests, &pod.ports);
+        (fits && !self.is_kept_off(id, node)).then_some(Seat::Extra)
     }
 }

@@ -179,7 +179,7 @@ impl Planner {
         let entry = &mut self.pods.all[id];
         let gang = entry.gang().filter(|_| may_slot);
         if let Some(gang) = gang
-            && self.gangs[gang].slots.hand_over(node, entry.charge())
+            && self.gangs[gang].slots.hand_over(&mut self.nodes, node, entry.charge())
         {
             entry.inherit(place(Seat::Slot), &mut self.nodes);
             return;

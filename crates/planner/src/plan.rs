@@ -30,6 +30,7 @@ impl Planner {
         if let Some(shape) = &gang.shape {
             gang.slots.request.clone_from(&shape.executor);
             gang.slots.ports = shape.ports().into();
+            gang.slots.kind = shape.kind;
         }
         gang.slots.seed(&mut self.nodes, &placement.executors);
         self.nodes.charge(node, self.pods.all[gang.driver].charge(), 1);
@@ -209,6 +210,9 @@ impl Planner {
             && (gang.slots.request != shape.executor || *gang.slots.ports != *shape.ports())
         {
             gang.slots.resize(&mut self.nodes, &shape.executor, shape.ports());
+        }
+        if let Some(shape) = &gang.shape {
+            gang.slots.keep_for(&mut self.nodes, shape.kind);
         }
     }
 

@@ -84,7 +84,10 @@ impl Planner {
         let room = if empty { View::Empty } else { View::Now(None) };
         let ask = Ask { room, ..ask };
         let class = ask.class.or_else(|| ask.driver.map(|driver| driver.class));
-        let allowed = class.map(|class| self.nodes.allowed(class));
+        let allowed = class.map(|class| match room {
+            View::Empty => self.nodes.allowed_empty(class),
+            _ => self.nodes.allowed(class),
+        });
         let mut shortfall = Shortfall {
             fit: 0,
             wanted: ask.count,

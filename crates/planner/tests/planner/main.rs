@@ -17,6 +17,8 @@ mod job;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod neighbourly;
+#[cfg(test)]
 mod objects;
 #[cfg(test)]
 mod paper;
@@ -32,6 +34,8 @@ mod room;
 mod scenarios;
 #[cfg(test)]
 mod spacing;
+#[cfg(test)]
+mod terms;
 #[cfg(test)]
 mod turns;
 #[cfg(test)]
