@@ -40,6 +40,7 @@ pub struct Spacing {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[expect(clippy::struct_excessive_bools, reason = "rules that don't depend on one another")]
 pub struct DriverSpacing {
     /// No executor is on the driver's node.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -50,6 +51,9 @@ pub struct DriverSpacing {
     /// All executors are in the driver's zone.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub same_zone: bool,
+    /// Where zones are compared the driver counts like an executor.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub counts: bool,
 }
 
 impl Spacing {

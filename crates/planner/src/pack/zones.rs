@@ -40,6 +40,8 @@ struct Choice {
     not: Option<u32>,
     /// The one that takes the driver; `None`: there is none to be placed.
     driver: Option<u32>,
+    /// The one where the driver is or will be.
+    at: Option<u32>,
 }
 
 /// As [`super::pack`], by the rules about zones.
@@ -103,6 +105,7 @@ pub(crate) fn takes_one_more(nodes: &Nodes, ask: &Ask<'_>, node: NodeId) -> bool
         only,
         not,
         driver: None,
+        at: driver,
     };
     stays && only.is_none_or(|only| only == id) && room(&levels(&zones, spacing, choice), spacing) > 0
 }
@@ -187,7 +190,7 @@ fn choose(nodes: &Nodes, zones: &[Zone], ask: &Ask<'_>, spacing: &Spacing) -> Op
             let Some((only, not)) = beside_driver(nodes, spacing, only, at) else {
                 continue;
             };
-            let choice = Choice { only, not, driver };
+            let choice = Choice { only, not, driver, at };
             let apart = only.is_some() && driver.is_some() && only != driver;
             if in_one && apart {
                 continue;
@@ -245,9 +248,11 @@ fn levels(zones: &[Zone], spacing: &Spacing, choice: Choice) -> Vec<Level> {
         };
         // Nodes that say no zone share none with each other.
         let most = spacing.per_zone_max.filter(|_| zone.counts).unwrap_or(u64::MAX);
+        let most = zone.held.saturating_add(takes).min(most).max(zone.held);
+        let driver = u64::from(spacing.driver.counts && choice.at == Some(zone.id));
         Level {
-            held: zone.held,
-            most: zone.held.saturating_add(takes).min(most).max(zone.held),
+            held: zone.held + driver,
+            most: most + driver,
             counts: zone.counts,
         }
     };

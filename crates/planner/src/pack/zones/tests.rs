@@ -109,6 +109,8 @@ impl Case {
         });
         let new = |zone: u8| self.sum(zone, |at| on[at]);
         let all = |zone: u8| new(zone) + self.sum(zone, |at| self.nodes[at].2);
+        let at = driver.or(self.driver_at).filter(|_| self.spacing.driver.counts);
+        let compared = |zone: u8| all(zone) + u64::from(at.is_some_and(|at| self.nodes[at].1 == zone));
         let there: Vec<u8> = (0..4)
             .filter(|zone| self.nodes.iter().any(|node| node.1 == *zone))
             .collect();
@@ -119,7 +121,7 @@ impl Case {
             || in_use.is_empty()
             || (in_use.len() == 1 && in_use[0] > 0 && (homes.is_empty() || homes.contains(&in_use[0])));
         let few = self.spacing.zones_min.is_some_and(|least| (zoned.len() as u64) < least);
-        let least = zoned.iter().map(|&zone| all(zone)).min().filter(|_| !few);
+        let least = zoned.iter().map(|&zone| compared(zone)).min().filter(|_| !few);
         let least = least.unwrap_or(0);
         let with_driver = driver.or(self.driver_at).is_none_or(|at| {
             let at = self.nodes[at].1;
@@ -130,7 +132,7 @@ impl Case {
         let grown = in_use.iter().all(|&zone| {
             let most = self.spacing.per_zone_max.filter(|_| zone > 0).unwrap_or(u64::MAX);
             let skew = self.spacing.zone_skew;
-            all(zone) <= most && skew.is_none_or(|skew| zone > 0 && all(zone) - least <= skew)
+            all(zone) <= most && skew.is_none_or(|skew| zone > 0 && compared(zone) - least <= skew)
         });
         let policy = packing.zones() != Zones::One || {
             let mut used = in_use.clone();
@@ -177,10 +179,10 @@ impl Case {
 fn spacing() -> impl Strategy<Value = Spacing> {
     let few = || prop::option::weighted(0.4, 1..4_u64);
     let seldom = || prop::bool::weighted(0.15);
-    let driver = (seldom(), seldom(), seldom());
+    let driver = (seldom(), seldom(), seldom(), any::<bool>());
     let own = (any::<bool>(), few(), few(), prop::bool::weighted(0.3), few(), few());
     (own, driver).prop_map(
-        |((ports, node, zone, one_zone, skew, zones_min), (other_node, other_zone, same_zone))| Spacing {
+        |((ports, node, zone, one_zone, skew, zones_min), (other_node, other_zone, same_zone, counts))| Spacing {
             host_ports: if ports { vec![PORT] } else { vec![] },
             per_node_max: node,
             per_zone_max: zone,
@@ -191,6 +193,7 @@ fn spacing() -> impl Strategy<Value = Spacing> {
                 other_node,
                 other_zone,
                 same_zone,
+                counts,
             },
             ..Spacing::default()
         },
