@@ -115,6 +115,7 @@ impl Planner {
             if gang.slots.missing > 0 {
                 self.drop_plan(id, now_ms);
             }
+            self.doubt(id);
         }
     }
 

@@ -200,6 +200,8 @@ impl Planner {
         // The slot's charge comes before the pod's goes: a node without any charge may be forgotten.
         if let (Seat::Slot, Some(gang)) = (seat, gang) {
             self.gangs[gang].slots.give_back(&mut self.nodes, node);
+            // Others may have come meanwhile who keep the next one away.
+            self.doubt(gang);
         }
         let entry = &mut self.pods.all[id];
         entry.put(Place::Nowhere, &mut self.nodes);

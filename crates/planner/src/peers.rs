@@ -78,13 +78,16 @@ impl Planner {
     /// Room that is kept for the gang may be no good any more.
     pub(crate) fn doubt(&mut self, id: GangId) {
         let gang = &self.gangs[id];
+        if !self.has_peer_rules(gang) {
+            return;
+        }
         let driver = self.reserved_for_driver(id);
         let nodes: Vec<NodeId> = gang.slots.groups.iter().map(|group| group.node).chain(driver).collect();
         self.nodes.doubt(&nodes);
     }
 
     /// Whether any of its pods have rules about those of others.
-    fn has_peer_rules(&self, gang: &Gang) -> bool {
+    pub(crate) fn has_peer_rules(&self, gang: &Gang) -> bool {
         let executors = gang.shape.as_ref().map(|shape| shape.class);
         let classes = [Some(gang.driver_class), executors];
         classes

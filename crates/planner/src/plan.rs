@@ -150,6 +150,7 @@ impl Planner {
             self.want_minimum(id);
             self.reseat(id);
             self.correct(id);
+            self.doubt(id);
         } else if self.gangs[id].held.is_none_or(|held| held.node != node) {
             let gang = &mut self.gangs[id];
             let planned_ms = gang.held.map_or(now_ms, |held| held.planned_ms);
@@ -191,8 +192,9 @@ impl Planner {
             held.planned_ms = planned_ms;
         }
         self.gangs[id].times.planned_ms = Some(planned_ms);
-        // The node may have been closed since.
+        // The node may have been closed since, and others may have come.
         self.nodes.suspect(driver);
+        self.doubt(id);
     }
 
     /// All slots up to the minimum exist, if only as missing ones.

@@ -114,6 +114,24 @@ impl Nodes {
         self.classes.peers(id).is_some()
     }
 
+    /// How many nodes the class would be allowed, now or without KOMPASS's pods, but for its rules about pods.
+    pub(crate) fn kept_off(&self, id: ClassId, empty: bool) -> u64 {
+        if !self.has_peer_rules(id) {
+            return 0;
+        }
+        let allowed = if empty {
+            self.allowed_empty(id)
+        } else {
+            self.allowed(id)
+        };
+        let rules = self.class_rules(id);
+        let kept_off = self.entries.iter().zip(allowed).filter(|(entry, allowed)| {
+            let open = entry.open().is_some_and(|node| rules.allow(node));
+            open && !**allowed
+        });
+        kept_off.count() as u64
+    }
+
     /// Whether room kept on the node for a pod of the class can still be used, by the rules about pods.
     pub(crate) fn stands(&self, id: ClassId, node: NodeId, own: &Own) -> bool {
         let peers = self.classes.peers(id);

@@ -101,9 +101,7 @@ impl Terms {
             lets.now &= count.all == 0;
             lets.empty &= count.foreign == 0;
         }
-        // Whoever may be the first goes to where the first will be; else it has to be there.
-        let there = |count: Count| if rules.first { count.all } else { count.bound } > 0;
-        let joins = self.joins(rules, node, there);
+        let joins = self.joins(rules, node, true);
         (lets.now, lets.empty) = (lets.now && joins, lets.empty && joins);
         lets
     }
@@ -113,17 +111,20 @@ impl Terms {
         let away = |term: &TermId, side| self.others(*term, side, node, Some(own)).all > 0;
         !rules.apart.iter().any(|term| away(term, Side::Selected))
             && !rules.shy.iter().any(|term| away(term, Side::Holder))
-            && self.joins(rules, node, |count| count.bound > 0)
+            && self.joins(rules, node, false)
     }
 
-    /// Whether the affinity lets a pod to the node, where this says whether pods are there.
-    fn joins(&self, rules: &PeerRules, node: NodeId, there: impl Fn(Count) -> bool) -> bool {
-        let here = |&term: &TermId| there(self.at(term, Side::Selected, node));
-        let within = |&term: &TermId| self.topologies.domain(self.term(term).topology, node).is_some();
-        rules.together.iter().all(here)
-            || (rules.first
-                && rules.together.iter().all(within)
-                && !rules.together.iter().any(|&term| there(self.term(term).total)))
+    /// Whether the affinity lets a pod to the node. With `planned` who may be the first goes to where the first will be.
+    fn joins(&self, rules: &PeerRules, node: NodeId, planned: bool) -> bool {
+        let terms = || rules.together.iter().copied();
+        let here = |of: fn(Count) -> u64| terms().all(|term| of(self.at(term, Side::Selected, node)) > 0);
+        let anywhere = |of: fn(Count) -> u64| terms().any(|term| of(self.term(term).total) > 0);
+        let within = |term| self.topologies.domain(self.term(term).topology, node).is_some();
+        if here(|count| count.bound) {
+            return true;
+        }
+        let first = rules.first && !anywhere(|count| count.bound) && terms().all(within);
+        first && (!planned || !anywhere(|count| count.all) || here(|count| count.all))
     }
 
     /// Whether pods or reservations on the node's domains and a pod of this kind keep off each other.

@@ -3,7 +3,13 @@
 use kompass_core::{Node, Pod, PodTerm};
 
 /// Whether required affinity and anti-affinity let the pod to the node, with these pods on theirs.
-pub(crate) fn lets<'a>(pod: &Pod, node: &Node, there: &[(&'a Pod, &'a Node)]) -> bool {
+pub(crate) fn lets(pod: &Pod, node: &Node, there: &[(&Pod, &Node)]) -> bool {
+    let alone = there.iter().all(|(other, at)| !keep_apart((pod, node), (other, at)));
+    alone && has_company(pod, node, there)
+}
+
+/// Whether required affinity lets the pod to the node.
+pub(crate) fn has_company(pod: &Pod, node: &Node, there: &[(&Pod, &Node)]) -> bool {
     let together = &pod.pod_rules.together;
     let joins = |term: &PodTerm, (other, at): &(&Pod, &Node)| {
         same(term, node, at) && together.iter().all(|term| selects(term, other))
@@ -18,9 +24,7 @@ pub(crate) fn lets<'a>(pod: &Pod, node: &Node, there: &[(&'a Pod, &'a Node)]) ->
             .all(|term| selects(term, pod) && node.labels.contains_key(&term.topology))
             && !there.iter().any(in_any)
     };
-    let alone = there.iter().all(|(other, at)| !keep_apart((pod, node), (other, at)));
-    let with = together.iter().all(|term| there.iter().any(|other| joins(term, other))) || is_first();
-    alone && with
+    together.iter().all(|term| there.iter().any(|other| joins(term, other))) || is_first()
 }
 
 /// Whether two pods keep each other away: what one's anti-affinity selects is in the same domain, either way.

@@ -179,6 +179,8 @@ fn slots_of_others_count_before_their_executors_are_there() {
         Some(WaitCode::NoRoom),
         "once others have ended it fits, and waits for that"
     );
+    let why = world.gang(&third).waiting.unwrap().text;
+    assert!(why.contains("not counting 2 where its rules"), "{why}");
     world.spark();
     world.settle();
     assert_eq!(world.gang(&first).executors_bound, 7, "its own don't keep it away");

@@ -202,9 +202,11 @@ impl Replica {
 
     /// Keeps what the planner is told, by whatever way.
     pub(crate) fn note(&mut self, pod: &Rc<Pod>, now_ms: i64) {
-        // A plan that another planner has made.
+        // A plan that another planner has made; or one that was not believed before, since its nodes were not known.
+        let known = self.told.pods.get(&pod.uid);
+        let again = pod.node.is_none() && !pod.has_gate(GANG_GATE);
         if let Some(plan) = &pod.plan
-            && self.told.pods.get(&pod.uid).is_none_or(|known| known.plan != pod.plan)
+            && (again || known.is_none_or(|known| known.plan != pod.plan))
         {
             let nodes = plan.executors.iter().map(|(node, _)| node);
             self.disturbed.extend(nodes.chain([&plan.driver]).cloned());
