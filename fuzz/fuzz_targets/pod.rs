@@ -11,7 +11,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     };
     let _ = (role::of(&pod), role::driver_of(&pod), role::allocated_application(&pod));
     let _ = (requests::pod_requests(&pod), placement::constraints(&pod));
-    let _ = spacing::spacing(&pod, Some("ns"));
+    let _ = spacing::rules(&pod, Some(&pod));
     if let Some(driver) = DriverPod::from_json(&pod) {
         assert!(profile_key::keys(&driver).own.len() <= 63);
         let _ = profile::build(&driver, Some(&Conf::default()), None);

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use kompass_core::Spacing;
 use kompass_core::profile::Shape;
+use kompass_core::{PodRules, PodTerm, Spacing};
 use kompass_spark::allocation::Allocation;
 use kompass_spark::explain::{Consulted, Explanation, Field, Origin, Use};
 use serde_json::{Value, json};
@@ -77,6 +77,16 @@ pub(super) fn table(explanation: &Explanation) -> String {
     row(
         "executor_spacing",
         or(spacing(&profile.executor_spacing), "no rules"),
+        &[Field::ExecutorSpacing],
+    );
+    row(
+        "executor_labels",
+        format!("{} labels", profile.executor_labels.len()),
+        &[Field::ExecutorSpacing],
+    );
+    row(
+        "executor_pod_rules",
+        or(pod_rules(&profile.executor_pod_rules), "no rules"),
         &[Field::ExecutorSpacing],
     );
     let scheduler = profile.executor_scheduler.clone();
@@ -153,9 +163,24 @@ fn spacing(spacing: &Spacing) -> Option<String> {
         most("per zone", spacing.per_zone_max),
         spacing.one_zone.then(|| "in one zone".to_owned()),
         most("apart between zones", spacing.zone_skew),
+        most("zones at least", spacing.zones_min),
+        spacing.driver.other_node.then(|| "not on the driver's node".to_owned()),
+        spacing.driver.other_zone.then(|| "not in the driver's zone".to_owned()),
+        spacing.driver.same_zone.then(|| "in the driver's zone".to_owned()),
     ];
     let rules: Vec<String> = rules.into_iter().flatten().collect();
     (!rules.is_empty()).then(|| rules.join(", "))
+}
+
+/// The executors' rules about pods of others.
+fn pod_rules(rules: &PodRules) -> Option<String> {
+    let count = |terms: &[PodTerm], what: &str| (!terms.is_empty()).then(|| format!("{what} {}", terms.len()));
+    let kinds = [
+        count(&rules.apart, "apart from others:"),
+        count(&rules.together, "together with others:"),
+    ];
+    let kinds: Vec<String> = kinds.into_iter().flatten().collect();
+    (!kinds.is_empty()).then(|| kinds.join(", "))
 }
 
 /// How the driver asks for executors.

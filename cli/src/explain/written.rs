@@ -88,7 +88,7 @@ fn holders(pod: &Value) -> Vec<String> {
 type Field = (&'static str, fn(&JobProfile) -> Value);
 
 /// What is compared. What is not here says where the others come from.
-const FIELDS: [Field; 17] = [
+const FIELDS: [Field; 19] = [
     ("source", |profile| json!(profile.source)),
     ("spark_version", |profile| json!(profile.spark_version)),
     ("profile_key", |profile| json!(profile.profile_key)),
@@ -101,6 +101,8 @@ const FIELDS: [Field; 17] = [
     ("dynamic_allocation", |profile| json!(profile.dynamic_allocation)),
     ("executor_constraints", |profile| json!(profile.executor_constraints)),
     ("executor_spacing", |profile| json!(profile.executor_spacing)),
+    ("executor_labels", |profile| json!(profile.executor_labels)),
+    ("executor_pod_rules", |profile| json!(profile.executor_pod_rules)),
     ("executor_priority_class", |profile| {
         json!(profile.executor_priority_class)
     }),

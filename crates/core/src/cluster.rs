@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::constraints::Constraints;
+use crate::peers::PodRules;
 use crate::plan::GangPlan;
 use crate::profile::JobProfile;
 use crate::resources::Resources;
@@ -123,6 +124,10 @@ pub struct Pod {
     pub host_ports: Vec<u16>,
     /// Hard rules about the node.
     pub constraints: Constraints,
+    /// `metadata.labels`.
+    pub labels: BTreeMap<String, String>,
+    /// Hard rules about other pods.
+    pub pod_rules: PodRules,
     /// Spark role by label, `None` for every other pod.
     pub role: Option<Role>,
     /// UID of the pod that is the controller owner (an executor's driver). For an executor that a StatefulSet or a

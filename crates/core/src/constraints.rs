@@ -89,15 +89,20 @@ pub struct Toleration {
 impl Constraints {
     /// Whether selector, affinity and taints allow the node. Room and readiness are judged elsewhere.
     pub fn allow(&self, node: &Node) -> bool {
-        self.selects(node)
-            && node
-                .taints
-                .iter()
-                .filter(|taint| taint.effect != TaintEffect::PreferNoSchedule)
-                .all(|taint| self.tolerations.iter().any(|toleration| toleration.covers(taint)))
+        self.selects(node) && self.tolerate(node)
     }
 
-    /// The same without regard to taints.
+    /// Whether all hard taints of the node are tolerated.
+    pub fn tolerate(&self, node: &Node) -> bool {
+        let hard = node
+            .taints
+            .iter()
+            .filter(|taint| taint.effect != TaintEffect::PreferNoSchedule);
+        hard.into_iter()
+            .all(|taint| self.tolerations.iter().any(|toleration| toleration.covers(taint)))
+    }
+
+    /// Whether selector and affinity allow the node, whatever its taints.
     pub fn selects(&self, node: &Node) -> bool {
         self.node_selector
             .iter()

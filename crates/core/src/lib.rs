@@ -7,6 +7,7 @@
 pub mod cluster;
 pub mod constraints;
 pub mod names;
+pub mod peers;
 pub mod plan;
 pub mod profile;
 pub mod quantity;
@@ -16,8 +17,9 @@ pub mod wait;
 
 pub use cluster::{Node, Outcome, Phase, Pod, Role};
 pub use constraints::Constraints;
+pub use peers::{PodRules, PodSelector, PodTerm};
 pub use plan::GangPlan;
 pub use profile::JobProfile;
 pub use resources::Resources;
-pub use spacing::Spacing;
+pub use spacing::{DriverSpacing, Spacing};
 pub use wait::WaitReason;

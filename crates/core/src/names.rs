@@ -56,3 +56,5 @@ pub const DEFAULT_QUEUE: &str = "default";
 
 /// Label with a node's zone (`topology.kubernetes.io/zone`); nodes without it are one zone.
 pub const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
+/// Label with a node's own name, as `topologyKey`s say it.
+pub const HOST_LABEL: &str = "kubernetes.io/hostname";

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::constraints::Constraints;
+use crate::peers::PodRules;
 use crate::resources::{MIB, Resources};
 use crate::spacing::Spacing;
 
@@ -53,6 +54,12 @@ pub struct JobProfile {
     /// Hard rules of the executors about each other, from the executor's pod template.
     #[serde(default, skip_serializing_if = "is_default")]
     pub executor_spacing: Spacing,
+    /// Labels that configuration and pod template give the executors, besides Spark's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub executor_labels: BTreeMap<String, String>,
+    /// Hard rules of the executors about pods of others, from the executor's pod template.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub executor_pod_rules: PodRules,
     /// `spec.priorityClassName` of executors where the template names one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executor_priority_class: Option<String>,
@@ -197,6 +204,8 @@ pub fn schema() -> serde_json::Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peers::{PodSelector, PodTerm};
+    use crate::spacing::DriverSpacing;
 
     #[test]
     fn a_profile_survives_its_annotation() {
@@ -227,7 +236,22 @@ mod tests {
             executor_spacing: Spacing {
                 host_ports: vec![4040],
                 zone_skew: Some(1),
+                driver: DriverSpacing {
+                    other_node: true,
+                    ..DriverSpacing::default()
+                },
                 ..Spacing::default()
+            },
+            executor_labels: [("team".into(), "etl".into())].into(),
+            executor_pod_rules: PodRules {
+                apart: vec![PodTerm {
+                    topology: "kubernetes.io/hostname".into(),
+                    pods: PodSelector {
+                        namespaces: Some(vec!["jobs".into()]),
+                        labels: vec![],
+                    },
+                }],
+                together: vec![],
             },
             executor_priority_class: None,
             profile_key: "pi-1a2b".into(),

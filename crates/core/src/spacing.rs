@@ -22,6 +22,38 @@ pub struct Spacing {
     /// Executors that a zone may have more than another at most, zones without any included. `None`: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub zone_skew: Option<u64>,
+    /// With fewer zones than this one without any executor counts too (`minDomains`). `None`: no matter how many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zones_min: Option<u64>,
+    /// Zones count also where the executors' own rules let none of their nodes (`nodeAffinityPolicy: Ignore`).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub any_zone_counts: bool,
+    /// Nodes with taints that the executors don't tolerate don't count (`nodeTaintsPolicy: Honor`).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tainted_count_not: bool,
+    /// How they lie to their driver.
+    #[serde(skip_serializing_if = "is_default")]
+    pub driver: DriverSpacing,
+}
+
+/// Hard rules of executors and their driver about each other.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[expect(clippy::struct_excessive_bools, reason = "rules that don't depend on one another")]
+pub struct DriverSpacing {
+    /// No executor is on the driver's node.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub other_node: bool,
+    /// No executor is in the driver's zone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub other_zone: bool,
+    /// All executors are in the driver's zone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub same_zone: bool,
+    /// Where zones are compared the driver counts like an executor.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub counts: bool,
 }
 
 impl Spacing {
@@ -32,7 +64,8 @@ impl Spacing {
 
     /// Whether any rule is about zones.
     pub fn is_zonal(&self) -> bool {
-        self.one_zone || self.per_zone_max.is_some() || self.zone_skew.is_some()
+        let to_driver = self.driver.other_zone || self.driver.same_zone;
+        self.one_zone || self.per_zone_max.is_some() || self.zone_skew.is_some() || to_driver
     }
 
     /// Executors on one node at most, by all rules.
@@ -40,4 +73,8 @@ impl Spacing {
         let by_ports = if self.host_ports.is_empty() { u64::MAX } else { 1 };
         self.per_node_max.unwrap_or(u64::MAX).min(by_ports)
     }
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }

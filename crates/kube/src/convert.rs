@@ -2,6 +2,7 @@
 
 mod constraints;
 mod namespace;
+mod peers;
 mod quota;
 mod requests;
 
@@ -69,13 +70,14 @@ pub fn pod(pod: object::Pod) -> Result<(Pod, Vec<Warning>), Error> {
     });
     let plan = annotation(names::PLAN_ANNOTATION)
         .and_then(|text| read(names::PLAN_ANNOTATION, GangPlan::from_annotation(text), &mut warnings));
-    let mut labels = metadata.labels.unwrap_or_default();
+    let labels = metadata.labels.unwrap_or_default();
+    let label = |name: &str| labels.get(name).cloned();
     let role = match labels.get(names::SPARK_ROLE_LABEL).map(String::as_str) {
         Some("driver") => Some(Role::Driver),
         Some("executor") => Some(Role::Executor),
         _ => None,
     };
-    let gang_label = labels.remove(names::GANG_LABEL);
+    let gang_label = label(names::GANG_LABEL);
     let allocated_for = gang_label
         .clone()
         .filter(|_| role == Some(Role::Executor) && owner_pod_uid.is_none() && is_allocated);
@@ -88,10 +90,17 @@ pub fn pod(pod: object::Pod) -> Result<(Pod, Vec<Warning>), Error> {
         .filter_map(|port| u16::try_from(port.host_port).ok())
         .filter(|&port| port > 0)
         .collect();
-    let constraints = constraints::constraints(spec.node_selector, spec.affinity, spec.tolerations, &mut warnings);
+    let object::Affinity {
+        node_affinity,
+        pod_affinity,
+        pod_anti_affinity,
+    } = spec.affinity;
+    let constraints = constraints::constraints(spec.node_selector, node_affinity, spec.tolerations, &mut warnings);
+    let namespace = metadata.namespace.unwrap_or_default();
+    let pod_rules = peers::rules(pod_affinity, pod_anti_affinity, &namespace);
     let converted = Pod {
         uid: metadata.uid.unwrap_or_default(),
-        namespace: metadata.namespace.unwrap_or_default(),
+        namespace,
         name: metadata.name.unwrap_or_default(),
         resource_version: metadata.resource_version.unwrap_or_default(),
         created_ms: metadata.creation_timestamp.as_ref().map_or(0, millis),
@@ -104,21 +113,23 @@ pub fn pod(pod: object::Pod) -> Result<(Pod, Vec<Warning>), Error> {
         requests,
         host_ports,
         constraints,
+        pod_rules,
         role,
         owner_pod_uid: owner_pod_uid.or(allocated_for),
-        app_selector: role.and_then(|_| labels.remove(names::SPARK_APP_SELECTOR_LABEL)),
+        app_selector: role.and_then(|_| label(names::SPARK_APP_SELECTOR_LABEL)),
         daemon_set,
-        executor_id: labels.remove(names::SPARK_EXECUTOR_ID_LABEL),
-        resource_profile_id: labels.remove(names::SPARK_RESOURCE_PROFILE_LABEL),
+        executor_id: label(names::SPARK_EXECUTOR_ID_LABEL),
+        resource_profile_id: label(names::SPARK_RESOURCE_PROFILE_LABEL),
         gang_label,
-        queue: labels.remove(names::QUEUE_LABEL),
-        profile_key: labels.remove(names::PROFILE_KEY_LABEL),
-        stand_in_for: labels.remove(names::STAND_IN_LABEL),
-        marker_for: labels.remove(names::MARKER_LABEL),
+        queue: label(names::QUEUE_LABEL),
+        profile_key: label(names::PROFILE_KEY_LABEL),
+        stand_in_for: label(names::STAND_IN_LABEL),
+        marker_for: label(names::MARKER_LABEL),
         profile,
         plan,
         ended,
         started_ms,
+        labels,
     };
     Ok((converted, warnings))
 }

@@ -9,6 +9,7 @@
 //! [`crate::watch`] asks for lists and watches. The tags are those of `generated.proto` in `k8s.io/api/core/v1` and
 //! `k8s.io/apimachinery`; tags never change.
 
+mod affinity;
 mod metadata;
 mod namespace;
 mod node;
@@ -24,13 +25,17 @@ use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use prost::Message;
 use serde::{Deserialize, Deserializer, de};
 
+pub use self::affinity::{
+    Affinity, LabelSelector, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodAffinity,
+    PodAffinityTerm,
+};
 pub(crate) use self::metadata::Identity;
 use self::metadata::Metadata;
 pub use self::namespace::Namespace;
 pub use self::node::{Node, NodeSpec, NodeStatus, Taint};
 pub use self::pod::{
-    Affinity, Container, ContainerState, ContainerStatus, Named, NodeAffinity, NodeSelector, NodeSelectorRequirement,
-    NodeSelectorTerm, Pod, PodSpec, PodStatus, Port, Requirements, Running, Terminated, Toleration,
+    Container, ContainerState, ContainerStatus, Named, Pod, PodSpec, PodStatus, Port, Requirements, Running,
+    Terminated, Toleration,
 };
 pub use self::quota::{QuotaSpec, QuotaStatus, ResourceQuota, ScopeRequirement, ScopeSelector};
 

@@ -120,6 +120,8 @@ impl Bench {
                 dynamic_allocation: false,
                 executor_constraints: Constraints::default(),
                 executor_spacing: kompass_core::Spacing::default(),
+                executor_labels: std::collections::BTreeMap::new(),
+                executor_pod_rules: kompass_core::PodRules::default(),
                 executor_priority_class: None,
                 profile_key: "bench".into(),
                 executor_batch_delay_ms: None,

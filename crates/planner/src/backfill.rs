@@ -272,7 +272,9 @@ impl Planner {
         let ends_in_time = self.worst_ms(gang) <= self.config.backfill_delay_ms
             || !self.is_in_the_way(gang, placement, reservation.of());
         let delays_nobody = ends_in_time
-            && (ends_ms <= start_ms || self.fits_beside(gang, placement, reservation.then()))
+            && (ends_ms <= start_ms
+                || (!self.keep_apart(gang, &self.gangs[reservation.of()])
+                    && self.fits_beside(gang, placement, reservation.then())))
             && ahead
                 .next
                 .as_mut()
@@ -311,9 +313,9 @@ impl Planner {
     fn is_in_the_way(&self, gang: &Gang, placement: &Placement, head: GangId) -> bool {
         let head = &self.gangs[head];
         let classes = [Some(head.driver_class), head.shape.as_ref().map(|shape| shape.class)];
-        let mut taken = false;
+        let mut taken = self.keep_apart(gang, head);
         self.each_part(gang, placement, |node, _, _| {
-            let of_head = |class| self.nodes.allowed(class)[node.index()];
+            let of_head = |class| self.nodes.allowed_empty(class)[node.index()];
             taken |= classes.into_iter().flatten().any(of_head);
         });
         taken

@@ -116,6 +116,7 @@ impl Planner {
             if gang.slots.missing > 0 {
                 self.drop_plan(id, now_ms);
             }
+            self.doubt(id);
         }
     }
 
@@ -142,6 +143,6 @@ impl Planner {
             return Some(Seat::Slot);
         }
         let fits = self.nodes.fits(node, &pod.requests, &pod.ports) || self.aside_takes(id, node);
-        fits.then_some(Seat::Extra)
+        (fits && !self.is_kept_off(id, node)).then_some(Seat::Extra)
     }
 }

@@ -24,6 +24,7 @@ use crate::classes::ClassId;
 use crate::nodes::NodeId;
 use crate::planner::Planner;
 use crate::pods::PodId;
+use crate::terms::KindId;
 
 mod check;
 mod past;
@@ -120,8 +121,9 @@ impl Planner {
             let Some((application, job)) = identity(pod) else {
                 return;
             };
+            let kind = self.pods.all[id].peer;
             let app = self.clients.apps.id(&application);
-            let app = app.unwrap_or_else(|| self.begin_application(&application, job, pod));
+            let app = app.unwrap_or_else(|| self.begin_application(&application, job, pod, kind));
             self.clients.apps[app].executors += 1;
             let member = Member {
                 app,
@@ -135,13 +137,15 @@ impl Planner {
         self.client_moved(id);
     }
 
-    fn begin_application(&mut self, application: &str, job: String, pod: &Pod) -> AppId {
+    fn begin_application(&mut self, application: &str, job: String, pod: &Pod, kind: KindId) -> AppId {
         let expected = self.clients.past.expected(&job);
         let app = App {
             job: job.into(),
             request: pod.requests.clone(),
             ports: pod.host_ports.as_slice().into(),
-            class: self.nodes.acquire_class(&pod.constraints),
+            class: self
+                .nodes
+                .acquire_class(&pod.constraints, kind, &pod.pod_rules.together),
             executors: 0,
             placed: BTreeMap::new(),
             bound: 0,

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kompass_core::names::{GANG_GATE, SCHEDULER};
-use kompass_core::{Outcome, Phase, Pod, Role};
+use kompass_core::{Outcome, Phase, Pod, PodRules, Role};
 use rustc_hash::FxHashMap;
 
 use crate::finished::FinishedGang;
 use crate::gang::{self, DemandState, Gang, GangId, Open, Shape, Stage, Sums, Times, Waiting};
 use crate::nodes::NodeId;
+use crate::peers;
 use crate::planner::Planner;
 use crate::pods::{Kind, Place, PodId, Seat};
 use crate::runtimes::Known;
@@ -106,7 +107,7 @@ impl Planner {
     }
 
     /// Lists a gang that waits among those of equal needs.
-    fn list(&mut self, id: GangId) {
+    pub(crate) fn list(&mut self, id: GangId) {
         let gang = &self.gangs[id];
         if gang.stage != Stage::Waiting || gang.listed.is_some() {
             return;
@@ -118,7 +119,7 @@ impl Planner {
         }
     }
 
-    fn unlist(&mut self, id: GangId) {
+    pub(crate) fn unlist(&mut self, id: GangId) {
         let gang = &mut self.gangs[id];
         if let Some(listed) = gang.listed.take() {
             self.queues.unlist(&gang.queue, gang.key(id), &listed);
@@ -133,6 +134,7 @@ impl Planner {
 
     fn new_gang(&mut self, id: PodId, pod: &Pod) -> GangId {
         self.arrivals += 1;
+        let kind = self.pods.all[id].peer;
         let gang = Gang {
             driver: id,
             namespace: self.pods.all[id].namespace.clone(),
@@ -149,7 +151,11 @@ impl Planner {
             overtook: None,
             shape: None,
             avoid: None,
-            driver_class: self.nodes.acquire_class(&pod.constraints),
+            driver_class: self
+                .nodes
+                .acquire_class(&pod.constraints, kind, &pod.pod_rules.together),
+            driver_kind: kind,
+            driver_together: pod.pod_rules.together.clone(),
             gated: true,
             foreign_gate: false,
             stage: Stage::Waiting,
@@ -223,11 +229,18 @@ impl Planner {
             gang.writing = None;
             self.in_flight.remove(&order);
         }
-        if *self.nodes.class_rules(gang.driver_class) != pod.constraints {
-            let class = self.nodes.acquire_class(&pod.constraints);
+        let kind = self.pods.all[gang.driver].peer;
+        let together = &pod.pod_rules.together;
+        if *self.nodes.class_rules(gang.driver_class) != pod.constraints
+            || gang.driver_kind != kind
+            || gang.driver_together != *together
+        {
+            (gang.driver_kind, gang.driver_together) = (kind, together.clone());
+            let class = self.nodes.acquire_class(&pod.constraints, kind, together);
             self.nodes
                 .release_class(std::mem::replace(&mut gang.driver_class, class));
             gang.waiting.verdict = None;
+            self.doubt(id);
         }
         self.reshape(id, pod, now_ms);
         self.list(id);
@@ -249,26 +262,35 @@ impl Planner {
         let spacing = Some(&profile.executor_spacing).filter(|spacing| !spacing.is_none());
         let batch_delay_ms = profile.executor_batch_delay_ms.unwrap_or(0);
         let batch_delay_ms = i64::try_from(batch_delay_ms).unwrap_or(i64::MAX);
+        let labels = peers::executor_labels(profile, pod);
+        let PodRules { apart, together } = &profile.executor_pod_rules;
         if let Some(old) = &gang.shape
             && old.executor == executor
             && (old.minimum, old.max, old.dynamic) == (minimum, max, dynamic)
             && old.batch_delay_ms == batch_delay_ms
             && *self.nodes.class_rules(old.class) == profile.executor_constraints
             && old.spacing.as_deref() == spacing
+            && old.together == *together
+            && self.nodes.is_kind(old.kind, &gang.namespace, &labels, apart)
         {
             return;
         }
-        let class = self.nodes.acquire_class(&profile.executor_constraints);
+        let kind = self.nodes.acquire_kind(&gang.namespace, &labels, apart);
+        let class = self.nodes.acquire_class(&profile.executor_constraints, kind, together);
         if let Some(old) = gang.shape.replace(Shape {
             executor,
             class,
             spacing: spacing.cloned().map(Arc::new),
+            kind,
+            together: together.clone(),
             minimum,
             max,
             dynamic,
             batch_delay_ms,
         }) {
             self.nodes.release_class(old.class);
+            gang.slots.keep_for(&mut self.nodes, kind);
+            self.nodes.release_kind(old.kind);
         }
         gang.profile_key = Some(profile.profile_key.clone());
         gang.wider_keys.clone_from(&profile.wider_keys);
@@ -327,6 +349,7 @@ impl Planner {
         self.nodes.release_class(gang.driver_class);
         if let Some(shape) = &gang.shape {
             self.nodes.release_class(shape.class);
+            self.nodes.release_kind(shape.kind);
         }
         let uid = self.gangs.uid(id).clone();
         if self.gangs[id].demand.active.is_some() {

@@ -180,7 +180,7 @@ impl Planner {
         let entry = &mut self.pods.all[id];
         let gang = entry.gang().filter(|_| may_slot);
         if let Some(gang) = gang
-            && self.gangs[gang].slots.hand_over(node, entry.charge())
+            && self.gangs[gang].slots.hand_over(&mut self.nodes, node, entry.charge())
         {
             entry.inherit(place(Seat::Slot), &mut self.nodes);
             return;
@@ -201,6 +201,8 @@ impl Planner {
         // The slot's charge comes before the pod's goes: a node without any charge may be forgotten.
         if let (Seat::Slot, Some(gang)) = (seat, gang) {
             self.gangs[gang].slots.give_back(&mut self.nodes, node);
+            // Others may have come meanwhile who keep the next one away.
+            self.doubt(gang);
         }
         let entry = &mut self.pods.all[id];
         entry.put(Place::Nowhere, &mut self.nodes);

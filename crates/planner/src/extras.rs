@@ -217,7 +217,7 @@ impl Planner {
             left += ids
                 .split_off(usize::try_from(may).unwrap_or(usize::MAX).min(ids.len()))
                 .len();
-            let class = self.nodes.acquire_class(&rules);
+            let class = self.acquire_executor_class(gang, &rules);
             let near = self.nodes_of(gang);
             // What ports it has is seen on the executor itself.
             let spacing = Spacing {
@@ -232,6 +232,7 @@ impl Planner {
                 class: Some(class),
                 spacing,
                 held: &held,
+                driver_at: self.gangs[gang].held.map(|held| held.node),
                 count: ids.len() as u64,
                 partial: true,
                 near: Some(&near),
@@ -289,7 +290,7 @@ impl Planner {
         for &class in &self.claims.0 {
             claimed
                 .iter_mut()
-                .zip(self.nodes.allowed(class))
+                .zip(self.nodes.allowed_empty(class))
                 .for_each(|(claimed, &allowed)| *claimed |= allowed);
         }
         claimed
@@ -353,7 +354,7 @@ impl Planner {
         !nodes.any(|node| {
             self.nodes.usable(node)
                 && (self.slot_takes(gang, node, id)
-                    || self.nodes.fits(node, &pod.requests, &pod.ports)
+                    || (self.nodes.fits(node, &pod.requests, &pod.ports) && self.peers_let(gang, node))
                     || self.is_leaving(gang, node))
                 && self
                     .nodes

@@ -12,6 +12,7 @@ use crate::nodes::NodeId;
 use crate::pack::{Ask, takes_one_more};
 use crate::planner::Planner;
 use crate::pods::{Kind, Place, PodId, Seat};
+use crate::terms::Own;
 
 /// The gang of an ungated driver has no room; it is the head of its queue.
 pub const GANG_WAITS: &str = "KOMPASS: the whole gang has no room yet, it is first in line";
@@ -209,12 +210,19 @@ impl Planner {
             ..self.ask(gang, None)
         });
         let pod = &self.pods.all[id];
+        let own = || gang.map_or_else(Own::default, |gang| self.own(gang));
+        let peers = self.nodes.has_terms(pod.peer).then(own);
         let best = nodes
             .iter()
             .filter_map(|name| self.nodes.find(name.as_ref()))
             .filter(|&node| only.is_none_or(|zone| zone == self.nodes.zone(node)))
             .filter(|&node| self.nodes.usable(node) && self.nodes.fits(node, &pod.requests, &pod.ports))
             .filter(|&node| rules.is_none_or(|ask| takes_one_more(&self.nodes, &ask, node)))
+            .filter(|&node| {
+                !peers
+                    .as_ref()
+                    .is_some_and(|own| self.nodes.keeps_off(pod.peer, node, Some(own)))
+            })
             .min_by_key(|&node| {
                 let room = &self.nodes.free()[node.index()].resources;
                 (

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kompass_core::profile::RuntimeEstimate;
 use kompass_core::wait::WaitCode;
-use kompass_core::{GangPlan, JobProfile, Resources, Spacing};
+use kompass_core::{GangPlan, JobProfile, PodTerm, Resources, Spacing};
 use rustc_hash::FxHashMap;
 
 use crate::action::OrderId;
@@ -17,6 +17,7 @@ use crate::nodes::NodeId;
 use crate::pods::PodId;
 use crate::queue::Listed;
 use crate::slots::Slots;
+use crate::terms::KindId;
 
 /// Points to a gang.
 pub(crate) type GangId = Id<Gang>;
@@ -50,6 +51,9 @@ pub(crate) struct Gang {
     pub(crate) avoid: Option<NodeId>,
     /// Class of the driver's own rules.
     pub(crate) driver_class: ClassId,
+    /// Of which kind the driver was, and its affinity to other pods, when its class was made.
+    pub(crate) driver_kind: KindId,
+    pub(crate) driver_together: Vec<PodTerm>,
     /// KOMPASS's gate is closed.
     pub(crate) gated: bool,
     /// Another gate is closed.
@@ -86,6 +90,10 @@ pub(crate) struct Shape {
     pub(crate) class: ClassId,
     /// The executors' rules about each other, where they have any.
     pub(crate) spacing: Option<Arc<Spacing>>,
+    /// Of which kind executors are.
+    pub(crate) kind: KindId,
+    /// Their affinity to others' pods.
+    pub(crate) together: Vec<PodTerm>,
     /// Executors that are reserved.
     pub(crate) minimum: u64,
     pub(crate) max: Option<u64>,

@@ -1,12 +1,15 @@
 //! The invariants, checked against sums made anew: for tests and debug builds.
 
+use std::collections::BTreeMap;
+
 use kompass_core::Resources;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::gang::Stage;
-use crate::nodes::{NodeId, Room};
+use crate::nodes::{NodeId, Owner, Room};
 use crate::planner::Planner;
 use crate::pods::{Kind, Place, PodEntry, Seat};
+use crate::terms::{Count, KindId};
 
 impl Planner {
     /// Recomputes everything that is kept incrementally and checks the invariants. After feeding, room lost to others is
@@ -68,10 +71,43 @@ impl Planner {
                 return Err(format!("node {}: {known:?} is more than it has", self.nodes.name(node)));
             }
         }
+        self.check_peers()?;
         self.check_attention()?;
         self.check_gangs()?;
         self.check_clients()?;
         self.check_pods()
+    }
+
+    /// What is counted of each kind of pods on each node, and what classes make of it.
+    fn check_peers(&self) -> Result<(), String> {
+        let mut there: BTreeMap<(NodeId, KindId), Count> = BTreeMap::new();
+        let mut note = |node, kind, count| there.entry((node, kind)).or_default().add(count);
+        for (_, pod) in self.pods.all.iter() {
+            if let Some((node, _)) = pod.seat() {
+                let count = Count {
+                    all: 1,
+                    foreign: u64::from(pod.owner == Owner::Foreign),
+                    bound: u64::from(pod.is_bound()),
+                };
+                note(node, pod.peer, count);
+            }
+        }
+        for (id, gang) in self.gangs.iter() {
+            let kept = |all| Count {
+                all,
+                ..Count::default()
+            };
+            if let Some(node) = self.reserved_for_driver(id) {
+                note(node, self.pods.all[gang.driver].peer, kept(1));
+            }
+            for group in gang.slots.groups.iter().filter(|group| group.free() > 0) {
+                note(group.node, gang.slots.kind, kept(group.free()));
+            }
+        }
+        let known: BTreeMap<(NodeId, KindId), Count> = self.nodes.kinds_there().collect();
+        there.retain(|(_, kind), _| *kind != KindId::NONE);
+        ensure(known == there, || format!("kinds of pods: {known:?}, but {there:?}"))?;
+        self.nodes.check_classes()
     }
 
     /// Whoever needs attention has it, or was touched since.

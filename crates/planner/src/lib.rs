@@ -37,6 +37,7 @@ mod nodes;
 mod outlook;
 mod pack;
 mod paper;
+mod peers;
 mod plan;
 mod planner;
 mod pods;
@@ -53,6 +54,7 @@ mod slots;
 mod space;
 pub mod standing;
 mod start;
+mod terms;
 pub mod unclaimed;
 mod view;
 

@@ -13,8 +13,10 @@ use rustc_hash::FxHashMap;
 
 use crate::classes::{ClassId, Classes};
 use crate::journal::Journal;
+use crate::terms::{Count, KindId, Step, Terms};
 
 mod alike;
+mod peers;
 mod spread;
 
 use self::alike::Alike;
@@ -57,6 +59,18 @@ pub(crate) struct Charge<'a> {
     pub(crate) requests: &'a Resources,
     pub(crate) ports: &'a [u16],
     pub(crate) owner: Owner,
+    pub(crate) kind: KindId,
+}
+
+impl Charge<'_> {
+    /// As terms count it.
+    fn count(&self, times: u64) -> Count {
+        Count {
+            all: times,
+            foreign: if self.owner == Owner::Foreign { times } else { 0 },
+            bound: 0,
+        }
+    }
 }
 
 /// All nodes.
@@ -72,6 +86,8 @@ pub(crate) struct Nodes {
     zones: FxHashMap<String, u32>,
     taints: FxHashMap<Vec<Taint>, u32>,
     classes: Classes,
+    /// Pods' rules about other pods.
+    terms: Terms,
     /// Nodes of equal free room, and of equal room without KOMPASS's pods.
     alike_now: Alike,
     alike_empty: Alike,
@@ -89,6 +105,8 @@ pub(crate) struct Nodes {
     pub(crate) journal: Journal<NodeId>,
     /// Nodes that may have lost room or use since they were last looked at.
     worse: Vec<NodeId>,
+    /// Nodes where pods may not get on with each other any more, since they were last looked at.
+    doubtful: Vec<NodeId>,
 }
 
 #[derive(Debug, Default)]
@@ -128,11 +146,12 @@ impl Nodes {
             self.spread.add();
             self.empty.push(Room::default());
             self.every.push(NodeId::at(self.entries.len() - 1));
+            self.terms.grow(self.entries.len());
             NodeId::at(self.entries.len() - 1)
         });
         self.entries[id.index()] = entry;
         self.by_name.insert(name, id);
-        self.classes.update(id.index(), None);
+        self.update_classes(id);
         self.refresh(id);
         id
     }
@@ -206,6 +225,8 @@ impl Nodes {
         if self.over(id) {
             self.worse.push(id);
         }
+        self.terms.count(id, charge.kind, charge.count(times), Step::Come);
+        self.settle_terms();
     }
 
     /// Takes a charge away, `times` times.
@@ -230,6 +251,8 @@ impl Nodes {
         }
         self.grown += 1;
         self.refresh(id);
+        self.terms.count(id, charge.kind, charge.count(times), Step::Go);
+        self.settle_terms();
         self.recycle(id);
     }
 
@@ -303,17 +326,7 @@ impl Nodes {
     }
 
     pub(crate) fn any_worse(&self) -> bool {
-        !self.worse.is_empty()
-    }
-
-    /// The class of these rules; to be released.
-    pub(crate) fn acquire_class(&mut self, rules: &Constraints) -> ClassId {
-        let Self { classes, entries, .. } = self;
-        classes.acquire(rules, entries.iter().map(Entry::open))
-    }
-
-    pub(crate) fn release_class(&mut self, id: ClassId) {
-        self.classes.release(id);
+        !self.worse.is_empty() || !self.doubtful.is_empty()
     }
 
     pub(crate) fn class_rules(&self, id: ClassId) -> &Constraints {
@@ -323,6 +336,11 @@ impl Nodes {
     /// Which nodes the class allows and any pod may use, by node index.
     pub(crate) fn allowed(&self, id: ClassId) -> &[bool] {
         self.classes.allowed(id)
+    }
+
+    /// The same if all of KOMPASS's pods were gone: some more, where pods there keep others away.
+    pub(crate) fn allowed_empty(&self, id: ClassId) -> &[bool] {
+        self.classes.allowed_empty(id)
     }
 
     pub(crate) fn name(&self, id: NodeId) -> &Arc<str> {
@@ -379,7 +397,7 @@ impl Nodes {
     /// Whether the class asks for nothing that nodes of equal taints could differ in.
     pub(crate) fn is_plain(&self, id: ClassId) -> bool {
         let rules = self.classes.rules(id);
-        rules.node_selector.is_empty() && rules.required_terms.is_none()
+        rules.node_selector.is_empty() && rules.required_terms.is_none() && self.classes.peers(id).is_none()
     }
 
     /// One node as a slice.
@@ -446,7 +464,11 @@ impl Nodes {
     }
 
     fn changed(&mut self, id: NodeId) {
-        self.classes.update(id.index(), self.entries[id.index()].open());
+        let Self { terms, entries, .. } = self;
+        let node = entries[id.index()].node.as_ref();
+        terms.move_node(id, |key| label(node, key));
+        self.update_classes(id);
+        self.settle_terms();
         self.refresh(id);
         self.grown += 1;
         self.capacity += 1;
@@ -489,6 +511,11 @@ impl Nodes {
             self.unused.push(id);
         }
     }
+}
+
+/// A label of a node that may be there.
+fn label<'a>(node: Option<&'a Node>, key: &str) -> Option<&'a str> {
+    node?.labels.get(key).map(String::as_str)
 }
 
 impl Entry {

@@ -45,6 +45,7 @@ impl Wanted {
             class: self.class,
             spacing: self.spacing.as_deref(),
             held: &[],
+            driver_at: None,
             count: self.count,
             partial: false,
             near: None,

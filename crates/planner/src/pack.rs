@@ -31,6 +31,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) spacing: Option<&'a Spacing>,
     /// Executors that the gang has already, by node in order: they count for these rules.
     pub(crate) held: &'a [(NodeId, u64)],
+    /// Where the driver is, if it is bound: executors may have rules about that.
+    pub(crate) driver_at: Option<NodeId>,
     pub(crate) count: u64,
     /// As many as there is room for, instead of all or nothing.
     pub(crate) partial: bool,

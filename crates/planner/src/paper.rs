@@ -192,7 +192,10 @@ impl Next {
             .behind
             .iter_mut()
             .filter(|other| other.key < key && other.start_ms < ends_ms && other.stands(planner));
-        before.all(|other| planner.fits_beside(gang, placement, &mut other.then))
+        before.all(|other| {
+            !planner.keep_apart(gang, &planner.gangs[other.key.gang])
+                && planner.fits_beside(gang, placement, &mut other.then)
+        })
     }
 
     /// The gang has started and ends then.

@@ -30,6 +30,7 @@ impl Planner {
         if let Some(shape) = &gang.shape {
             gang.slots.request.clone_from(&shape.executor);
             gang.slots.ports = shape.ports().into();
+            gang.slots.kind = shape.kind;
         }
         gang.slots.seed(&mut self.nodes, &placement.executors);
         self.nodes.charge(node, self.pods.all[gang.driver].charge(), 1);
@@ -149,6 +150,7 @@ impl Planner {
             self.want_minimum(id);
             self.reseat(id);
             self.correct(id);
+            self.doubt(id);
         } else if self.gangs[id].held.is_none_or(|held| held.node != node) {
             let gang = &mut self.gangs[id];
             let planned_ms = gang.held.map_or(now_ms, |held| held.planned_ms);
@@ -190,8 +192,9 @@ impl Planner {
             held.planned_ms = planned_ms;
         }
         self.gangs[id].times.planned_ms = Some(planned_ms);
-        // The node may have been closed since.
+        // The node may have been closed since, and others may have come.
         self.nodes.suspect(driver);
+        self.doubt(id);
     }
 
     /// All slots up to the minimum exist, if only as missing ones.
@@ -209,6 +212,9 @@ impl Planner {
             && (gang.slots.request != shape.executor || *gang.slots.ports != *shape.ports())
         {
             gang.slots.resize(&mut self.nodes, &shape.executor, shape.ports());
+        }
+        if let Some(shape) = &gang.shape {
+            gang.slots.keep_for(&mut self.nodes, shape.kind);
         }
     }
 

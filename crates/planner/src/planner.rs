@@ -13,7 +13,7 @@ use crate::ends::Ends;
 use crate::gang::GangId;
 use crate::gangs::Gangs;
 use crate::headroom::Headroom;
-use crate::nodes::{Charge, NodeId, Nodes};
+use crate::nodes::{Charge, NodeId, Nodes, Owner};
 use crate::pods::{self, Kind, Place, PodId, Pods, Seat};
 use crate::policy::Policy;
 use crate::promise::Promises;
@@ -21,6 +21,7 @@ use crate::queue::Queues;
 use crate::quota::{Quota, Quotas};
 use crate::runtimes::Runtimes;
 use crate::share::Shares;
+use crate::terms::Count;
 use crate::{Config, FinishedGang, OrderId};
 
 /// The planner. See the crate's documentation for its life.
@@ -186,6 +187,7 @@ impl Planner {
         }
         self.daemon_seen(id, pod);
         self.client_seen(id, pod);
+        self.follow_news();
     }
 
     /// A pod object is gone.
@@ -210,6 +212,7 @@ impl Planner {
             }
             self.pods.all[id].put(Place::Nowhere, &mut self.nodes);
             self.client_gone(id);
+            self.nodes.release_kind(self.pods.all[id].peer);
         }
         self.pods.bury(uid);
     }
@@ -281,7 +284,8 @@ impl Planner {
 
     fn insert(&mut self, pod: &Pod) -> PodId {
         let namespace = self.pods.namespace(&pod.namespace);
-        let entry = pods::entry(pod, namespace);
+        let peer = self.nodes.acquire_kind(&namespace, &pod.labels, &pod.pod_rules.apart);
+        let entry = pods::entry(pod, namespace, peer);
         self.quotas.enter(&entry);
         let id = self.pods.all.insert(&pod.uid, entry);
         match &self.pods.all[id].kind {
@@ -308,6 +312,7 @@ impl Planner {
             entry.terminal = terminal;
             self.quotas.enter(entry);
         }
+        self.relabel(id, pod);
         let entry = &mut self.pods.all[id];
         entry.deleting = pod.deleting;
         if *entry.version != *pod.resource_version {
@@ -315,12 +320,40 @@ impl Planner {
         }
     }
 
-    /// The requests have changed (an in-place resize): what was charged with the old ones is charged with the new ones.
-    fn recharge(&mut self, id: PodId, pod: &Pod) {
-        let reserved = match self.pods.all[id].kind {
+    /// The labels may have changed: then the pod is of another kind where it takes room.
+    fn relabel(&mut self, id: PodId, pod: &Pod) {
+        let entry = &self.pods.all[id];
+        let rules = &pod.pod_rules.apart;
+        if self.nodes.is_kind(entry.peer, &entry.namespace, &pod.labels, rules) {
+            return;
+        }
+        let namespace = entry.namespace.clone();
+        let new = self.nodes.acquire_kind(&namespace, &pod.labels, rules);
+        let reserved = self.driver_room(id);
+        let entry = &mut self.pods.all[id];
+        let old = std::mem::replace(&mut entry.peer, new);
+        if let Some(node) = reserved.or_else(|| entry.seat().map(|seat| seat.0)) {
+            let count = Count {
+                all: 1,
+                foreign: u64::from(entry.owner == Owner::Foreign),
+                bound: u64::from(entry.is_bound()),
+            };
+            self.nodes.change_kind(node, old, new, count);
+        }
+        self.nodes.release_kind(old);
+    }
+
+    /// Where room is reserved for the pod, if it is a driver that isn't bound.
+    fn driver_room(&self, id: PodId) -> Option<NodeId> {
+        match self.pods.all[id].kind {
             Kind::Driver(Some(gang)) => self.reserved_for_driver(gang),
             _ => None,
-        };
+        }
+    }
+
+    /// The requests have changed (an in-place resize): what was charged with the old ones is charged with the new ones.
+    fn recharge(&mut self, id: PodId, pod: &Pod) {
+        let reserved = self.driver_room(id);
         let entry = &mut self.pods.all[id];
         let old = std::mem::replace(&mut entry.requests, pod.requests.clone());
         if let Some(node) = reserved.or_else(|| entry.seat().map(|seat| seat.0)) {

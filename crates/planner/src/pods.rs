@@ -11,6 +11,7 @@ use crate::action::{OrderId, PodRef};
 use crate::arena::{Arena, Id};
 use crate::gang::GangId;
 use crate::nodes::{Charge, NodeId, Nodes, Owner};
+use crate::terms::{KindId, Step};
 
 /// Points to a pod.
 pub(crate) type PodId = Id<PodEntry>;
@@ -24,6 +25,8 @@ pub(crate) struct PodEntry {
     pub(crate) requests: Resources,
     pub(crate) ports: Box<[u16]>,
     pub(crate) owner: Owner,
+    /// By which rules of pods about other pods are judged.
+    pub(crate) peer: KindId,
     pub(crate) deleting: bool,
     /// Succeeded or failed: counts nowhere any more.
     pub(crate) terminal: bool,
@@ -171,7 +174,13 @@ impl PodEntry {
             requests: &self.requests,
             ports: &self.ports,
             owner: self.owner,
+            kind: self.peer,
         }
+    }
+
+    /// The node where it is bound.
+    fn bound_at(&self) -> Option<NodeId> {
+        bound_node(self.place)
     }
 
     /// The node where it takes room, and as what.
@@ -209,6 +218,7 @@ impl PodEntry {
     pub(crate) fn inherit(&mut self, place: Place, nodes: &mut Nodes) {
         if let Place::Bound { node, .. } = place {
             nodes.count_bound(node, true);
+            nodes.note_bound(node, self.peer, Step::Come);
         }
         self.place = place;
     }
@@ -219,6 +229,10 @@ impl PodEntry {
             return;
         }
         let (old, new) = (self.seat().map(|seat| seat.0), place_node(place));
+        let bound_at = self.bound_at();
+        if let Some(node) = bound_at.filter(|_| bound_at != bound_node(place)) {
+            nodes.note_bound(node, self.peer, Step::Go);
+        }
         let counts = self.owner == Owner::Ours && !matches!(self.kind, Kind::Marker { .. });
         if old == new {
             if let (Some(node), true) = (new, counts) {
@@ -243,6 +257,16 @@ impl PodEntry {
             }
         }
         self.place = place;
+        if let Some(node) = self.bound_at().filter(|&node| bound_at != Some(node)) {
+            nodes.note_bound(node, self.peer, Step::Come);
+        }
+    }
+}
+
+fn bound_node(place: Place) -> Option<NodeId> {
+    match place {
+        Place::Bound { node, .. } => Some(node),
+        _ => None,
     }
 }
 
@@ -254,7 +278,7 @@ fn place_node(place: Place) -> Option<NodeId> {
 }
 
 /// What the planner keeps of the pod as it is. Links (gang, place) are not set.
-pub(crate) fn entry(pod: &Pod, namespace: Arc<str>) -> PodEntry {
+pub(crate) fn entry(pod: &Pod, namespace: Arc<str>, peer: KindId) -> PodEntry {
     let kind = kind(pod);
     let ours = pod.scheduler == SCHEDULER || matches!(kind, Kind::Marker { .. } | Kind::StandIn { .. });
     PodEntry {
@@ -264,6 +288,7 @@ pub(crate) fn entry(pod: &Pod, namespace: Arc<str>) -> PodEntry {
         requests: pod.requests.clone(),
         ports: pod.host_ports.as_slice().into(),
         owner: if ours { Owner::Ours } else { Owner::Foreign },
+        peer,
         deleting: pod.deleting,
         terminal: pod.is_terminal(),
         place: Place::Nowhere,

@@ -231,7 +231,12 @@ impl Planner {
                 self.shortfall_of(id, true, known)
             ),
             WaitCode::NoMatchingNode => {
-                format!("no node satisfies its node selector, affinity and tolerations for {needs}{asked}")
+                let ruled = if self.has_peer_rules(gang) {
+                    ", beside the pods that are there"
+                } else {
+                    ""
+                };
+                format!("no node satisfies its node selector, affinity and tolerations for {needs}{ruled}{asked}")
             }
             WaitCode::ResourceQuota => format!(
                 "a ResourceQuota of the namespace {} has no room for its {} executors",

@@ -28,6 +28,7 @@ impl Planner {
                 }
             }
         }
+        self.give_up_kept_off(now_ms);
     }
 
     /// The node is gone: free slots on it are missing, drivers planned there have no plan.
@@ -118,7 +119,7 @@ impl Planner {
     }
 
     /// A gang has lost slots. One without a bound driver is planned again as a whole.
-    fn lost_slots(&mut self, id: GangId, now_ms: i64) {
+    pub(crate) fn lost_slots(&mut self, id: GangId, now_ms: i64) {
         let gang = &mut self.gangs[id];
         gang.waiting.verdict = None;
         if !gang.is_bound() && gang.binding().is_none() && gang.held.is_some() {
@@ -137,17 +138,22 @@ impl Planner {
             if self.is_vain(id, turn) || !turn.may_pack() {
                 continue;
             }
+            let Some(class) = self.gangs[id].shape.as_ref().map(|shape| shape.class) else {
+                continue;
+            };
+            let rules = self.nodes.class_rules(class).clone();
+            let class = self.acquire_executor_class(id, &rules);
             let gang = &self.gangs[id];
-            let Some(shape) = &gang.shape else { continue };
             let near = self.nodes_of(id);
-            let spacing = shape.spacing.as_deref();
+            let spacing = gang.spacing();
             let held = spacing.map_or_else(Vec::new, |_| self.executors_on(id));
             let ask = Ask {
                 driver: None,
                 executor: &gang.slots.request,
-                class: Some(shape.class),
+                class: Some(class),
                 spacing,
                 held: &held,
+                driver_at: gang.held.map(|held| held.node),
                 count: self.unplaced(id),
                 partial: true,
                 near: Some(&near),
@@ -155,7 +161,24 @@ impl Planner {
                 zone: self.zone_of(id),
                 packing: self.packing(&gang.queue),
             };
-            if let Some(placement) = pack(&self.nodes, &ask) {
+            let found = pack(&self.nodes, &ask);
+            let lack = match &found {
+                Some(_) => None,
+                None if pack(
+                    &self.nodes,
+                    &Ask {
+                        room: View::Empty,
+                        ..ask
+                    },
+                )
+                .is_some() =>
+                {
+                    Some(Lack::Now)
+                }
+                None => Some(Lack::Ever),
+            };
+            self.nodes.release_class(class);
+            if let Some(placement) = found {
                 for (node, count) in placement.executors {
                     self.move_slots(id, node, count);
                 }
@@ -168,16 +191,8 @@ impl Planner {
                     waiting.lacking_ms.get_or_insert(turn.now_ms);
                     turn.again = true;
                 }
-            } else {
-                let ask = Ask {
-                    room: View::Empty,
-                    ..ask
-                };
-                let lack = if pack(&self.nodes, &ask).is_some() {
-                    Lack::Now
-                } else {
-                    Lack::Ever
-                };
+            }
+            if let Some(lack) = lack {
                 self.condemn(id, lack, turn);
             }
         }

@@ -19,6 +19,8 @@ pub(crate) struct Shortfall {
     /// On so many nodes, of those that the rules of its pods allow.
     pub(crate) on: u64,
     pub(crate) allowed: u64,
+    /// So many more nodes would be allowed but for the pods that are there, or are not.
+    pub(crate) kept_off: u64,
     /// The driver alone has room.
     pub(crate) driver: bool,
     /// Its executors have rules about each other.
@@ -50,6 +52,13 @@ impl fmt::Display for Shortfall {
             write!(
                 f,
                 "{fit} of its {wanted} executors have room, on {on} of {allowed} nodes"
+            )?;
+        }
+        if self.kept_off > 0 {
+            write!(
+                f,
+                ", not counting {} where its rules about other pods, or theirs about it, don't let it",
+                self.kept_off
             )?;
         }
         match &self.lacks {
@@ -84,12 +93,16 @@ impl Planner {
         let room = if empty { View::Empty } else { View::Now(None) };
         let ask = Ask { room, ..ask };
         let class = ask.class.or_else(|| ask.driver.map(|driver| driver.class));
-        let allowed = class.map(|class| self.nodes.allowed(class));
+        let allowed = class.map(|class| match room {
+            View::Empty => self.nodes.allowed_empty(class),
+            _ => self.nodes.allowed(class),
+        });
         let mut shortfall = Shortfall {
             fit: 0,
             wanted: ask.count,
             on: 0,
             allowed: allowed.map_or(0, |allowed| allowed.iter().filter(|allowed| **allowed).count() as u64),
+            kept_off: class.map_or(0, |class| self.nodes.kept_off(class, empty)),
             driver: false,
             spaced: ask.spacing.is_some(),
             lacks: None,

@@ -5,6 +5,7 @@
 use kompass_core::Resources;
 
 use crate::nodes::{Charge, NodeId, Nodes, Owner};
+use crate::terms::{Count, KindId};
 
 /// Slots of one gang.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +17,8 @@ pub(crate) struct Slots {
     pub(crate) request: Resources,
     /// Host ports that each free slot keeps.
     pub(crate) ports: Box<[u16]>,
+    /// Of which kind the pods are that the free slots are kept for.
+    pub(crate) kind: KindId,
     /// Free slots of all groups.
     free: u64,
 }
@@ -92,8 +95,17 @@ impl Slots {
 
     /// The same for an executor that is charged as much as the slot was: to the node nothing changes, and nobody who
     /// waits for room has to be looked at.
-    pub(crate) fn hand_over(&mut self, node: NodeId, to: Charge<'_>) -> bool {
-        self.charge() == to && self.occupy(node)
+    pub(crate) fn hand_over(&mut self, nodes: &mut Nodes, node: NodeId, to: Charge<'_>) -> bool {
+        let kind = to.kind;
+        let same = self.charge() == Charge { kind: self.kind, ..to } && self.occupy(node);
+        if same {
+            let one = Count {
+                all: 1,
+                ..Count::default()
+            };
+            nodes.change_kind(node, self.kind, kind, one);
+        }
+        same
     }
 
     fn occupy(&mut self, node: NodeId) -> bool {
@@ -162,7 +174,7 @@ impl Slots {
     /// From now on a free slot keeps this much, and these host ports.
     pub(crate) fn resize(&mut self, nodes: &mut Nodes, request: &Resources, ports: &[u16]) {
         for group in self.groups.iter().filter(|group| group.free() > 0) {
-            nodes.charge(group.node, charge(request, ports), group.free());
+            nodes.charge(group.node, charge(request, ports, self.kind), group.free());
             nodes.discharge(group.node, self.charge(), group.free());
         }
         self.request.clone_from(request);
@@ -171,8 +183,20 @@ impl Slots {
         }
     }
 
+    /// From now on free slots are kept for pods of this kind.
+    pub(crate) fn keep_for(&mut self, nodes: &mut Nodes, kind: KindId) {
+        for group in self.groups.iter().filter(|group| group.free() > 0) {
+            let free = Count {
+                all: group.free(),
+                ..Count::default()
+            };
+            nodes.change_kind(group.node, self.kind, kind, free);
+        }
+        self.kind = kind;
+    }
+
     fn charge(&self) -> Charge<'_> {
-        charge(&self.request, &self.ports)
+        charge(&self.request, &self.ports, self.kind)
     }
 
     fn group_mut(&mut self, node: NodeId) -> &mut Group {
@@ -196,10 +220,11 @@ impl Slots {
     }
 }
 
-fn charge<'a>(request: &'a Resources, ports: &'a [u16]) -> Charge<'a> {
+fn charge<'a>(request: &'a Resources, ports: &'a [u16], kind: KindId) -> Charge<'a> {
     Charge {
         requests: request,
         ports,
         owner: Owner::Ours,
+        kind,
     }
 }

@@ -420,7 +420,7 @@ impl Planner {
         if pack(&self.nodes, &ask).is_some() {
             return Err(Lack::Now);
         }
-        let any = |class| self.nodes.allowed(class).contains(&true);
+        let any = |class| self.nodes.allowed_empty(class).contains(&true);
         let shape = gang.shape.as_ref().filter(|shape| shape.minimum > 0);
         let matched = any(gang.driver_class) && shape.is_none_or(|shape| any(shape.class));
         Err(if matched { Lack::Ever } else { Lack::Match })
@@ -457,6 +457,7 @@ impl Planner {
             class: gang.shape.as_ref().map(|shape| shape.class),
             spacing: gang.spacing(),
             held: &[],
+            driver_at: gang.held.filter(|_| gang.is_bound()).map(|held| held.node),
             count: gang.minimum(),
             partial: false,
             near: None,

@@ -250,6 +250,8 @@ fn profile_of(gang: &Gang, estimates: Estimates) -> JobProfile {
         dynamic_allocation: false,
         executor_constraints: Constraints::default(),
         executor_spacing: kompass_core::Spacing::default(),
+        executor_labels: std::collections::BTreeMap::new(),
+        executor_pod_rules: kompass_core::PodRules::default(),
         executor_priority_class: None,
         profile_key: gang.profile.clone(),
         executor_batch_delay_ms: None,

@@ -22,7 +22,7 @@
 //! For any pod:
 //! - [`requests::pod_requests`]: what kube-scheduler counts for it.
 //! - [`placement::constraints`]: its hard rules about nodes.
-//! - [`spacing::spacing`]: an executor's hard rules about others of its gang.
+//! - [`spacing::rules`]: an executor's hard rules about other pods, of its gang and of others.
 
 pub mod allocation;
 pub mod conf;
@@ -37,6 +37,7 @@ mod releases;
 pub mod requests;
 pub mod role;
 pub mod scheduler;
+mod selector;
 pub mod spacing;
 pub mod template;
 pub mod units;

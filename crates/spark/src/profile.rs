@@ -1,5 +1,7 @@
 //! The job profile of a driver: what the whole application will ask of the cluster.
 
+use std::collections::BTreeMap;
+
 use kompass_core::profile::{JobProfile, MAX_EXECUTORS, Shape, Source, VERSION};
 use serde_json::Value;
 
@@ -42,6 +44,8 @@ pub(crate) fn trace(
         dynamic_allocation: false,
         executor_constraints: kompass_core::Constraints::default(),
         executor_spacing: kompass_core::Spacing::default(),
+        executor_labels: BTreeMap::new(),
+        executor_pod_rules: kompass_core::PodRules::default(),
         executor_priority_class: None,
         profile_key: keys.own,
         executor_batch_delay_ms: None,
@@ -84,9 +88,10 @@ pub(crate) fn trace(
     for (label, value) in reader.family(Family::ExecutorLabel) {
         set_label(&mut pod, label, value);
     }
-    let (spacing, unplanned) = spacing::spacing(&pod, json::text(driver.json(), "/metadata/namespace"));
-    profile.executor_spacing = spacing;
-    for text in unplanned {
+    profile.executor_labels = labels(&pod);
+    let about_pods = spacing::rules(&pod, Some(driver.json()));
+    (profile.executor_spacing, profile.executor_pod_rules) = (about_pods.spacing, about_pods.others);
+    for text in about_pods.warnings {
         reader.warn(text);
     }
     profile.executor_priority_class = json::text(&pod, "/spec/priorityClassName").map(str::to_owned);
@@ -107,6 +112,13 @@ pub(crate) fn trace(
     let (warnings, consulted) = reader.finish();
     profile.warnings.extend(warnings);
     (profile, consulted, template.is_some())
+}
+
+/// The labels of a pod.
+fn labels(pod: &Value) -> BTreeMap<String, String> {
+    let all = json::entries(pod, "/metadata/labels");
+    all.filter_map(|(key, value)| Some((key.to_owned(), value.as_str()?.to_owned())))
+        .collect()
 }
 
 /// A label of a pod, unless what should hold labels is something else.

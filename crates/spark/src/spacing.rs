@@ -1,59 +1,62 @@
-//! The executors' hard rules about each other, out of the executor pod: host ports, anti-affinity, topology spread.
+//! The executors' hard rules about other pods, out of the executor pod: about each other and their driver (host ports,
+//! anti-affinity, affinity, topology spread), and about pods of others (anti-affinity, affinity).
 //!
-//! Planned is what speaks of the gang's own executors by node or zone. Selectors such as `spark-role: executor` match
-//! the executors of *other* applications too, unless `matchLabelKeys` holds `spark-app-selector`: kube-scheduler counts
-//! those, the plan does not.
+//! Planned is what speaks of the gang's own executors and driver by node or zone, and what speaks of others by whatever
+//! label of nodes. A topology spread whose selector is not limited to the application (`matchLabelKeys:
+//! [spark-app-selector]`) counts the executors of others too: kube-scheduler does that, the plan does not.
 
-use kompass_core::Spacing;
-use kompass_core::names::{SPARK_APP_LABEL, SPARK_EXECUTOR_ID_LABEL, SPARK_ROLE_LABEL, ZONE_LABEL};
+use kompass_core::names::{HOST_LABEL, ZONE_LABEL};
+use kompass_core::{PodRules, Spacing};
 use serde_json::Value;
 
 use crate::json;
+use crate::selector::{Pods, Speaks, Who};
 
-/// Label with a node's own name.
-const HOST_LABEL: &str = "kubernetes.io/hostname";
-/// Labels that Spark gives every executor, with values that are not known before it exists.
-const UNKNOWN_LABELS: [&str; 4] = [
-    SPARK_APP_LABEL,
-    SPARK_EXECUTOR_ID_LABEL,
-    "spark-app-name",
-    "spark-exec-resourceprofile-id",
-];
+const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+const NEITHER: &str = "is about neither nodes nor zones";
+const UNKNOWN: &str = "is about pods that are not known before they exist";
 
-/// What a term's selector says about the executors.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Speaks {
-    /// Of themselves.
-    OfThem,
-    /// Of nobody of the gang.
-    OfOthers,
-    /// Of what is only known of executors that exist.
-    Unknown,
+/// The rules of executors.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// About each other and their driver.
+    pub spacing: Spacing,
+    /// About pods of others.
+    pub others: PodRules,
+    /// A sentence about each kind of rule that is not planned for, the driver's too.
+    pub warnings: Vec<String>,
 }
 
-/// The rules of an executor pod in this namespace, and a sentence about each kind of rule that is not planned for.
-pub fn spacing(pod: &Value, namespace: Option<&str>) -> (Spacing, Vec<String>) {
+/// The rules of an executor pod whose driver is this one.
+pub fn rules(executor: &Value, driver: Option<&Value>) -> Rules {
+    let pods = Pods { executor, driver };
     let mut reading = Reading {
-        pod,
-        namespace,
-        spacing: Spacing::default(),
-        warnings: Vec::new(),
+        pods,
+        rules: Rules::default(),
     };
-    reading.spacing.host_ports = host_ports(pod);
-    let required = "requiredDuringSchedulingIgnoredDuringExecution";
-    for term in json::list(pod, &format!("/spec/affinity/podAntiAffinity/{required}")) {
+    reading.rules.spacing.host_ports = host_ports(executor);
+    for term in terms(executor, "podAntiAffinity") {
         reading.apart(term);
     }
-    for term in json::list(pod, &format!("/spec/affinity/podAffinity/{required}")) {
-        reading.together(term);
+    reading.together(terms(executor, "podAffinity"));
+    for rule in spreads(executor) {
+        reading.spread(rule);
     }
-    for rule in json::list(pod, "/spec/topologySpreadConstraints") {
-        // Without an answer to what is done when it can't be kept, Kubernetes does not schedule.
-        if json::text(rule, "/whenUnsatisfiable").is_none_or(|when| when == "DoNotSchedule") {
-            reading.spread(rule);
-        }
+    if let Some(driver) = driver {
+        reading.of_driver(driver);
     }
-    (reading.spacing, reading.warnings)
+    reading.rules
+}
+
+fn terms<'a>(pod: &'a Value, kind: &str) -> &'a [Value] {
+    json::list(pod, &format!("/spec/affinity/{kind}/{REQUIRED}"))
+}
+
+/// Topology spreads that have to be kept: without an answer to what is done when one can't be, Kubernetes does not
+/// schedule.
+fn spreads(pod: &Value) -> impl Iterator<Item = &Value> {
+    let hard = |rule: &&Value| json::text(rule, "/whenUnsatisfiable").is_none_or(|when| when == "DoNotSchedule");
+    json::list(pod, "/spec/topologySpreadConstraints").iter().filter(hard)
 }
 
 /// Host ports as kube-scheduler counts them, ascending, each once.
@@ -82,149 +85,156 @@ fn host_ports(pod: &Value) -> Vec<u16> {
 
 /// The rules so far.
 struct Reading<'a> {
-    pod: &'a Value,
-    namespace: Option<&'a str>,
-    spacing: Spacing,
-    warnings: Vec<String>,
+    pods: Pods<'a>,
+    rules: Rules,
 }
 
 impl Reading<'_> {
     /// A required anti-affinity.
     fn apart(&mut self, term: &Value) {
         let what = "a required pod anti-affinity of the executors";
-        if !self.speaks_of_them(term, what) {
-            return;
+        let topology = json::text(term, "/topologyKey");
+        let spacing = &mut self.rules.spacing;
+        match (self.pods.speaks(term, Who::Executors), topology) {
+            (Speaks::OfThem, Some(HOST_LABEL)) => lower(&mut spacing.per_node_max, 1),
+            (Speaks::OfThem, Some(ZONE_LABEL)) => lower(&mut spacing.per_zone_max, 1),
+            (Speaks::OfThem, _) => return self.skip(what, NEITHER),
+            (Speaks::Unknown, _) => return self.skip(what, UNKNOWN),
+            (Speaks::OfOthers, _) => {}
         }
-        match json::text(term, "/topologyKey") {
-            Some(HOST_LABEL) => lower(&mut self.spacing.per_node_max, 1),
-            Some(ZONE_LABEL) => lower(&mut self.spacing.per_zone_max, 1),
-            _ => self.skip(what, "is about neither nodes nor zones"),
+        self.apart_from_driver(term, what);
+        match self.pods.about_others(term) {
+            Ok(others) => self.rules.others.apart.extend(others),
+            Err(why) => self.skip(what, why),
         }
     }
 
-    /// A required affinity.
-    fn together(&mut self, term: &Value) {
-        let what = "a required pod affinity of the executors";
-        if !self.speaks_of_them(term, what) {
+    /// What an anti-affinity of the executors says of their driver.
+    fn apart_from_driver(&mut self, term: &Value, what: &str) {
+        if self.pods.driver.is_none() || self.pods.speaks(term, Who::Driver) != Speaks::OfThem {
             return;
         }
+        let to_driver = &mut self.rules.spacing.driver;
         match json::text(term, "/topologyKey") {
-            Some(ZONE_LABEL) => self.spacing.one_zone = true,
-            _ => self.skip(what, "is not about zones"),
+            Some(HOST_LABEL) => to_driver.other_node = true,
+            Some(ZONE_LABEL) => to_driver.other_zone = true,
+            _ => self.skip(what, NEITHER),
+        }
+    }
+
+    /// All required affinities: a pod has to be there that all of them select.
+    fn together(&mut self, terms: &[Value]) {
+        let what = "a required pod affinity of the executors";
+        let all = |who| {
+            let mut speaks = terms.iter().map(|term| self.pods.speaks(term, who));
+            speaks.all(|speaks| speaks == Speaks::OfThem)
+        };
+        let unknown = |term| self.pods.speaks(term, Who::Executors) == Speaks::Unknown;
+        if terms.iter().any(unknown) {
+            return self.skip(what, UNKNOWN);
+        }
+        let (of_driver, of_them) = (self.pods.driver.is_some() && all(Who::Driver), all(Who::Executors));
+        for term in terms {
+            let zones = json::text(term, "/topologyKey") == Some(ZONE_LABEL);
+            // The driver is there before them.
+            if of_driver || of_them {
+                if !zones {
+                    self.skip(what, "is not about zones");
+                    continue;
+                }
+                let spacing = &mut self.rules.spacing;
+                spacing.driver.same_zone |= of_driver;
+                spacing.one_zone |= of_them && !of_driver;
+            }
+            if !of_driver {
+                match self.pods.about_others(term) {
+                    Ok(Some(others)) => self.rules.others.together.push(others),
+                    // Nobody else is like them: the first of them is where it likes.
+                    Ok(None) if of_them => {}
+                    Ok(None) => self.skip(what, "selects no pod"),
+                    Err(why) => self.skip(what, why),
+                }
+            }
         }
     }
 
     /// A topology spread that has to be kept.
     fn spread(&mut self, rule: &Value) {
         let what = "a topology spread of the executors";
-        if !self.speaks_of_them(rule, what) {
-            return;
-        }
-        let otherwise = |key: &str, usual: &str| rule.get(key).is_some_and(|value| *value != *usual);
-        if rule.get("minDomains").is_some_and(|least| !least.is_null()) {
-            return self.skip(what, "has minDomains");
-        }
-        if otherwise("nodeAffinityPolicy", "Honor") || otherwise("nodeTaintsPolicy", "Ignore") {
-            return self.skip(what, "has a policy of its own about which nodes count");
+        match self.pods.speaks(rule, Who::Executors) {
+            Speaks::OfThem => {}
+            Speaks::OfOthers => return self.skip(what, "is about other pods, by their labels"),
+            Speaks::Unknown => return self.skip(what, UNKNOWN),
         }
         let Some(skew) = rule.get("maxSkew").and_then(Value::as_u64).filter(|&skew| skew > 0) else {
             return self.skip(what, "has no maxSkew");
         };
+        let spacing = &mut self.rules.spacing;
         match json::text(rule, "/topologyKey") {
             // Nearly always a node without any executor is among those that count.
-            Some(HOST_LABEL) => lower(&mut self.spacing.per_node_max, skew),
-            Some(ZONE_LABEL) => lower(&mut self.spacing.zone_skew, skew),
-            _ => self.skip(what, "is about neither nodes nor zones"),
-        }
-    }
-
-    /// Whether a term is about the gang's own executors; if not it is told.
-    fn speaks_of_them(&mut self, term: &Value, what: &str) -> bool {
-        let here = |namespace: &Value| namespace.as_str().is_some() && namespace.as_str() == self.namespace;
-        let namespaces = json::list(term, "/namespaces");
-        // An empty selector is all namespaces.
-        let selected = term.get("namespaceSelector").filter(|selector| !selector.is_null());
-        let everywhere = selected.is_some_and(|selector| selector.as_object().is_some_and(serde_json::Map::is_empty));
-        let elsewhere = !namespaces.is_empty() && !namespaces.iter().any(here);
-        let speaks = match (elsewhere, selected) {
-            (_, Some(_)) if everywhere => self.selects(term),
-            (false, None) => self.selects(term),
-            (false, Some(_)) if !namespaces.is_empty() => self.selects(term),
-            (_, Some(_)) => Speaks::Unknown,
-            (true, None) => Speaks::OfOthers,
-        };
-        match speaks {
-            Speaks::OfThem => return true,
-            Speaks::OfOthers => self.skip(what, "is about other pods, by their labels"),
-            Speaks::Unknown => self.skip(what, "is about pods that are not known before they exist"),
-        }
-        false
-    }
-
-    /// What the label selector of a term says about the executors.
-    fn selects(&self, term: &Value) -> Speaks {
-        let Some(selector) = term.get("labelSelector").filter(|selector| selector.is_object()) else {
-            // Without one nothing is selected.
-            return Speaks::OfOthers;
-        };
-        // Executors of a gang have all labels in common but their number.
-        let keys = |pointer: &str| json::list(term, pointer).iter().filter_map(Value::as_str);
-        let only_alike = keys("/matchLabelKeys").any(|key| key == SPARK_EXECUTOR_ID_LABEL);
-        let only_unlike = keys("/mismatchLabelKeys").any(|key| key != SPARK_EXECUTOR_ID_LABEL && self.has(key));
-        let mut speaks = if only_alike || only_unlike {
-            Speaks::OfOthers
-        } else {
-            Speaks::OfThem
-        };
-        let mut and = |holds: Option<bool>| {
-            speaks = match (speaks, holds) {
-                (Speaks::OfOthers, _) | (_, Some(false)) => Speaks::OfOthers,
-                (Speaks::Unknown, _) | (_, None) => Speaks::Unknown,
-                _ => Speaks::OfThem,
+            Some(HOST_LABEL) => lower(&mut spacing.per_node_max, skew),
+            Some(ZONE_LABEL) => {
+                let is = |key: &str, policy: &str| json::text(rule, key) == Some(policy);
+                let least = rule.get("minDomains").and_then(Value::as_u64);
+                let counted = (
+                    least.filter(|&least| least > 1),
+                    is("/nodeAffinityPolicy", "Ignore"),
+                    is("/nodeTaintsPolicy", "Honor"),
+                );
+                let known = (spacing.zones_min, spacing.any_zone_counts, spacing.tainted_count_not);
+                if spacing.zone_skew.is_some() && counted != known {
+                    return self.skip(what, "counts other zones than another one");
+                }
+                lower(&mut spacing.zone_skew, skew);
+                (spacing.zones_min, spacing.any_zone_counts, spacing.tainted_count_not) = counted;
+                spacing.driver.counts |=
+                    self.pods.driver.is_some() && { self.pods.speaks(rule, Who::Driver) == Speaks::OfThem };
             }
-        };
-        for (key, value) in json::entries(selector, "/matchLabels") {
-            and(self.is_one_of(key, std::slice::from_ref(value)));
+            _ => self.skip(what, NEITHER),
         }
-        for expression in json::list(selector, "/matchExpressions") {
-            let key = json::text(expression, "/key").unwrap_or_default();
-            let values = json::list(expression, "/values");
-            and(match json::text(expression, "/operator") {
-                Some("In") => self.is_one_of(key, values),
-                Some("NotIn") => self.is_one_of(key, values).map(|is| !is),
-                Some("Exists") => Some(self.has(key)),
-                Some("DoesNotExist") => Some(!self.has(key)),
-                _ => None,
-            });
-        }
-        speaks
     }
 
-    fn has(&self, key: &str) -> bool {
-        key == SPARK_ROLE_LABEL || UNKNOWN_LABELS.contains(&key) || self.label(key).is_some()
-    }
-
-    /// Whether an executor's label has one of these values; `None` where that is not known yet.
-    fn is_one_of(&self, key: &str, values: &[Value]) -> Option<bool> {
-        let value = match key {
-            SPARK_ROLE_LABEL => "executor",
-            key if UNKNOWN_LABELS.contains(&key) => return None,
-            key => match self.label(key) {
-                Some(value) => value,
-                None => return Some(false),
-            },
+    /// The driver's own rules, as far as they are about its executors or not planned for.
+    fn of_driver(&mut self, driver: &Value) {
+        let what = "a required pod anti-affinity of the driver";
+        // The API server has put `matchLabelKeys` into the selectors of a pod that exists.
+        let bare = |term: &Value| {
+            let mut term = term.clone();
+            if let Some(term) = term.as_object_mut() {
+                term.remove("matchLabelKeys");
+                term.remove("mismatchLabelKeys");
+            }
+            term
         };
-        Some(values.iter().any(|known| known.as_str() == Some(value)))
-    }
-
-    fn label(&self, key: &str) -> Option<&str> {
-        json::label(self.pod, key)
+        for term in terms(driver, "podAntiAffinity").iter().map(bare) {
+            let to_driver = &mut self.rules.spacing.driver;
+            match (
+                self.pods.speaks(&term, Who::Executors),
+                json::text(&term, "/topologyKey"),
+            ) {
+                (Speaks::OfThem, Some(HOST_LABEL)) => to_driver.other_node = true,
+                (Speaks::OfThem, Some(ZONE_LABEL)) => to_driver.other_zone = true,
+                (Speaks::OfThem, _) => self.skip(what, NEITHER),
+                _ => {}
+            }
+            if let Err(why) = self.pods.about_others(&term) {
+                self.skip(what, why);
+            }
+        }
+        for term in terms(driver, "podAffinity").iter().map(bare) {
+            if let Err(why) = self.pods.about_others(&term) {
+                self.skip("a required pod affinity of the driver", why);
+            }
+        }
+        if spreads(driver).next().is_some() {
+            self.skip("a topology spread of the driver", "counts other pods");
+        }
     }
 
     fn skip(&mut self, what: &str, why: &str) {
         let text = format!("{what} {why}: kube-scheduler keeps it, the plan does not know it");
-        if !self.warnings.contains(&text) {
-            self.warnings.push(text);
+        if !self.rules.warnings.contains(&text) {
+            self.rules.warnings.push(text);
         }
     }
 }
@@ -235,175 +245,4 @@ fn lower(limit: &mut Option<u64>, to: u64) {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    /// The rules of a template with the labels `team: etl` and this spec; its warnings.
-    fn read(spec: &Value) -> (Spacing, Vec<String>) {
-        spacing(
-            &json!({"metadata": {"labels": {"team": "etl"}}, "spec": spec}),
-            Some("jobs"),
-        )
-    }
-
-    fn executors() -> Value {
-        json!({"matchLabels": {"spark-role": "executor"}})
-    }
-
-    fn term(key: &str, selector: &Value, more: &Value) -> Value {
-        let mut term = json!({"topologyKey": key, "labelSelector": selector});
-        if let (Some(term), Some(more)) = (term.as_object_mut(), more.as_object()) {
-            term.extend(more.clone());
-        }
-        term
-    }
-
-    fn apart(term: &Value) -> Value {
-        json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}})
-    }
-
-    fn together(term: &Value) -> Value {
-        json!({"affinity": {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}})
-    }
-
-    fn spread(key: &str, more: &Value) -> Value {
-        let mut rule = term(
-            key,
-            &executors(),
-            &json!({"maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule"}),
-        );
-        if let (Some(rule), Some(more)) = (rule.as_object_mut(), more.as_object()) {
-            rule.extend(more.clone());
-        }
-        json!({"topologySpreadConstraints": [rule]})
-    }
-
-    #[test]
-    fn every_rule_is_read() {
-        let none = json!({});
-        let one = |change: fn(&mut Spacing)| {
-            let mut spacing = Spacing::default();
-            change(&mut spacing);
-            spacing
-        };
-        let per_node = one(|spacing| spacing.per_node_max = Some(1));
-        for (spec, expected) in [
-            (json!({}), Spacing::default()),
-            (apart(&term(HOST_LABEL, &executors(), &none)), per_node.clone()),
-            (
-                apart(&term(ZONE_LABEL, &executors(), &none)),
-                one(|spacing| spacing.per_zone_max = Some(1)),
-            ),
-            (
-                together(&term(ZONE_LABEL, &executors(), &none)),
-                one(|spacing| spacing.one_zone = true),
-            ),
-            (
-                spread(ZONE_LABEL, &json!({"nodeTaintsPolicy": "Ignore"})),
-                one(|spacing| spacing.zone_skew = Some(2)),
-            ),
-            (spread(HOST_LABEL, &none), one(|spacing| spacing.per_node_max = Some(2))),
-            (
-                spread(ZONE_LABEL, &json!({"whenUnsatisfiable": "ScheduleAnyway"})),
-                Spacing::default(),
-            ),
-            (
-                apart(&term(
-                    HOST_LABEL,
-                    &json!({"matchLabels": {"team": "etl"}}),
-                    &json!({"matchLabelKeys": ["spark-app-selector"], "namespaces": ["a", "jobs"]}),
-                )),
-                per_node.clone(),
-            ),
-            (
-                apart(&term(HOST_LABEL, &json!({}), &json!({"namespaceSelector": {}}))),
-                per_node.clone(),
-            ),
-            (
-                apart(&term(
-                    HOST_LABEL,
-                    &json!({"matchExpressions": [
-                        {"key": "team", "operator": "In", "values": ["ml", "etl"]},
-                        {"key": "team", "operator": "NotIn", "values": ["ml"]},
-                        {"key": "absent", "operator": "NotIn", "values": ["ml"]},
-                        {"key": "spark-exec-id", "operator": "Exists"},
-                        {"key": "absent", "operator": "DoesNotExist"},
-                    ]}),
-                    &none,
-                )),
-                per_node,
-            ),
-        ] {
-            assert_eq!(read(&spec), (expected, vec![]), "{spec}");
-        }
-    }
-
-    #[test]
-    fn host_ports_of_all_that_stays_are_counted() {
-        let spec = json!({
-            "containers": [
-                {"ports": [{"containerPort": 1, "hostPort": 8080}, {"containerPort": 2}]},
-                {"ports": [{"containerPort": 3, "hostPort": 4040}, {"hostPort": 8080}, {"hostPort": 70_000}]},
-            ],
-            "initContainers": [
-                {"restartPolicy": "Always", "ports": [{"hostPort": 9000}]},
-                {"ports": [{"hostPort": 9001}]},
-            ],
-        });
-        assert_eq!(read(&spec).0.host_ports, [4040, 8080, 9000]);
-        let mut on_host = spec;
-        on_host["hostNetwork"] = json!(true);
-        assert_eq!(read(&on_host).0.host_ports, [2, 4040, 8080, 9000]);
-    }
-
-    #[test]
-    fn what_is_not_planned_for_is_told_without_any_value() {
-        let none = json!({});
-        let secret = json!({"matchLabels": {"hunter2": "hunter2"}});
-        for spec in [
-            apart(&term("hunter2", &executors(), &none)),
-            apart(&term(HOST_LABEL, &secret, &none)),
-            apart(&term(HOST_LABEL, &Value::Null, &none)),
-            apart(&term(HOST_LABEL, &executors(), &json!({"namespaces": ["hunter2"]}))),
-            apart(&term(
-                HOST_LABEL,
-                &executors(),
-                &json!({"namespaceSelector": {"matchLabels": {"a": "hunter2"}}}),
-            )),
-            apart(&term(HOST_LABEL, &executors(), &json!({"mismatchLabelKeys": ["team"]}))),
-            apart(&term(
-                HOST_LABEL,
-                &executors(),
-                &json!({"matchLabelKeys": ["spark-exec-id"]}),
-            )),
-            apart(&term(
-                HOST_LABEL,
-                &json!({"matchLabels": {"spark-app-selector": "hunter2"}}),
-                &none,
-            )),
-            apart(&term(
-                HOST_LABEL,
-                &json!({"matchExpressions": [{"key": "team", "operator": "NotIn", "values": ["etl"]}]}),
-                &none,
-            )),
-            together(&term(HOST_LABEL, &executors(), &none)),
-            together(&term(ZONE_LABEL, &secret, &none)),
-            spread("hunter2", &none),
-            spread(ZONE_LABEL, &json!({"minDomains": 3})),
-            spread(ZONE_LABEL, &json!({"nodeTaintsPolicy": "Honor"})),
-            spread(ZONE_LABEL, &json!({"nodeAffinityPolicy": "Ignore"})),
-            spread(ZONE_LABEL, &json!({"maxSkew": 0})),
-            spread(
-                ZONE_LABEL,
-                &json!({"labelSelector": {"matchLabels": {"team": "hunter2"}}}),
-            ),
-        ] {
-            let (spacing, warnings) = read(&spec);
-            assert!(spacing.is_none(), "{spec}: {spacing:?}");
-            assert_eq!(warnings.len(), 1, "{spec}: {warnings:?}");
-            assert!(!warnings[0].contains("hunter2"), "{warnings:?}");
-        }
-    }
-}
+mod tests;

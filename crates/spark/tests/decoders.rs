@@ -73,7 +73,7 @@ fn broken(recorded: &'static str) -> impl Strategy<Value = Value> {
 fn read(pod: &Value) {
     let _ = (role::of(pod), role::driver_of(pod), role::allocated_application(pod));
     let _ = (requests::pod_requests(pod), placement::constraints(pod));
-    let _ = spacing::spacing(pod, Some("ns"));
+    let _ = spacing::rules(pod, Some(pod));
     if let Some(driver) = DriverPod::from_json(pod) {
         let _ = (driver.conf_config_map(), driver.template_config_map());
         let keys = profile_key::keys(&driver);

@@ -6,4 +6,5 @@ mod edge;
 mod extender;
 mod faults;
 mod gangs;
+mod peers;
 mod queues;

@@ -20,6 +20,8 @@ fn profile(key: &str, cpu_milli: u64) -> JobProfile {
         dynamic_allocation: false,
         executor_constraints: kompass_core::Constraints::default(),
         executor_spacing: kompass_core::Spacing::default(),
+        executor_labels: std::collections::BTreeMap::new(),
+        executor_pod_rules: kompass_core::PodRules::default(),
         executor_priority_class: None,
         profile_key: key.into(),
         executor_batch_delay_ms: None,

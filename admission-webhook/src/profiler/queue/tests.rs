@@ -32,6 +32,8 @@ fn profiled(source: Source) -> Pod {
         dynamic_allocation: false,
         executor_constraints: kompass_core::Constraints::default(),
         executor_spacing: kompass_core::Spacing::default(),
+        executor_labels: std::collections::BTreeMap::new(),
+        executor_pod_rules: kompass_core::PodRules::default(),
         executor_priority_class: None,
         profile_key: String::new(),
         executor_batch_delay_ms: None,

@@ -12,15 +12,12 @@ use crate::object;
 /// over them: it may hold room on a node.)
 pub(super) fn constraints(
     node_selector: BTreeMap<String, String>,
-    affinity: object::Affinity,
+    affinity: object::NodeAffinity,
     tolerations: Vec<object::Toleration>,
     warnings: &mut Vec<Warning>,
 ) -> Constraints {
     let mut read = |result: Result<_, Error>| result.map_err(|error| warnings.push(error.to_string())).ok();
-    let terms = affinity
-        .node_affinity
-        .required
-        .map(|selector| selector.node_selector_terms);
+    let terms = affinity.required.map(|selector| selector.node_selector_terms);
     let required_terms = terms.map(|terms| terms.into_iter().filter_map(|selector| read(term(selector))).collect());
     let mut read = |result: Result<_, Error>| result.map_err(|error| warnings.push(error.to_string())).ok();
     let tolerations = tolerations
@@ -42,7 +39,7 @@ fn term(term: object::NodeSelectorTerm) -> Result<NodeTerm, Error> {
     })
 }
 
-fn requirement(rule: object::NodeSelectorRequirement) -> Result<Requirement, Error> {
+pub(super) fn requirement(rule: object::NodeSelectorRequirement) -> Result<Requirement, Error> {
     let operator = match rule.operator.as_str() {
         "In" => Operator::In,
         "NotIn" => Operator::NotIn,

@@ -1,3 +1,4 @@
+use kompass_core::PodSelector;
 use kompass_core::resources::MIB;
 use serde_json::{Value, json};
 
@@ -445,4 +446,45 @@ fn a_pod_that_its_kubelet_says_nothing_of_keeps_its_room() {
     let holds = |phase: &str| read(json!({ "spec": { "nodeName": "n1" }, "status": { "phase": phase } })).holds_room();
     assert!(holds("Unknown") && holds("Running") && holds("Pending"));
     assert!(!holds("Failed") && !holds("Succeeded"));
+}
+
+#[test]
+fn required_rules_about_other_pods_are_read_and_mean_the_pods_own_namespace() {
+    let required = "requiredDuringSchedulingIgnoredDuringExecution";
+    let term = |more: Value| {
+        let mut term = json!({"topologyKey": "zone", "labelSelector": {"matchLabels": {"b": "1"}}});
+        if let (Some(term), Some(more)) = (term.as_object_mut(), more.as_object()) {
+            term.extend(more.clone());
+        }
+        term
+    };
+    let rules = |terms: Value| {
+        let affinity = json!({"podAntiAffinity": {required: terms}, "podAffinity": {required: [term(json!({}))]}});
+        let pod = json!({"metadata": {"namespace": "ns", "labels": {"a": "1"}}, "spec": {"affinity": affinity}});
+        let pod = read(pod);
+        assert_eq!(pod.labels["a"], "1");
+        assert_eq!(pod.pod_rules.together.len(), 1);
+        pod.pod_rules.apart
+    };
+    let label = |pod: &PodSelector| pod.labels.iter().map(|rule| rule.key.clone()).collect::<Vec<_>>();
+    let own = rules(json!([term(json!({"labelSelector": {
+        "matchLabels": {"b": "1"},
+        "matchExpressions": [{"key": "a", "operator": "Exists"}],
+    }}))]));
+    assert_eq!((own.len(), own[0].topology.as_str()), (1, "zone"));
+    assert_eq!(own[0].pods.namespaces, Some(vec!["ns".to_owned()]));
+    assert_eq!(label(&own[0].pods), ["a", "b"]);
+    let namespaces = |more: Value| rules(json!([term(more)])).remove(0).pods.namespaces;
+    assert_eq!(
+        namespaces(json!({"namespaces": ["y", "x"]})),
+        Some(vec!["x".to_owned(), "y".to_owned()])
+    );
+    assert_eq!(namespaces(json!({"namespaceSelector": {}})), None);
+    // By labels of namespaces, by no labels at all, and by what does not exist.
+    let none = json!([
+        term(json!({"namespaceSelector": {"matchLabels": {"a": "b"}}})),
+        term(json!({"labelSelector": null})),
+        term(json!({"labelSelector": {"matchExpressions": [{"key": "a", "operator": "Like"}]}})),
+    ]);
+    assert_eq!(rules(none), []);
 }

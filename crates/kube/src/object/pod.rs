@@ -6,7 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use prost::Message;
 use serde::Deserialize;
 
-use super::{Condition, Quantities, Time, metadata, or_default};
+use super::{Affinity, Condition, Quantities, Time, metadata, or_default};
 
 /// A pod.
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -112,63 +112,6 @@ pub struct Requirements {
     #[serde(deserialize_with = "or_default")]
     #[prost(btree_map = "string, message", tag = "2")]
     pub requests: Quantities,
-}
-
-/// `affinity`, of which only the required node affinity is read.
-#[derive(Clone, PartialEq, Message, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-#[expect(missing_docs, reason = "the fields are those of the Kubernetes API")]
-pub struct Affinity {
-    #[serde(deserialize_with = "or_default")]
-    #[prost(message, required, tag = "1")]
-    pub node_affinity: NodeAffinity,
-}
-
-/// `nodeAffinity`.
-#[derive(Clone, PartialEq, Message, Deserialize)]
-#[serde(default)]
-#[expect(missing_docs, reason = "the fields are those of the Kubernetes API")]
-pub struct NodeAffinity {
-    #[serde(rename = "requiredDuringSchedulingIgnoredDuringExecution")]
-    #[prost(message, optional, tag = "1")]
-    pub required: Option<NodeSelector>,
-}
-
-/// A node selector: terms that are alternatives.
-#[derive(Clone, PartialEq, Message, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-#[expect(missing_docs, reason = "the fields are those of the Kubernetes API")]
-pub struct NodeSelector {
-    #[serde(deserialize_with = "or_default")]
-    #[prost(message, repeated, tag = "1")]
-    pub node_selector_terms: Vec<NodeSelectorTerm>,
-}
-
-/// One alternative of a node selector.
-#[derive(Clone, PartialEq, Message, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-#[expect(missing_docs, reason = "the fields are those of the Kubernetes API")]
-pub struct NodeSelectorTerm {
-    #[serde(deserialize_with = "or_default")]
-    #[prost(message, repeated, tag = "1")]
-    pub match_expressions: Vec<NodeSelectorRequirement>,
-    #[serde(deserialize_with = "or_default")]
-    #[prost(message, repeated, tag = "2")]
-    pub match_fields: Vec<NodeSelectorRequirement>,
-}
-
-/// `key operator values`.
-#[derive(Clone, PartialEq, Message, Deserialize)]
-#[serde(default)]
-#[expect(missing_docs, reason = "the fields are those of the Kubernetes API")]
-pub struct NodeSelectorRequirement {
-    #[prost(string, tag = "1")]
-    pub key: String,
-    #[prost(string, tag = "2")]
-    pub operator: String,
-    #[serde(deserialize_with = "or_default")]
-    #[prost(string, repeated, tag = "3")]
-    pub values: Vec<String>,
 }
 
 /// A toleration.

@@ -75,6 +75,7 @@ impl Planner {
         };
         let ask = Ask {
             driver: None,
+            driver_at: None,
             executor: &app.request,
             class: Some(app.class),
             spacing: Some(&spacing).filter(|spacing| !spacing.is_none()),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::terms::KindId;
 
 fn node(name: &str, cpu_milli: u64) -> Node {
     Node {
@@ -40,6 +41,7 @@ fn the_bound_is_never_below_what_fits_and_follows_every_change() {
         requests: &requests,
         ports: &[],
         owner: Owner::Ours,
+        kind: KindId::NONE,
     };
     nodes.charge(big, charge, 1);
     sizes[8] = 1_000;

@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::nodes::{Charge, Owner};
+use crate::terms::KindId;
 
 /// A node: CPUs, GiB, GPUs, zone.
 type Size = (u64, u64, u64, u32);
@@ -21,7 +22,7 @@ fn nodes(sizes: &[Size]) -> (Nodes, ClassId) {
             ..Node::default()
         });
     }
-    let class = nodes.acquire_class(&Constraints::default());
+    let class = nodes.acquire_class(&Constraints::default(), KindId::NONE, &[]);
     (nodes, class)
 }
 
@@ -52,6 +53,7 @@ fn place(
         class: Some(class),
         spacing: None,
         held: &[],
+        driver_at: None,
         count,
         partial: false,
         near: None,
@@ -223,7 +225,7 @@ proptest! {
         let (mut nodes, class) = nodes(&sizes);
         let taken = Resources::new(100, 1);
         for (index, _) in free.iter().enumerate().filter(|(_, (_, _, used))| *used) {
-            nodes.charge(NodeId::at(index), Charge { requests: &taken, ports: &[], owner: Owner::Ours }, 1);
+            nodes.charge(NodeId::at(index), Charge { requests: &taken, ports: &[], owner: Owner::Ours, kind: KindId::NONE }, 1);
         }
         let (driver, executor) = (pod((1, 1, 0)), pod((2, 1, 0)));
         let every = vec![true; sizes.len()];
@@ -234,6 +236,7 @@ proptest! {
                 class: Some(class),
                 spacing: None,
                 held: &[],
+                driver_at: None,
                 count,
                 partial: false,
                 near: None,

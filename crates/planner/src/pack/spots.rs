@@ -155,8 +155,12 @@ pub(crate) fn capacity(nodes: &Nodes, ask: &Ask<'_>, node: NodeId, room: &impl S
         return (0, None);
     }
     let now = matches!(ask.room, View::Now(_));
+    let allowed = |class| match ask.room {
+        View::Empty => nodes.allowed_empty(class)[index],
+        View::Now(_) | View::Then(_) => nodes.allowed(class)[index],
+    };
     let takes = match ask.class {
-        Some(class) if ask.count > 0 && nodes.allowed(class)[index] => times(ask.executor, room, None).min(ask.count),
+        Some(class) if ask.count > 0 && allowed(class) => times(ask.executor, room, None).min(ask.count),
         _ => 0,
     };
     let takes = match ask.spacing {
@@ -164,11 +168,12 @@ pub(crate) fn capacity(nodes: &Nodes, ask: &Ask<'_>, node: NodeId, room: &impl S
         Some(spacing) => by_rules(nodes, ask, spacing, node, takes, now),
     };
     let clash = |driver: &DriverAsk<'_>| {
-        let ports = ask.spacing.map(|spacing| &spacing.host_ports);
-        ports.is_some_and(|ports| ports.iter().any(|port| driver.ports.contains(port)))
+        ask.spacing.is_some_and(|spacing| {
+            spacing.driver.other_node || spacing.host_ports.iter().any(|port| driver.ports.contains(port))
+        })
     };
     let beside = ask.driver.filter(|driver| {
-        nodes.allowed(driver.class)[index]
+        allowed(driver.class)
             && driver.among.is_none_or(|among| among[index])
             && driver.avoid != Some(node)
             && room.holds(driver.requests)
@@ -208,6 +213,9 @@ fn could(ask: &Ask<'_>, node: NodeId, room: &impl Space, takes: u64) -> u64 {
 /// Executors that the rules about each other let go to the node besides those that the gang has there.
 fn rest_of(ask: &Ask<'_>, node: NodeId) -> u64 {
     let Some(spacing) = ask.spacing else { return u64::MAX };
+    if spacing.driver.other_node && ask.driver_at == Some(node) {
+        return 0;
+    }
     let most = spacing.node_max();
     let held = ask.held.binary_search_by_key(&node, |&(known, _)| known);
     most.saturating_sub(held.map_or(0, |at| ask.held[at].1))

@@ -3,6 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::nodes::{Charge, Owner};
+use crate::terms::KindId;
 
 /// Nodes of so many CPUs, with so many taken by KOMPASS's pods.
 fn nodes(cpus: &[(u64, u64)]) -> (Nodes, ClassId) {
@@ -22,10 +23,11 @@ fn nodes(cpus: &[(u64, u64)]) -> (Nodes, ClassId) {
             requests: &Resources::new(taken, 0),
             ports: &[],
             owner: Owner::Ours,
+            kind: KindId::NONE,
         };
         nodes.charge(id, charge, u64::from(taken > 0));
     }
-    let class = nodes.acquire_class(&Constraints::default());
+    let class = nodes.acquire_class(&Constraints::default(), KindId::NONE, &[]);
     (nodes, class)
 }
 
@@ -43,6 +45,7 @@ fn place_gang(cpus: &[(u64, u64)], driver: u64, executor: u64, count: u64) -> Op
         class: Some(class),
         spacing: None,
         held: &[],
+        driver_at: None,
         count,
         partial: false,
         near: None,
@@ -129,6 +132,7 @@ fn what_fits_in_part_is_placed_in_part_only_when_asked() {
         class: Some(class),
         spacing: None,
         held: &[],
+        driver_at: None,
         count: 5,
         partial: true,
         near: None,

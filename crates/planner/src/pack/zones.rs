@@ -4,7 +4,7 @@
 //! driver there. What zones may differ by is then a question of numbers: with the fewest in any zone as high as
 //! possible every other one may have the most, so that one look at these tells whether the count is reached.
 
-use kompass_core::Spacing;
+use kompass_core::{Constraints, Spacing};
 
 use super::spots::spots;
 use super::{Ask, Placement, Total, pack_anywhere};
@@ -31,22 +31,32 @@ struct Level {
     counts: bool,
 }
 
-/// Which zones take the executors (`None`: any), and which takes the driver (`None`: there is none).
-type Choice = (Option<u32>, Option<u32>);
+/// Which zones take the pods.
+#[derive(Debug, Clone, Copy)]
+struct Choice {
+    /// The one that takes all executors; `None`: any.
+    only: Option<u32>,
+    /// One that takes none of them.
+    not: Option<u32>,
+    /// The one that takes the driver; `None`: there is none to be placed.
+    driver: Option<u32>,
+    /// The one where the driver is or will be.
+    at: Option<u32>,
+}
 
 /// As [`super::pack`], by the rules about zones.
 pub(super) fn pack(nodes: &Nodes, ask: &Ask<'_>, spacing: &Spacing) -> Option<Placement> {
     let zones = zones(nodes, ask, spacing);
-    let (choice, count) = choose(&zones, ask, spacing)?;
+    let (choice, count) = choose(nodes, &zones, ask, spacing)?;
     let levels = levels(&zones, spacing, choice);
-    let mut shares = shares(&levels, spacing.zone_skew, count, ask.packing.order());
+    let mut shares = shares(&levels, spacing, count, ask.packing.order());
     // The driver's zone first, as elsewhere what is near the driver comes first.
     let mut order: Vec<usize> = (0..zones.len()).collect();
-    order.sort_by_key(|&at| Some(zones[at].id) != choice.1);
+    order.sort_by_key(|&at| Some(zones[at].id) != choice.driver);
     let mut found = Placement::default();
     for at in order {
         let zone = zones[at].id;
-        let driver = ask.driver.filter(|_| choice.1 == Some(zone));
+        let driver = ask.driver.filter(|_| choice.driver == Some(zone));
         let count = std::mem::take(&mut shares[at]);
         if count == 0 && driver.is_none() {
             continue;
@@ -71,7 +81,8 @@ pub(super) fn pack(nodes: &Nodes, ask: &Ask<'_>, spacing: &Spacing) -> Option<Pl
 pub(crate) fn takes_one_more(nodes: &Nodes, ask: &Ask<'_>, node: NodeId) -> bool {
     let Some(spacing) = ask.spacing else { return true };
     let on = ask.held.binary_search_by_key(&node, |&(known, _)| known);
-    if on.map_or(0, |at| ask.held[at].1) >= spacing.node_max() {
+    let with_driver = spacing.driver.other_node && ask.driver_at == Some(node);
+    if on.map_or(0, |at| ask.held[at].1) >= spacing.node_max() || with_driver {
         return false;
     }
     if !spacing.is_zonal() {
@@ -86,7 +97,17 @@ pub(crate) fn takes_one_more(nodes: &Nodes, ask: &Ask<'_>, node: NodeId) -> bool
     forbid(nodes, spacing, &mut zones);
     let only = spacing.one_zone.then_some(id);
     let stays = !spacing.one_zone || homes(&zones).contains(&id);
-    stays && room(&levels(&zones, spacing, (only, None)), spacing.zone_skew) > 0
+    let driver = ask.driver_at.map(|node| nodes.zone(node));
+    let Some((only, not)) = beside_driver(nodes, spacing, only, driver) else {
+        return false;
+    };
+    let choice = Choice {
+        only,
+        not,
+        driver: None,
+        at: driver,
+    };
+    stays && only.is_none_or(|only| only == id) && room(&levels(&zones, spacing, choice), spacing) > 0
 }
 
 /// The zones and what they take.
@@ -105,7 +126,7 @@ fn zones(nodes: &Nodes, ask: &Ask<'_>, spacing: &Spacing) -> Vec<Zone> {
 fn forbid(nodes: &Nodes, spacing: &Spacing, zones: &mut [Zone]) {
     let unzoned = nodes
         .unzoned()
-        .filter(|_| spacing.one_zone || spacing.zone_skew.is_some());
+        .filter(|_| spacing.one_zone || spacing.zone_skew.is_some() || spacing.driver.same_zone);
     for zone in zones.iter_mut().filter(|zone| Some(zone.id) == unzoned) {
         zone.total.takes = 0;
         zone.total.loss = zone.total.loss.map(|_| 0);
@@ -116,6 +137,9 @@ fn forbid(nodes: &Nodes, spacing: &Spacing, zones: &mut [Zone]) {
 fn known_zones(nodes: &Nodes, ask: &Ask<'_>) -> Vec<Zone> {
     let mut zones: Vec<Zone> = Vec::new();
     let rules = ask.class.map(|class| nodes.class_rules(class));
+    let policies = ask.spacing.map_or((false, false), |spacing| {
+        (spacing.any_zone_counts, spacing.tainted_count_not)
+    });
     let unzoned = nodes.unzoned();
     for node in nodes.ids() {
         let Some(object) = nodes.node(node) else { continue };
@@ -130,8 +154,12 @@ fn known_zones(nodes: &Nodes, ask: &Ask<'_>) -> Vec<Zone> {
             zones.len() - 1
         });
         // As kube-scheduler counts unless told otherwise: nodes that are cordoned or tainted too.
+        let counts = |rules: &Constraints| {
+            let (any, untainted) = policies;
+            (any || rules.selects(object)) && (!untainted || rules.tolerate(object))
+        };
         let zone = &mut zones[at];
-        zone.counts = zone.counts || (Some(id) != unzoned && rules.is_none_or(|rules| rules.selects(object)));
+        zone.counts = zone.counts || (Some(id) != unzoned && rules.is_none_or(counts));
     }
     for &(node, count) in ask.held {
         if let Some(zone) = zones.iter_mut().find(|zone| zone.id == nodes.zone(node)) {
@@ -142,7 +170,7 @@ fn known_zones(nodes: &Nodes, ask: &Ask<'_>) -> Vec<Zone> {
 }
 
 /// The best choice by which all executors have room, or with `partial` the most; and how many.
-fn choose(zones: &[Zone], ask: &Ask<'_>, spacing: &Spacing) -> Option<(Choice, u64)> {
+fn choose(nodes: &Nodes, zones: &[Zone], ask: &Ask<'_>, spacing: &Spacing) -> Option<(Choice, u64)> {
     let in_one = ask.packing.zones() == Zones::One;
     let executors: Vec<Option<u32>> = match (spacing.one_zone, in_one) {
         (true, _) => homes(zones).into_iter().map(Some).collect(),
@@ -158,25 +186,48 @@ fn choose(zones: &[Zone], ask: &Ask<'_>, spacing: &Spacing) -> Option<(Choice, u
     let mut choices = Vec::new();
     for &only in &executors {
         for &driver in &drivers {
+            let at = driver.or_else(|| ask.driver_at.map(|node| nodes.zone(node)));
+            let Some((only, not)) = beside_driver(nodes, spacing, only, at) else {
+                continue;
+            };
+            let choice = Choice { only, not, driver, at };
             let apart = only.is_some() && driver.is_some() && only != driver;
             if in_one && apart {
                 continue;
             }
             let of = |id: Option<u32>| zones.iter().find(|zone| Some(zone.id) == id);
-            let fit = room(&levels(zones, spacing, (only, driver)), spacing.zone_skew).min(ask.count);
+            let fit = room(&levels(zones, spacing, choice), spacing).min(ask.count);
             if fit < ask.count && !(ask.partial && ask.driver.is_none() && fit > 0) {
                 continue;
             }
             let loss = of(driver).and_then(|zone| zone.total.loss).unwrap_or(0);
             // The most of them; then the driver with them, at the least cost, in the tightest zone.
             let takes = of(only).map_or(0, |zone| zone.total.takes);
-            choices.push(((ask.count - fit, apart, loss, takes), ((only, driver), fit)));
+            choices.push(((ask.count - fit, apart, loss, takes), (choice, fit)));
         }
     }
     choices
         .into_iter()
         .min_by_key(|&(cost, _)| cost)
         .map(|(_, found)| found)
+}
+
+/// Which zone alone may take executors and which may not, with their driver in this one; `None`: none may.
+fn beside_driver(
+    nodes: &Nodes,
+    spacing: &Spacing,
+    only: Option<u32>,
+    driver: Option<u32>,
+) -> Option<(Option<u32>, Option<u32>)> {
+    let rules = spacing.driver;
+    let only = match driver {
+        Some(driver) if rules.same_zone && only.is_none_or(|only| only == driver) => Some(driver),
+        Some(_) if rules.same_zone => return None,
+        _ => only,
+    };
+    // A driver on a node that says no zone is in none.
+    let not = driver.filter(|&driver| rules.other_zone && Some(driver) != nodes.unzoned());
+    Some((only, not))
 }
 
 /// The zones that executors which have to be in one may go to: where they are already, else any.
@@ -187,29 +238,37 @@ fn homes(zones: &[Zone]) -> Vec<u32> {
 }
 
 /// How many there may be in each zone at most, whatever is in the others.
-fn levels(zones: &[Zone], spacing: &Spacing, (only, driver): Choice) -> Vec<Level> {
+fn levels(zones: &[Zone], spacing: &Spacing, choice: Choice) -> Vec<Level> {
     let level = |zone: &Zone| {
-        let lost = zone.total.loss.filter(|_| driver == Some(zone.id)).unwrap_or(0);
-        let takes = if only.is_none_or(|only| only == zone.id) {
+        let lost = zone.total.loss.filter(|_| choice.driver == Some(zone.id)).unwrap_or(0);
+        let takes = if choice.only.is_none_or(|only| only == zone.id) && choice.not != Some(zone.id) {
             zone.total.takes - lost
         } else {
             0
         };
         // Nodes that say no zone share none with each other.
         let most = spacing.per_zone_max.filter(|_| zone.counts).unwrap_or(u64::MAX);
+        let most = zone.held.saturating_add(takes).min(most).max(zone.held);
+        let driver = u64::from(spacing.driver.counts && choice.at == Some(zone.id));
         Level {
-            held: zone.held,
-            most: zone.held.saturating_add(takes).min(most).max(zone.held),
+            held: zone.held + driver,
+            most: most + driver,
             counts: zone.counts,
         }
     };
     zones.iter().map(level).collect()
 }
 
-/// The most that every zone can have.
-fn floor(levels: &[Level]) -> u64 {
-    let counted = levels.iter().filter(|level| level.counts);
-    counted.map(|level| level.most).min().unwrap_or(0)
+/// The fewest executors that any zone can have in the end; none where zones are too few to be compared.
+fn floor(levels: &[Level], spacing: &Spacing) -> u64 {
+    let counted = || levels.iter().filter(|level| level.counts);
+    if spacing
+        .zones_min
+        .is_some_and(|least| (counted().count() as u64) < least)
+    {
+        return 0;
+    }
+    counted().map(|level| level.most).min().unwrap_or(0)
 }
 
 /// How many there may be in a zone at most where every one has `floor` at least.
@@ -220,14 +279,17 @@ fn ceiling(level: &Level, floor: u64, skew: Option<u64>) -> u64 {
 }
 
 /// How many more executors all zones take together.
-fn room(levels: &[Level], skew: Option<u64>) -> u64 {
-    let floor = floor(levels);
-    let more = levels.iter().map(|level| ceiling(level, floor, skew) - level.held);
+fn room(levels: &[Level], spacing: &Spacing) -> u64 {
+    let floor = floor(levels, spacing);
+    let more = levels
+        .iter()
+        .map(|level| ceiling(level, floor, spacing.zone_skew) - level.held);
     more.fold(0, u64::saturating_add)
 }
 
 /// How many of `count` executors, for which there is room, go to each zone.
-fn shares(levels: &[Level], skew: Option<u64>, count: u64, order: Order) -> Vec<u64> {
+fn shares(levels: &[Level], spacing: &Spacing, count: u64, order: Order) -> Vec<u64> {
+    let skew = spacing.zone_skew;
     let raised = |floor: u64| {
         levels.iter().map(move |level| {
             let to = if level.counts && skew.is_some() { floor } else { 0 };
@@ -235,7 +297,7 @@ fn shares(levels: &[Level], skew: Option<u64>, count: u64, order: Order) -> Vec<
         })
     };
     // The highest floor that takes no more than there are.
-    let (mut low, mut high) = (0, floor(levels).min(u64::MAX - 1));
+    let (mut low, mut high) = (0, floor(levels, spacing).min(u64::MAX - 1));
     while low < high {
         let middle = high - (high - low) / 2;
         if raised(middle).fold(0, u64::saturating_add) <= count {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use kompass_core::Spacing;
 use kompass_core::constraints::{Constraints, Toleration};
 use kompass_core::profile::{self, JobProfile, RuntimeEstimate, Shape, Source};
+use kompass_core::{PodRules, Spacing};
 
 use crate::world::GIB;
 
@@ -25,6 +25,10 @@ pub(crate) struct Job {
     pub(crate) key: Option<String>,
     pub(crate) runtime: Option<RuntimeEstimate>,
     pub(crate) spacing: Spacing,
+    /// Labels of driver and executors.
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) driver_rules: PodRules,
+    pub(crate) executor_rules: PodRules,
     pub(crate) driver_ports: Vec<u16>,
     /// How many executors its code asks for, where that is not what the configuration says.
     pub(crate) asks: Option<u64>,
@@ -55,6 +59,9 @@ impl Job {
             key: None,
             runtime: None,
             spacing: Spacing::default(),
+            labels: BTreeMap::new(),
+            driver_rules: PodRules::default(),
+            executor_rules: PodRules::default(),
             driver_ports: Vec::new(),
             asks: None,
             start_within_ms: None,
@@ -109,6 +116,24 @@ impl Job {
         self
     }
 
+    /// Its pods have this label.
+    pub(crate) fn label(mut self, key: &str, value: &str) -> Self {
+        self.labels.insert(key.into(), value.into());
+        self
+    }
+
+    /// Its driver has these rules about other pods.
+    pub(crate) fn driver_rules(mut self, rules: PodRules) -> Self {
+        self.driver_rules = rules;
+        self
+    }
+
+    /// Its executors have these rules about pods of others.
+    pub(crate) fn executor_rules(mut self, rules: PodRules) -> Self {
+        self.executor_rules = rules;
+        self
+    }
+
     /// Its code asks for so many executors, whatever the configuration says.
     pub(crate) fn asks(mut self, executors: u64) -> Self {
         self.asks = Some(executors);
@@ -140,6 +165,8 @@ impl Job {
             dynamic_allocation: self.dynamic,
             executor_constraints: self.constraints(),
             executor_spacing: self.spacing.clone(),
+            executor_labels: self.labels.clone(),
+            executor_pod_rules: self.executor_rules.clone(),
             executor_priority_class: None,
             profile_key: self.key.clone().unwrap_or_else(|| self.name.clone()),
             executor_batch_delay_ms: self.batch_delay_ms,

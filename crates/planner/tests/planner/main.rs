@@ -19,6 +19,8 @@ mod job;
 #[cfg(test)]
 mod model;
 #[cfg(test)]
+mod neighbourly;
+#[cfg(test)]
 mod objects;
 #[cfg(test)]
 mod paper;
@@ -34,6 +36,8 @@ mod room;
 mod scenarios;
 #[cfg(test)]
 mod spacing;
+#[cfg(test)]
+mod terms;
 #[cfg(test)]
 mod turns;
 #[cfg(test)]

@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 
 use kompass_core::constraints::{NodeTerm, Operator, Requirement};
-use kompass_core::names::{GANG_GATE, SCHEDULER, STAND_IN_SCHEDULER};
-use kompass_core::{GangPlan, Node, Pod, Resources, Role};
+use kompass_core::names::{
+    GANG_GATE, GANG_LABEL, HOST_LABEL, SCHEDULER, SPARK_APP_LABEL, SPARK_EXECUTOR_ID_LABEL,
+    SPARK_RESOURCE_PROFILE_LABEL, SPARK_ROLE_LABEL, STAND_IN_SCHEDULER, ZONE_LABEL,
+};
+use kompass_core::{GangPlan, Node, Pod, PodRules, PodSelector, PodTerm, Resources, Role};
 use kompass_planner::Member;
 
 use crate::job::Job;
@@ -17,8 +20,9 @@ pub(crate) fn node(name: &str, cpus: u64, gib: u64, zone: &str, pool: &str) -> N
     Node {
         name: name.into(),
         labels: [
-            ("topology.kubernetes.io/zone".into(), zone.into()),
+            (ZONE_LABEL.into(), zone.into()),
             ("pool".into(), pool.into()),
+            (HOST_LABEL.into(), name.into()),
         ]
         .into(),
         allocatable: Resources::from_mib(cpus * 1000, gib * GIB),
@@ -41,6 +45,8 @@ pub(crate) fn driver(job: &Job, name: String, now_ms: i64) -> Pod {
         requests: job.driver.resources(),
         host_ports: job.driver_ports.clone(),
         constraints: job.constraints(),
+        labels: labels(job, &[(SPARK_ROLE_LABEL, "driver")]),
+        pod_rules: in_full(job, &job.driver_rules),
         role: Some(Role::Driver),
         queue: job.queue.clone(),
         ..Pod::default()
@@ -59,6 +65,16 @@ pub(crate) fn executor(job: &Job, driver: &str, serial: u64, now_ms: i64) -> Pod
         requests: job.executor.resources(),
         host_ports: job.spacing.host_ports.clone(),
         constraints: job.constraints(),
+        labels: labels(
+            job,
+            &[
+                (SPARK_ROLE_LABEL, "executor"),
+                (SPARK_EXECUTOR_ID_LABEL, &serial.to_string()),
+                (SPARK_RESOURCE_PROFILE_LABEL, "0"),
+                (GANG_LABEL, driver),
+            ],
+        ),
+        pod_rules: in_full(job, &executor_rules(job)),
         role: Some(Role::Executor),
         owner_pod_uid: Some(driver.into()),
         executor_id: Some(serial.to_string()),
@@ -81,6 +97,84 @@ pub(crate) fn client(job: &str, run: u64, number: u64, cpu_milli: u64, now_ms: i
         executor_id: Some(number.to_string()),
         profile_key: Some(format!("{job}-12345678")),
         ..Pod::default()
+    }
+}
+
+/// The labels of one of a job's pods: its own, Spark's, and these.
+fn labels(job: &Job, more: &[(&str, &str)]) -> BTreeMap<String, String> {
+    let own = [(SPARK_APP_LABEL, &*job.name)];
+    let pairs = own.iter().chain(more);
+    let mut labels = job.labels.clone();
+    labels.extend(pairs.map(|&(key, value)| (key.to_owned(), value.to_owned())));
+    labels
+}
+
+/// The rules of a pod as the API server has them: a namespace that none is named for is its own.
+fn in_full(job: &Job, rules: &PodRules) -> PodRules {
+    let term = |term: &PodTerm| {
+        let mut term = term.clone();
+        if term.pods.namespaces.as_ref().is_some_and(Vec::is_empty) {
+            term.pods.namespaces = Some(vec![job.namespace.clone()]);
+        }
+        term
+    };
+    PodRules {
+        apart: rules.apart.iter().map(term).collect(),
+        together: rules.together.iter().map(term).collect(),
+    }
+}
+
+/// The rules of a job's executors, about others and about each other.
+fn executor_rules(job: &Job) -> PodRules {
+    let mut rules = job.executor_rules.clone();
+    // What a profile says of others is about others only.
+    for term in &mut rules.apart {
+        term.pods.labels.push(Requirement {
+            operator: Operator::NotIn,
+            ..is(SPARK_APP_LABEL, &job.name)
+        });
+    }
+    let own = |topology: &str, role: &str| PodTerm {
+        topology: topology.into(),
+        pods: PodSelector {
+            namespaces: None,
+            labels: vec![is(SPARK_APP_LABEL, &job.name), is(SPARK_ROLE_LABEL, role)],
+        },
+    };
+    let spacing = &job.spacing;
+    let apart = [
+        (spacing.per_node_max == Some(1), own(HOST_LABEL, "executor")),
+        (spacing.per_zone_max == Some(1), own(ZONE_LABEL, "executor")),
+        (spacing.driver.other_node, own(HOST_LABEL, "driver")),
+        (spacing.driver.other_zone, own(ZONE_LABEL, "driver")),
+    ];
+    let together = [
+        (spacing.one_zone, own(ZONE_LABEL, "executor")),
+        (spacing.driver.same_zone, own(ZONE_LABEL, "driver")),
+    ];
+    let there = |(is, term): (bool, PodTerm)| is.then_some(term);
+    rules.apart.extend(apart.into_iter().filter_map(there));
+    rules.together.extend(together.into_iter().filter_map(there));
+    rules
+}
+
+/// A label has this value.
+pub(crate) fn is(key: &str, value: &str) -> Requirement {
+    Requirement {
+        key: key.into(),
+        operator: Operator::In,
+        values: vec![value.into()],
+    }
+}
+
+/// A required term about pods with this label, of any namespace.
+pub(crate) fn about(topology: &str, key: &str, value: &str) -> PodTerm {
+    PodTerm {
+        topology: topology.into(),
+        pods: PodSelector {
+            namespaces: None,
+            labels: vec![is(key, value)],
+        },
     }
 }
 

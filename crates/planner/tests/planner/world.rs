@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use kompass_core::names::{GANG_GATE, SCHEDULER};
-use kompass_core::{Node, Outcome, Phase, Pod, Resources, Role, WaitReason};
+use kompass_core::{Node, Outcome, Phase, Pod, PodRules, Resources, Role, WaitReason};
 use kompass_planner::{Action, BindResult, Config, Failure, FilterAnswer, FinishedGang, GangView, Order, Planner};
 
 use crate::job::Job;
+use crate::neighbourly;
 pub(crate) use crate::objects::GIB;
 use crate::objects::{self, pin};
 
@@ -344,10 +345,18 @@ impl World {
             used.add(&pod.requests);
             used.fits(&node.allocatable)
         };
+        let bound = self
+            .pods
+            .values()
+            .filter(|other| other.uid != pod.uid && other.holds_room());
+        let there: Vec<(&Pod, &Node)> = bound
+            .filter_map(|pod| Some((pod, self.nodes.get(pod.node.as_ref()?)?)))
+            .collect();
         self.nodes
             .values()
             .filter(open)
             .filter(fits)
+            .filter(|node| neighbourly::lets(pod, node, &there))
             .map(|node| node.name.clone())
             .collect()
     }
@@ -578,6 +587,32 @@ impl World {
             phase: Phase::Running,
             requests: Resources::from_mib(cpu_milli, memory_mib),
             scheduler: "default-scheduler".into(),
+            ..Pod::default()
+        });
+        uid
+    }
+
+    /// One of another scheduler's, of this application and with these rules about other pods.
+    pub(crate) fn foreign_app(&mut self, node: &str, app: &str, rules: PodRules) -> String {
+        let uid = self.foreign(node, 100, 64);
+        self.change(&uid, |pod| {
+            pod.labels.insert("app".into(), app.into());
+            pod.pod_rules = rules;
+        });
+        uid
+    }
+
+    /// A pod that KOMPASS's scheduler places, of no gang.
+    pub(crate) fn plain(&mut self, app: &str) -> String {
+        self.serial += 1;
+        let uid = format!("plain-{}", self.serial);
+        self.put(Pod {
+            uid: uid.clone(),
+            namespace: "other".into(),
+            name: uid.clone(),
+            requests: Resources::from_mib(100, 64),
+            scheduler: SCHEDULER.into(),
+            labels: [("app".into(), app.into())].into(),
             ..Pod::default()
         });
         uid

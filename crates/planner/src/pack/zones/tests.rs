@@ -1,12 +1,13 @@
 //! Rules of executors about each other, against every way to place a small gang.
 
-use kompass_core::{Constraints, Node, Resources};
+use kompass_core::{DriverSpacing, Node, Resources};
 use proptest::prelude::*;
 
 use super::*;
 use crate::config::Packing;
 use crate::nodes::{Charge, Owner};
 use crate::pack::{DriverAsk, View, pack};
+use crate::terms::KindId;
 
 const PORT: u16 = 4_040;
 
@@ -16,6 +17,8 @@ struct Case {
     /// By node: CPUs, zone (0: none), executors of the gang already there, whether somebody has the port.
     nodes: Vec<(u64, u8, u64, bool)>,
     driver: Option<u64>,
+    /// Where the driver is already.
+    driver_at: Option<usize>,
     driver_has_port: bool,
     executor: u64,
     count: u64,
@@ -43,6 +46,7 @@ impl Case {
                 requests: &Resources::new(0, 0),
                 ports: &[PORT],
                 owner: Owner::Foreign,
+                kind: KindId::NONE,
             };
             let id = nodes.find(&name).unwrap();
             nodes.charge(id, charge, u64::from(taken));
@@ -52,7 +56,7 @@ impl Case {
 
     fn found(&self, packing: Packing, partial: bool) -> Option<Way> {
         let mut nodes = self.cluster();
-        let class = nodes.acquire_class(&Constraints::default());
+        let class = nodes.acquire_class(&Constraints::default(), KindId::NONE, &[]);
         let driver = self.driver.map(|cpus| Resources::new(1_000 * cpus, 0));
         let ports: &[u16] = if self.driver_has_port { &[PORT] } else { &[] };
         let held: Vec<(NodeId, u64)> = (0..self.nodes.len())
@@ -71,6 +75,7 @@ impl Case {
             class: Some(class),
             spacing: Some(&self.spacing),
             held: &held,
+            driver_at: self.driver_at.map(NodeId::at),
             count: self.count,
             partial,
             near: None,
@@ -97,11 +102,15 @@ impl Case {
                 + if ported && on[at] > 0 { on[at] + held } else { 0 }
                 + u64::from(here && self.driver_has_port);
             let ports_matter = (ported && on[at] > 0) || (here && self.driver_has_port);
+            let here = here || self.driver_at == Some(at);
             let most = self.spacing.per_node_max.unwrap_or(u64::MAX);
-            used <= cpus && (!ports_matter || ports <= 1) && (on[at] == 0 || on[at] + held <= most)
+            let other_node = self.spacing.driver.other_node && here && on[at] > 0;
+            !other_node && used <= cpus && (!ports_matter || ports <= 1) && (on[at] == 0 || on[at] + held <= most)
         });
         let new = |zone: u8| self.sum(zone, |at| on[at]);
         let all = |zone: u8| new(zone) + self.sum(zone, |at| self.nodes[at].2);
+        let at = driver.or(self.driver_at).filter(|_| self.spacing.driver.counts);
+        let compared = |zone: u8| all(zone) + u64::from(at.is_some_and(|at| self.nodes[at].1 == zone));
         let there: Vec<u8> = (0..4)
             .filter(|zone| self.nodes.iter().any(|node| node.1 == *zone))
             .collect();
@@ -111,11 +120,19 @@ impl Case {
         let one = !self.spacing.one_zone
             || in_use.is_empty()
             || (in_use.len() == 1 && in_use[0] > 0 && (homes.is_empty() || homes.contains(&in_use[0])));
-        let least = zoned.iter().map(|&zone| all(zone)).min().unwrap_or(0);
+        let few = self.spacing.zones_min.is_some_and(|least| (zoned.len() as u64) < least);
+        let least = zoned.iter().map(|&zone| compared(zone)).min().filter(|_| !few);
+        let least = least.unwrap_or(0);
+        let with_driver = driver.or(self.driver_at).is_none_or(|at| {
+            let at = self.nodes[at].1;
+            let same = !self.spacing.driver.same_zone || (at > 0 && in_use == [at]);
+            let other = !self.spacing.driver.other_zone || at == 0 || !in_use.contains(&at);
+            in_use.is_empty() || (same && other)
+        });
         let grown = in_use.iter().all(|&zone| {
             let most = self.spacing.per_zone_max.filter(|_| zone > 0).unwrap_or(u64::MAX);
             let skew = self.spacing.zone_skew;
-            all(zone) <= most && skew.is_none_or(|skew| zone > 0 && all(zone) - least <= skew)
+            all(zone) <= most && skew.is_none_or(|skew| zone > 0 && compared(zone) - least <= skew)
         });
         let policy = packing.zones() != Zones::One || {
             let mut used = in_use.clone();
@@ -123,7 +140,8 @@ impl Case {
             used.dedup();
             used.len() <= 1
         };
-        room && one && grown && policy
+        let zoned_only = !self.spacing.driver.same_zone || !in_use.contains(&0);
+        room && one && grown && policy && with_driver && zoned_only
     }
 
     fn sum(&self, zone: u8, of: impl Fn(usize) -> u64) -> u64 {
@@ -160,15 +178,26 @@ impl Case {
 
 fn spacing() -> impl Strategy<Value = Spacing> {
     let few = || prop::option::weighted(0.4, 1..4_u64);
-    (any::<bool>(), few(), few(), prop::bool::weighted(0.3), few()).prop_map(|(ports, node, zone, one_zone, skew)| {
-        Spacing {
+    let seldom = || prop::bool::weighted(0.15);
+    let driver = (seldom(), seldom(), seldom(), any::<bool>());
+    let own = (any::<bool>(), few(), few(), prop::bool::weighted(0.3), few(), few());
+    (own, driver).prop_map(
+        |((ports, node, zone, one_zone, skew, zones_min), (other_node, other_zone, same_zone, counts))| Spacing {
             host_ports: if ports { vec![PORT] } else { vec![] },
             per_node_max: node,
             per_zone_max: zone,
             one_zone,
             zone_skew: skew,
-        }
-    })
+            zones_min,
+            driver: DriverSpacing {
+                other_node,
+                other_zone,
+                same_zone,
+                counts,
+            },
+            ..Spacing::default()
+        },
+    )
 }
 
 fn case(held: u64) -> impl Strategy<Value = Case> {
@@ -184,6 +213,7 @@ fn case(held: u64) -> impl Strategy<Value = Case> {
         .prop_map(|(nodes, driver, driver_has_port, executor, count, spacing)| Case {
             nodes,
             driver,
+            driver_at: None,
             driver_has_port,
             executor,
             count,
@@ -210,7 +240,7 @@ proptest! {
     /// Executors beside those that are there already: as many as there can be.
     #[test]
     fn a_gang_that_runs_is_completed_by_its_rules(case in case(2)) {
-        let case = Case { driver: None, ..case };
+        let case = Case { driver: None, driver_at: Some(0), ..case };
         // Where the policy keeps to one zone, the zone of a gang that runs is part of the ask.
         for packing in Packing::ALL.into_iter().filter(|packing| packing.zones() != Zones::One) {
             let found = case.found(packing, true);

@@ -1,9 +1,10 @@
 //! The model: one API server, two planners, one kube-scheduler, and everybody else.
 
-use kompass_core::{Node, Phase, Pod, Resources, Role, Spacing};
+use kompass_core::{Node, Phase, Pod, Resources, Role};
 use kompass_planner::{Action, BindResult, Config, Failure, Order};
 
 use super::api::{Api, CLIENT_JOBS, OTHER_GATE, has_ended};
+use super::peers;
 use super::replica::{Bind, Replica};
 use super::steps::Step;
 use crate::job::Job;
@@ -204,9 +205,15 @@ impl Model {
                         .allocatable
                         .cpu_milli
                         .saturating_sub(api.bound_on(&name));
-                    if free >= u64::from(cpus) * 1000 {
+                    if free >= u64::from(cpus) * 1000 && api.lets_next(&name) {
                         api.plain("other", cpus.into(), Some(&name));
                     }
+                }
+            }
+            Step::Relabel(which) => {
+                let serial = self.serial as u64;
+                if let Some(uid) = pick(which, api.uids(|pod| pod.uid.starts_with("plain"))) {
+                    api.change(&uid, |pod| peers::label_other(pod, serial));
                 }
             }
             Step::RemovePlain(which) => {
@@ -291,7 +298,8 @@ impl Model {
             let pool = ["a", "b", "nowhere"][usize::from(zone) - 1];
             job.selector = [("pool".into(), pool.into())].into();
         }
-        job.spacing = rules(seconds);
+        job.spacing = peers::spacing(seconds);
+        peers::about_others(&mut job, seconds.wrapping_mul(7) ^ cpu);
         // What the code asks for is not always what the configuration says.
         match self.serial % 5 {
             0 => job.asks = Some(u64::from(executors) / 2),
@@ -433,18 +441,4 @@ impl Model {
             }
         }
     }
-}
-
-/// Rules of executors about each other, for some jobs.
-fn rules(which: u8) -> Spacing {
-    let mut rules = Spacing::default();
-    match which % 10 {
-        0 => rules.host_ports = vec![4_040],
-        1 => rules.per_node_max = Some(1),
-        2 => rules.per_zone_max = Some(2),
-        3 => rules.zone_skew = Some(1),
-        4 => rules.one_zone = true,
-        _ => {}
-    }
-    rules
 }

@@ -10,7 +10,7 @@ use super::act::{DEADLINE_MS, Ghost, Model, pick};
 use super::check::{self, Decided};
 use super::replica::{Promise, Replica, UNTOLD};
 use super::steps::Fate;
-use super::{kept, turns};
+use super::{kept, peers, turns};
 
 /// The planner's part.
 impl Model {
@@ -79,6 +79,7 @@ impl Model {
         kept::unclaimed(replica, &self.config, (&before, &after), now_ms);
         check::gangs(replica, &self.config, &after);
         check::room(replica, &after, now_ms);
+        peers::plans_stand(replica, &after);
         replica.disturbed.clear();
         turns::count_overtakes(replica, &self.config, &before, &after, &started);
         if let Err(text) = replica.planner.check_invariants(true) {

@@ -6,6 +6,7 @@ use kompass_planner::{Action, Config, GangState, GangView};
 
 use super::api::{has_ended, is_of};
 use super::check::Decided;
+use super::peers;
 use super::replica::Replica;
 
 /// A write that is not seen is ordered again after so long.
@@ -29,7 +30,10 @@ impl Decided<'_> {
             for gang in self.after {
                 let code = gang.waiting.as_ref().map(|reason| reason.code);
                 let waits = matches!(code, Some(WaitCode::NoRoom | WaitCode::NodesRequested));
-                let could = told.pods[&gang.uid].constraints.allow(&told.nodes[node]);
+                let driver = &told.pods[&gang.uid];
+                let lets = peers::may_go(told, driver, &told.nodes[node]);
+                let could =
+                    driver.constraints.allow(&told.nodes[node]) && (lets.0 || (driver.profile.is_some() && lets.1));
                 assert!(
                     !(waits && could),
                     "{} waits for room, and {} takes some on {node}: {:#?}",

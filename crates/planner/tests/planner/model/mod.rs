@@ -10,6 +10,7 @@ mod check;
 mod edge;
 mod kept;
 mod neighbours;
+mod peers;
 mod replica;
 mod rest;
 mod scheduler;

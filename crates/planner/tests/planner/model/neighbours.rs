@@ -3,10 +3,12 @@
 use std::rc::Rc;
 
 use kompass_core::names::SCHEDULER;
-use kompass_core::{Outcome, Phase, Pod, Resources, Role};
+use kompass_core::{Node, Outcome, Phase, Pod, Resources, Role};
 
 use super::api::{Api, FOREIGN, OTHER_GATE, has_ended, is_silent};
+use super::peers;
 use crate::job::Job;
+use crate::neighbourly;
 use crate::objects::{self, GIB};
 
 impl Api {
@@ -70,7 +72,7 @@ impl Api {
     fn plain_pod(&mut self, namespace: &str, cpu: u64) -> Pod {
         self.serial += 1;
         let uid = format!("plain-{}", self.serial);
-        Pod {
+        let mut pod = Pod {
             uid: uid.clone(),
             namespace: namespace.into(),
             name: uid,
@@ -78,7 +80,30 @@ impl Api {
             scheduler: SCHEDULER.into(),
             requests: Resources::from_mib(cpu * 1000, GIB),
             ..Pod::default()
-        }
+        };
+        peers::label_other(&mut pod, self.serial);
+        pod
+    }
+
+    /// Whether the next pod of others gets on with those that are bound near the node.
+    pub(crate) fn lets_next(&self, node: &str) -> bool {
+        let mut pod = Pod::default();
+        peers::label_other(&mut pod, self.serial + 1);
+        self.lets(&pod, node, &[])
+    }
+
+    /// Whether a pod gets on with those that are bound near the node, and with these that are about to be.
+    pub(crate) fn lets(&self, pod: &Pod, node: &str, soon: &[(&Pod, &str)]) -> bool {
+        let bound = self.pods.values().filter(|pod| !has_ended(pod));
+        let bound = bound.filter_map(|pod| Some((&**pod, pod.node.as_deref()?)));
+        let there: Vec<(&Pod, &Node)> = bound
+            .chain(soon.iter().copied())
+            .filter(|(other, _)| other.uid != pod.uid)
+            .filter_map(|(other, at)| Some((other, &**self.nodes.get(at)?)))
+            .collect();
+        self.nodes
+            .get(node)
+            .is_some_and(|node| neighbourly::lets(pod, node, &there))
     }
 
     /// Spark's driver creates an executor, if the quota allows it; with so many more CPUs where a stage asks for it.

@@ -204,8 +204,9 @@ impl Replica {
     pub(crate) fn note(&mut self, pod: &Rc<Pod>, now_ms: i64) {
         // A plan that another planner has made, and that this one may take over now: perhaps it did not when it first heard
         // of it, for want of its nodes.
+        let again = pod.node.is_none() && !pod.has_gate(GANG_GATE);
         if let Some(plan) = &pod.plan
-            && self.held(pod).as_ref() != Some(plan)
+            && (again || self.held(pod).as_ref() != Some(plan))
         {
             let nodes = plan.executors.iter().map(|(node, _)| node);
             self.disturbed.extend(nodes.chain([&plan.driver]).cloned());

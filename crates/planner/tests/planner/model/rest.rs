@@ -118,7 +118,10 @@ impl Model {
             return gangs
                 .iter()
                 .filter(runs)
-                .filter(|gang| gang.slots_missing > 0 || !self.api.jobs[&gang.uid].spacing.is_none())
+                .filter(|gang| {
+                    let job = &self.api.jobs[&gang.uid];
+                    gang.slots_missing > 0 || !job.spacing.is_none() || !job.executor_rules.is_none()
+                })
                 .map(uid)
                 .collect();
         }

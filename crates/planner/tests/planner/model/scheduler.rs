@@ -3,13 +3,14 @@
 use std::rc::Rc;
 
 use kompass_core::names::SCHEDULER;
-use kompass_core::{Node, Role};
+use kompass_core::{Node, Pod, Role};
 use kompass_planner::{BindResult, FilterAnswer, GangState};
 
 use super::act::{DEADLINE_MS, Ghost, Model, pick};
 use super::api::has_ended;
 use super::check;
 use super::edge::forget_shed;
+use super::peers;
 use super::replica::{Bind, Promise, Replica};
 use super::steps::{Fate, List};
 
@@ -36,12 +37,17 @@ impl Model {
             !matches!(list, List::Fitting)
                 || self.api.bound_on(&node.name) + pod.requests.cpu_milli <= node.allocatable.cpu_milli
         };
+        // What it has begun to bind it counts already.
+        let binds = self.replicas[self.scheduler].iter().flat_map(|replica| &replica.binds);
+        let soon = binds.filter_map(|bind| Some((&**self.api.pods.get(&bind.uid)?, &*bind.node)));
+        let soon: Vec<(&Pod, &str)> = soon.collect();
         let names = self
             .api
             .nodes
             .values()
             .filter(open)
             .filter(fits)
+            .filter(|node| self.api.lets(pod, &node.name, &soon))
             .map(|node| node.name.clone());
         let mut names: Vec<String> = names.collect();
         match list {
@@ -136,6 +142,7 @@ impl Model {
             return false;
         };
         forget_shed(replica);
+        let again = replica.binds(uid);
         let Ok(order) = replica.planner.bind_started(uid, node, now_ms) else {
             return false;
         };
@@ -159,6 +166,10 @@ impl Model {
             let complete = planned.is_some_and(|plan| plan.executor_count() == wanted && plan.driver == node);
             assert!(complete, "a driver without its gang: {planned:?}, {gang:?}");
             assert_eq!(gang.slots_missing, 0, "{gang:?}");
+            assert!(
+                !leads || again || peers::lets_now(&replica.told, &pod, node),
+                "{uid} is bound to {node} where others don't let it: {gang:?}"
+            );
         } else {
             let until_ms = now_ms + self.config.assume_ms;
             let promise = Promise {

@@ -7,7 +7,7 @@ use kompass_planner::{Backfill, GangState, GangView};
 
 use super::api::{has_ended, is_of};
 use super::check::{self, Decided};
-use super::turns;
+use super::{peers, turns};
 
 type Free<'a> = BTreeMap<&'a str, u64>;
 
@@ -41,6 +41,9 @@ impl Decided<'_> {
             }
             let waiting = self.after.iter().filter(|other| other.state == GangState::Waiting);
             let head = waiting.filter(lacks).min_by_key(|other| self.key(other));
+            // When others' pods no longer keep a head away can't be told from outside.
+            let touched = |head: &&GangView| peers::is_touched(&self.replica.told, &self.replica.told.pods[&head.uid]);
+            let head = head.filter(|head| !touched(head));
             if let Some(head) = head.filter(|head| self.key(head) < self.key(gang)) {
                 self.is_not_delayed(head, gang, &started[at + 1..]);
             }

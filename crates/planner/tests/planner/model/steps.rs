@@ -120,6 +120,8 @@ pub(crate) enum Step {
     // Others' pods and nodes.
     Foreign(u8, u8),
     RemovePlain(u8),
+    /// Somebody labels a pod of others anew.
+    Relabel(u8),
     AddNode(u8, u8),
     ScaleUp(u8),
     ScaleDown(u8),
@@ -219,6 +221,7 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         4 => Just(Step::Reap),
         3 => (which(), 1..4_u8).prop_map(|(node, cpus)| Step::Foreign(node, cpus)),
         4 => which().prop_map(Step::RemovePlain),
+        1 => which().prop_map(Step::Relabel),
         1 => which().prop_map(Step::Large),
         1 => which().prop_map(Step::Stranger),
         2 => which().prop_map(Step::Silence),

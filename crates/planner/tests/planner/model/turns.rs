@@ -8,6 +8,7 @@ use kompass_planner::{Backfill, Config, GangState, GangView};
 
 use super::api::FOREIGN;
 use super::check::{Decided, cpu, executor_cpu, minimum_of};
+use super::peers;
 use super::replica::{Replica, Told};
 
 impl Decided<'_> {
@@ -95,18 +96,32 @@ pub(crate) fn fits(free: &BTreeMap<&str, u64>, driver: &Pod, config: &Config, to
         }
     }
     let allowed = |name: &str| driver.constraints.allow(&told.nodes[name]);
-    let takes = |free: u64| {
+    let lets: BTreeMap<&str, (bool, bool)> = free
+        .keys()
+        .map(|name| (*name, peers::may_go(told, driver, &told.nodes[*name])))
+        .collect();
+    let takes = |name: &str, free: u64| {
+        if !lets[name].1 {
+            return 0;
+        }
         let room = free.checked_div(executor).unwrap_or(1_000_000);
         room.min(spacing.node_max())
     };
     for (name, free) in free.iter().filter(|(name, _)| allowed(name)) {
-        *zones.entry(zone_of(name)).or_default() += takes(*free);
+        *zones.entry(zone_of(name)).or_default() += takes(name, *free);
     }
-    let enough = |zones: &BTreeMap<String, u64>| {
-        let floor = zones.values().min().copied().unwrap_or(0);
+    let enough = |zones: &BTreeMap<String, u64>, home: &str| {
+        let counts = |zone: &str| u64::from(spacing.driver.counts && zone == home);
+        let few = spacing.zones_min.is_some_and(|least| (zones.len() as u64) < least);
+        let most = |zone: &str, takes: u64| takes.min(spacing.per_zone_max.unwrap_or(u64::MAX)) + counts(zone);
+        let floor = zones.iter().map(|(zone, &takes)| most(zone, takes)).min();
+        let floor = floor.filter(|_| !few).unwrap_or(0);
         let skew = spacing.zone_skew.map_or(u64::MAX, |skew| floor.saturating_add(skew));
-        let most = skew.min(spacing.per_zone_max.unwrap_or(u64::MAX));
-        let takes = zones.values().map(|&takes| takes.min(most));
+        let open = zones.iter().filter(|(zone, _)| {
+            let same = !spacing.driver.same_zone || *zone == home;
+            same && (!spacing.driver.other_zone || *zone != home)
+        });
+        let takes = open.map(|(zone, &takes)| most(zone, takes).min(skew.max(counts(zone))) - counts(zone));
         let all = if spacing.one_zone {
             takes.max().unwrap_or(0)
         } else {
@@ -115,11 +130,16 @@ pub(crate) fn fits(free: &BTreeMap<&str, u64>, driver: &Pod, config: &Config, to
         all >= count
     };
     free.iter()
-        .filter(|(name, free)| allowed(name) && **free >= own)
+        .filter(|(name, free)| allowed(name) && lets[*name].0 && **free >= own)
         .any(|(name, free)| {
             let mut zones = zones.clone();
-            *zones.entry(zone_of(name)).or_default() -= takes(*free) - takes(free - own);
-            count == 0 || enough(&zones)
+            let beside = if spacing.driver.other_node {
+                0
+            } else {
+                takes(name, free - own)
+            };
+            *zones.entry(zone_of(name)).or_default() -= takes(name, *free) - beside;
+            count == 0 || enough(&zones, &zone_of(name))
         })
 }
 
