@@ -96,7 +96,8 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
+    /// On a clock that stands still while there is something to do: a busy machine makes no pause longer.
+    #[tokio::test(start_paused = true)]
     async fn silence_ends_the_stream_and_a_byte_renews_it() {
         let limit = Duration::from_millis(100);
         let (mut client, server) = duplex(64);
