@@ -49,7 +49,8 @@ enum Command {
     Explain(explain::Args),
     /// Replay a trace of jobs on a cluster that you describe, and compare policies.
     Simulate(simulate::Args),
-    /// Say whether keeping nodes ready pays, and by which rule, from a trace of jobs: what waits and nodes would have been.
+    /// Say whether keeping nodes ready pays, and by which rule, from a trace of jobs or a Prometheus: what waits and nodes
+    /// would have been.
     Backtest(backtest::Args),
 }
 
@@ -76,7 +77,7 @@ impl Cli {
                 Command::Why(args) => args.run().await,
                 Command::Explain(args) => args.run().await,
                 Command::Simulate(args) => tokio::task::block_in_place(|| args.run()),
-                Command::Backtest(args) => tokio::task::block_in_place(|| args.run()),
+                Command::Backtest(args) => args.run().await,
             }
         });
         // A reader of standard input or a log that still blocks must not hold the command.

@@ -8,14 +8,16 @@ use kompass_capacity::{Shape, policy};
 use kompass_local_cluster::progress::Progress;
 use kompass_simulation::capacity::runs::Tape;
 use kompass_simulation::capacity::{Backtest, Settings, Timing, input};
-use kompass_simulation::trace;
 use sha2::{Digest as _, Sha256};
 
+mod origin;
 mod page;
 mod report;
+mod source;
 mod tape;
 mod words;
 
+use origin::Origin;
 use report::Report;
 
 /// Options of `kompass backtest`.
@@ -26,9 +28,10 @@ Examples:
   kompass backtest --trace jobs.csv --node-cpu-milli 8000 --node-memory-mib 65536 --html out.html --json out.json
   kompass backtest --trace jobs.csv --node-cpu-milli 8000 --node-memory-mib 65536 --json out.json --decisions held.csv
   kompass backtest --trace jobs.csv --node-cpu-milli 8000 --node-memory-mib 65536 --json same.json --replay held.csv
+  kompass backtest --prometheus http://prom:9090 --since 28d --node-cpu-milli 8000 --node-memory-mib 65536
 
 The trace is a CSV file with a gang a line, sorted by time of submission, as for `kompass simulate`. It must span 18 days, or
-44 if at least 60 of its days are busy.
+44 if at least 60 of its days are busy; so must what a Prometheus tells.
 
 What is compared: on nodes of one shape that can be had without limit, how long gangs wait and what nodes cost when some
 empty nodes are held ready, by one rule or another. A rule's parameters are chosen on the days before the last ones and
@@ -36,9 +39,8 @@ judged on the last ones, beside holding a fixed number of nodes at the same cost
 
 The same trace and options always give the same result.")]
 pub(crate) struct Args {
-    /// The gang trace, a CSV file.
-    #[arg(long, value_name = "FILE")]
-    trace: PathBuf,
+    #[command(flatten)]
+    source: source::Options,
     /// CPU of each node, thousandths.
     #[arg(long, value_name = "MILLI")]
     node_cpu_milli: u64,
@@ -67,7 +69,7 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+    pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let shape = Shape::new(self.node_cpu_milli, self.node_memory_mib)
             .context("give --node-cpu-milli and --node-memory-mib what a node offers to pods")?;
         let settings = Settings {
@@ -75,24 +77,25 @@ impl Args {
             timing: Timing::new(i64::from(self.boot_s) * 1_000),
             seed: self.seed,
         };
-        let bytes =
-            std::fs::read(&self.trace).with_context(|| format!("failed to open the trace {}", self.trace.display()))?;
-        let gangs = trace::read(&*bytes).with_context(|| format!("failed to use {}", self.trace.display()))?;
         let tapes = self.replay.as_deref().map(replayed).transpose()?.unwrap_or_default();
-
         let progress = Progress::auto();
-        let step = progress.step(format!("Backtest of {} gangs", gangs.len()), None);
+        let source = self.source.read(&progress).await?;
+
+        let step = progress.step(format!("Backtest of {} gangs", source.gangs.len()), None);
         let mut families = policy::families(shape);
-        let (jobs, _) = input::jobs(&gangs, shape);
+        let (jobs, _) = input::jobs(&source.gangs, shape);
         families.push(kompass_headroom::family(&jobs, shape, settings.timing));
-        let backtest = Backtest::run(&gangs, settings, &families, tapes, &mut |done, what| {
-            step.note(format!("{:.0} %, {what}", done * 100.0));
+        let backtest = tokio::task::block_in_place(|| {
+            Backtest::run(&source.gangs, settings, &families, tapes, &mut |done, what| {
+                step.note(format!("{:.0} %, {what}", done * 100.0));
+            })
         })
-        .with_context(|| format!("failed to backtest {}", self.trace.display()))?;
+        .map_err(|error| source.advise(error))?;
         step.done();
 
-        let report = Report::new(&backtest, self.boot_s, &sha256(&bytes));
-        println!("{}", words::told(&backtest));
+        let origin = source.origin(backtest.split);
+        let report = Report::new(&backtest, &origin, self.boot_s, &sha256(&source.bytes));
+        println!("{}{}", origin.told(), words::told(&backtest));
         if let Some(path) = &self.json {
             let text = serde_json::to_string_pretty(&report).context("failed to write the results as JSON")?;
             write(path, &(text + "\n"))?;
@@ -101,30 +104,31 @@ impl Args {
             write(path, &tape::write(&backtest.decisions()))?;
         }
         if let Some(path) = &self.html {
-            write(path, &page::render(&backtest, &self.settings()))?;
+            let settings = settings_table(&origin, shape, self.boot_s, self.seed);
+            write(path, &page::render(&backtest, &origin.notes(), &settings))?;
             println!("drawn in {}", path.display());
         }
         Ok(ExitCode::SUCCESS)
     }
+}
 
-    /// What was asked for, for people.
-    fn settings(&self) -> Vec<(&'static str, String)> {
-        let trace = self.trace.file_name().unwrap_or(self.trace.as_os_str());
-        vec![
-            ("Trace", trace.to_string_lossy().into_owned()),
-            (
-                "CPU of each node",
-                format!("{} CPU", self.node_cpu_milli as f64 / 1_000.0),
-            ),
-            (
-                "Memory of each node",
-                format!("{} GiB", self.node_memory_mib as f64 / 1_024.0),
-            ),
-            ("A node boots", format!("{} s", self.boot_s)),
-            ("Seed", self.seed.to_string()),
-            ("Version of KOMPASS", env!("CARGO_PKG_VERSION").to_owned()),
-        ]
-    }
+/// What was asked for, for people.
+fn settings_table(origin: &Origin, shape: Shape, boot_s: u32, seed: u64) -> Vec<(&'static str, String)> {
+    let mut settings = origin.settings();
+    settings.extend([
+        (
+            "CPU of each node",
+            format!("{} CPU", shape.cpu_milli() as f64 / 1_000.0),
+        ),
+        (
+            "Memory of each node",
+            format!("{} GiB", shape.memory_mib() as f64 / 1_024.0),
+        ),
+        ("A node boots", format!("{boot_s} s")),
+        ("Seed", seed.to_string()),
+        ("Version of KOMPASS", env!("CARGO_PKG_VERSION").to_owned()),
+    ]);
+    settings
 }
 
 fn replayed(path: &Path) -> anyhow::Result<Vec<Tape>> {

@@ -12,7 +12,7 @@ use crate::draw::plot::{self, Axis, Frame, Line};
 use crate::table;
 
 /// The page's text; the same for the same results.
-pub(super) fn render(backtest: &Backtest, settings: &[(&'static str, String)]) -> String {
+pub(super) fn render(backtest: &Backtest, notes: &[String], settings: &[(&'static str, String)]) -> String {
     draw::page("Backtest of headroom", |body| {
         body.text_element("h1", &[], "Backtest of headroom");
         body.text_element("p", &[("class", &"lead")], words::recommendation(backtest));
@@ -38,6 +38,15 @@ pub(super) fn render(backtest: &Backtest, settings: &[(&'static str, String)]) -
             }
         });
         body.raw("\n");
+        if !notes.is_empty() {
+            body.text_element("h2", &[], "What is known of this past");
+            body.element("ul", &[], |list| {
+                for note in notes {
+                    list.text_element("li", &[], note);
+                }
+            });
+            body.raw("\n");
+        }
         draw::settings(body, settings);
     })
 }

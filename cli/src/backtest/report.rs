@@ -5,13 +5,16 @@ use kompass_simulation::capacity::protocol::{Judged, OPERATING_SHARES, REPLAYS, 
 use kompass_simulation::capacity::{Backtest, Split};
 use serde::Serialize;
 
+use super::origin::Origin;
 use super::words;
 
 /// All that a backtest has found.
 #[derive(Debug, Serialize)]
-pub(super) struct Report {
+pub(super) struct Report<'a> {
     version: &'static str,
     protocol: Protocol,
+    source: &'a Origin,
+    /// Of the trace as CSV, also where Prometheus told it.
     trace_sha256: String,
     node_cpu_milli: u64,
     node_memory_mib: u64,
@@ -114,8 +117,8 @@ struct Figures {
     launches: f64,
 }
 
-impl Report {
-    pub(super) fn new(backtest: &Backtest, boot_s: u32, trace_sha256: &str) -> Self {
+impl<'a> Report<'a> {
+    pub(super) fn new(backtest: &Backtest, source: &'a Origin, boot_s: u32, trace_sha256: &str) -> Self {
         let Split {
             validation,
             test,
@@ -137,6 +140,7 @@ impl Report {
                 operating_shares: OPERATING_SHARES,
                 seed: backtest.settings.seed,
             },
+            source,
             trace_sha256: trace_sha256.to_owned(),
             node_cpu_milli: backtest.settings.shape.cpu_milli(),
             node_memory_mib: backtest.settings.shape.memory_mib(),

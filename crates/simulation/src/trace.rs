@@ -3,10 +3,10 @@
 use std::io::Read;
 
 use kompass_core::Resources;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// One gang of a trace.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
 pub struct Gang {
     /// When it is submitted, seconds from the trace's beginning.
     pub submit_time_s: f64,
@@ -50,6 +50,9 @@ pub enum Error {
     /// Nothing in it.
     #[error("failed to read the trace: there is no gang in it")]
     Empty,
+    /// It does not fit into a CSV.
+    #[error("failed to write the trace")]
+    Unwritten(#[source] csv::Error),
 }
 
 /// Later than this no time of a trace may be, seconds (over three thousand years).
@@ -73,6 +76,17 @@ pub fn read(source: impl Read) -> Result<Vec<Gang>, Error> {
         return Err(Error::Empty);
     }
     Ok(gangs)
+}
+
+/// Writes a trace; what is read from it is the same to the last bit.
+pub fn write(gangs: &[Gang]) -> Result<Vec<u8>, Error> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    for gang in gangs {
+        writer.serialize(gang).map_err(Error::Unwritten)?;
+    }
+    writer
+        .into_inner()
+        .map_err(|error| Error::Unwritten(error.into_error().into()))
 }
 
 fn check(gang: &Gang, before: Option<&Gang>) -> Result<(), &'static str> {
@@ -129,6 +143,8 @@ fn milliseconds(seconds: f64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const HEADER: &str = "submit_time_s,run_time_s,profile,queue,driver_cpu_milli,driver_memory_mib,executors,\
@@ -146,6 +162,35 @@ mod tests {
             (500, 60_000, 7_000)
         );
         assert_eq!(gangs[1].run_ms(), 1);
+    }
+
+    fn gang() -> impl Strategy<Value = Gang> {
+        let times = (0.0..LATEST_S, f64::MIN_POSITIVE..LATEST_S);
+        // Names from outside: commas, quotes and line ends, too.
+        let names = (".*", ".*", proptest::option::of(".+"));
+        let pods = (any::<[u64; 4]>(), 0..=EXECUTORS_MAX);
+        (times, names, pods).prop_map(|(times, (profile, queue, namespace), (requests, executors))| Gang {
+            submit_time_s: times.0,
+            run_time_s: times.1,
+            profile,
+            queue,
+            namespace,
+            driver_cpu_milli: requests[0],
+            driver_memory_mib: requests[1],
+            executors,
+            executor_cpu_milli: requests[2],
+            executor_memory_mib: requests[3],
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn what_is_written_is_read_again(mut gangs in proptest::collection::vec(gang(), 1..8)) {
+            gangs.sort_by(|one, other| one.submit_time_s.total_cmp(&other.submit_time_s));
+            prop_assert_eq!(read(&*write(&gangs).unwrap()).unwrap(), gangs);
+        }
     }
 
     #[test]

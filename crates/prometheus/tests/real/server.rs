@@ -52,10 +52,14 @@ impl Server {
         Ok(())
     }
 
+    /// Where it is.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// A client of it.
     pub(crate) fn client(&self, options: Options) -> Client {
-        let address = format!("http://{}", self.address).parse().unwrap();
-        Client::new(address, options).unwrap()
+        Client::new(self.url().parse().unwrap(), options).unwrap()
     }
 }
 
