@@ -1,0 +1,117 @@
+//! The HTTP API: run times for the admission webhook, decisions and forecasts for people and programs.
+
+use std::sync::Arc;
+
+use axum::extract::{RawQuery, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use http::StatusCode;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::state::App;
+
+/// Keys in a question for a run time.
+const KEYS_MAX: usize = 4;
+/// Bytes of the value of a label.
+const KEY_BYTES_MAX: usize = 63;
+/// No run is expected to take longer, seconds: a year.
+const LONGEST_S: u64 = 366 * 24 * 3_600;
+
+/// The routes.
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/v1/runtime", get(runtime))
+        .route("/v1/decisions", get(decisions))
+        .route("/v1/forecast", get(forecast))
+        .with_state(app)
+}
+
+/// How long a job runs, from the driver's start to its end.
+#[derive(Debug, Serialize)]
+struct RunTime<'a> {
+    p50_s: u64,
+    p90_s: u64,
+    samples: u64,
+    /// The key that it was learned from.
+    key: &'a str,
+}
+
+/// The contract with the admission webhook, see docs/architecture.md.
+async fn runtime(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
+    let query = query.unwrap_or_default();
+    let pairs = form_urlencoded::parse(query.as_bytes());
+    let keys: Vec<String> = pairs
+        .filter(|(name, _)| name == "key")
+        .map(|(_, key)| key.into_owned())
+        .collect();
+    let answers = &app.metrics.runtime_answers;
+    let fits = |key: &String| (1..=KEY_BYTES_MAX).contains(&key.len());
+    if !(1..=KEYS_MAX).contains(&keys.len()) || !keys.iter().all(fits) {
+        answers.with(["refused"]).inc();
+        return refuse("ask with one to four keys of 1 to 63 bytes: /v1/runtime?key=<own>&key=<wider>");
+    }
+    let runtimes = Arc::clone(&app.state().runtimes);
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let Some(told) = runtimes.estimate(&keys, 0, &[]) else {
+        answers.with(["unknown"]).inc();
+        return StatusCode::NO_CONTENT.into_response();
+    };
+    answers.with(["told"]).inc();
+    Json(RunTime {
+        p50_s: told.estimate.p50_s.min(LONGEST_S),
+        p90_s: told.estimate.p90_s.min(LONGEST_S),
+        samples: told.estimate.samples,
+        key: told.key,
+    })
+    .into_response()
+}
+
+/// The decisions of the last day at most, last one first, and the model behind them.
+async fn decisions(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
+    let query = query.unwrap_or_default();
+    let last = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "last");
+    let last = match last.map(|(_, last)| last.parse::<usize>()) {
+        None => usize::MAX,
+        Some(Ok(last)) => last,
+        Some(Err(_)) => return refuse("ask for so many with a whole number: /v1/decisions?last=12"),
+    };
+    let state = app.state();
+    let model = state.model.as_ref().map(|model| {
+        json!({
+            "from_ms": model.from_ms,
+            "until_ms": model.until_ms,
+            "unknown_ms": model.unknown_ms,
+            "gangs": model.gangs.len(),
+            "gangs_too_large": model.too_large,
+            "policy": model.choice.policy,
+            "parameter": model.choice.parameter,
+            "cost": model.choice.cost,
+            "reactive_cost": model.choice.reactive,
+            "fixed_nodes": model.choice.fixed.0,
+            "fixed_cost": model.choice.fixed.1,
+            "words": model.choice.to_string(),
+        })
+    });
+    let decisions: Vec<_> = state.decisions().iter().take(last).collect();
+    let answer = json!({
+        "mode": app.config.mode,
+        "model": model,
+        "trouble": state.trouble,
+        "decisions": decisions,
+    });
+    Json(answer).into_response()
+}
+
+async fn forecast(State(app): State<Arc<App>>) -> Response {
+    match &app.state().outlook {
+        Some(outlook) => Json(outlook).into_response(),
+        None => Json(json!({ "by": "nothing", "reason": "nothing has been read yet", "hours": [] })).into_response(),
+    }
+}
+
+fn refuse(text: &str) -> Response {
+    let refusal = json!({ "code": "malformed", "message": text });
+    (StatusCode::BAD_REQUEST, Json(refusal)).into_response()
+}

@@ -1,0 +1,135 @@
+//! The predictor: learns from the past how long jobs run, and how many empty nodes are worth their money.
+//!
+//! ```text
+//!  Prometheus ──> training (once a day): the past ──> model: the rule that would have cost least ──┐
+//!      └────────> ticking (5 minutes): the last day ──> tick: decide, judge, run times, outlook <──┘
+//!                                                          └──> /v1/decisions, /v1/runtime, /v1/forecast, metrics
+//! ```
+//!
+//! It starts no node: decisions are told (`observe`), or shown as a recommendation for others to follow (`recommend`).
+//! Nothing is kept on disk; what it knows is read again from Prometheus after a restart.
+//!
+//! Pure are [`past`], [`choice`], [`model`], [`decide`], [`judge`], [`outlook`] and [`tick`]: the time is an argument.
+
+pub mod args;
+pub mod choice;
+pub mod decide;
+pub mod handlers;
+pub mod judge;
+pub mod metrics;
+pub mod model;
+pub mod outlook;
+pub mod past;
+pub mod settings;
+pub mod state;
+pub mod tick;
+pub mod ticking;
+pub mod training;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use clap::Parser as _;
+use kompass_service::clock::Clock;
+use kompass_service::metrics::Registry;
+use kompass_service::readiness::Readiness;
+use kompass_service::server::Server;
+use kompass_service::shutdown::{Shutdown, TaskError, Timing};
+use kompass_service::{admin, tls};
+
+use crate::args::{Args, Config};
+use crate::metrics::Metrics;
+use crate::state::App;
+
+/// The program: reads the command line and does what it says.
+pub async fn run() -> anyhow::Result<()> {
+    tls::install_crypto_provider();
+    let args = Args::parse();
+    args.log.init()?;
+    Service::start(args.resolve()?, Clock::system()).await?.run().await
+}
+
+/// A running predictor.
+#[derive(Debug)]
+pub struct Service {
+    address: SocketAddr,
+    admin_address: SocketAddr,
+    readiness: Readiness,
+    shutdown: Shutdown,
+    timing: Timing,
+}
+
+impl Service {
+    /// Binds the ports and starts all tasks. Ready later.
+    pub async fn start(config: Config, clock: Clock) -> anyhow::Result<Self> {
+        let server = Server::bind(config.listen).await?;
+        let admin_server = Server::bind(config.admin_listen).await?;
+        let (address, admin_address) = (server.address(), admin_server.address());
+        let timing = config.ending;
+
+        let readiness = Readiness::new();
+        let learned = readiness.condition("learned from the past");
+        let shutdown = Shutdown::new(&readiness);
+        let registry = Registry::with_process();
+        let app = App::new(config.clone(), clock, Metrics::register(&registry, config.mode));
+        let shown = Arc::downgrade(&app);
+        registry.before_scrape(move || {
+            if let Some(app) = shown.upgrade() {
+                app.show();
+            }
+        });
+
+        let draining = || shutdown.draining();
+        let ticking = ticking::run(Arc::clone(&app), draining());
+        shutdown.spawn("ticking", ticking);
+        spawn(
+            &shutdown,
+            "training",
+            training::run(Arc::clone(&app), learned, draining()),
+        );
+        let admin_router = admin::router(readiness.clone(), registry);
+        let router = handlers::router(app).merge(admin_router.clone());
+        spawn(&shutdown, "server", server.serve(router, draining()));
+        spawn(&shutdown, "admin server", admin_server.serve(admin_router, draining()));
+        tracing::info!(%address, %admin_address, "serving");
+        Ok(Self {
+            address,
+            admin_address,
+            readiness,
+            shutdown,
+            timing,
+        })
+    }
+
+    /// Where the API is.
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where probes and metrics are.
+    pub const fn admin_address(&self) -> SocketAddr {
+        self.admin_address
+    }
+
+    /// What is missing for the service to be ready.
+    pub const fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
+    /// Asks it to end, e.g. from another task, beside SIGTERM.
+    pub fn shutdown(&self) -> Shutdown {
+        self.shutdown.clone()
+    }
+
+    /// Runs until a signal or the death of a task, then ends in order.
+    pub async fn run(self) -> anyhow::Result<()> {
+        Ok(self.shutdown.run(self.timing).await?)
+    }
+}
+
+fn spawn(shutdown: &Shutdown, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+    shutdown.spawn(name, async move {
+        task.await;
+        Ok::<(), TaskError>(())
+    });
+}

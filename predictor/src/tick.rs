@@ -1,0 +1,238 @@
+//! One tick: from a newly read last day to a decision and all else that is told until the next one. Pure.
+
+use kompass_forecast::runtimes::Runtimes;
+use kompass_history::History;
+
+use crate::decide::{Decider, Decision, Sight, Told};
+use crate::judge::{Judge, Verdict};
+use crate::model::Model;
+use crate::outlook::{self, Fitted, Outlook};
+use crate::past::{self, Known};
+use crate::settings::Settings;
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// What is kept from tick to tick.
+#[derive(Debug)]
+pub struct Ticker {
+    settings: Settings,
+    decider: Decider,
+    judge: Judge,
+    /// The last day as it was last read.
+    lately: Option<History>,
+}
+
+/// What happens before a tick.
+#[derive(Debug)]
+pub struct Event<'a> {
+    /// The last day, or why it could not be read.
+    pub lately: Result<History, String>,
+    /// The model, or why there is none.
+    pub model: Result<&'a Model, &'a str>,
+}
+
+/// What a tick gives.
+#[derive(Debug)]
+pub struct Ticked {
+    /// What to hold.
+    pub decision: Decision,
+    /// What came of earlier ones.
+    pub verdict: Verdict,
+    /// How long gangs ran.
+    pub runtimes: Runtimes,
+    /// What is expected to be submitted.
+    pub outlook: Outlook,
+    /// Time of the last day of which nothing is known, milliseconds.
+    pub unknown_ms: i64,
+    /// Into so many parts.
+    pub gaps: usize,
+}
+
+impl Ticker {
+    /// Before the first tick.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            decider: Decider::new(settings),
+            judge: Judge::new(settings.timing.tick_ms),
+            lately: None,
+        }
+    }
+
+    /// A tick.
+    pub fn tick(&mut self, now_ms: i64, event: Event<'_>) -> Ticked {
+        let trouble = match event.lately {
+            Ok(lately) => {
+                self.lately = Some(lately);
+                None
+            }
+            Err(trouble) => Some(trouble),
+        };
+        let settings = &self.settings;
+        let before = event.model.map_or(&[][..], |model| &model.gangs);
+        let gangs = match &self.lately {
+            Some(lately) => past::joined(before, lately),
+            None => before.to_vec(),
+        };
+        let known = Known::new(&gangs, settings.shape);
+        let until_ms = self.lately.as_ref().map(past::known_until_ms);
+        let words = event.model.map(|model| model.choice.to_string()).unwrap_or_default();
+        let told = |model: &Model| Told {
+            nodes: model.wanted(settings, now_ms, &known.at(now_ms, settings.shape)),
+            until_ms: model.until_ms,
+            words: &words,
+        };
+        let sight = Sight {
+            rule: event.model.map(told),
+            until_ms,
+            unknown_ms: self.lately.as_ref().map_or(0, |lately| {
+                past::unknown_since_ms(lately, lately.window.to_ms - HOUR_MS)
+            }),
+            trouble: trouble.as_deref(),
+        };
+        let decision = self.decider.decide(now_ms, sight);
+        self.judge.held(decision.at_ms, decision.nodes);
+        let verdict = self
+            .judge
+            .judge(&known.submitted, until_ms.unwrap_or(i64::MIN), settings.shape);
+        Ticked {
+            decision,
+            verdict,
+            runtimes: past::runtimes(&gangs),
+            outlook: self.outlook(event.model.ok(), &known, now_ms),
+            unknown_ms: self.lately.as_ref().map_or(0, History::unknown_ms),
+            gaps: self.lately.as_ref().map_or(0, |lately| lately.gaps.len()),
+        }
+    }
+
+    /// What is expected at the end of what was read last.
+    fn outlook(&self, model: Option<&Model>, known: &Known, now_ms: i64) -> Outlook {
+        let nothing = Fitted::default();
+        let fitted = model.map_or(&nothing, |model| &model.outlook);
+        let mut gaps = model.map_or_else(Vec::new, |model| model.gaps.clone());
+        let from_ms = match (model, &self.lately) {
+            (Some(model), _) => model.from_ms,
+            (None, Some(lately)) => lately.window.from_ms,
+            (None, None) => now_ms,
+        };
+        match &self.lately {
+            Some(lately) => {
+                gaps.retain(|gap| gap.to_ms <= lately.window.from_ms);
+                gaps.extend(&lately.gaps);
+                let window = (from_ms, lately.window.to_ms);
+                outlook::outlook(fitted, window, &gaps, known, self.settings.shape)
+            }
+            None => outlook::outlook(fitted, (now_ms, now_ms), &gaps, known, self.settings.shape),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::choice::Rule;
+    use crate::model::{learn, tests::two_days};
+    use crate::past::tests::{gap, history};
+    use crate::settings::tests::settings;
+
+    const MINUTE_MS: i64 = 60_000;
+    const DAY_MS: i64 = 24 * HOUR_MS;
+
+    fn model() -> Model {
+        let mut model = learn(two_days(), &settings(1_000_000, 20_000_000), None, &|| true).unwrap();
+        model.choice.rule = Rule::Fixed(2);
+        model
+    }
+
+    /// The last day before a moment, of which `unknown` is not known.
+    fn lately(now_ms: i64, unknown_ms: Option<(i64, i64)>) -> History {
+        let mut lately = history(now_ms - DAY_MS, now_ms, two_days().gangs);
+        lately.gangs.retain(|gang| lately.window.contains(gang.submit_ms));
+        lately
+            .gaps
+            .extend(unknown_ms.map(|(from_ms, to_ms)| gap(from_ms, to_ms)));
+        lately
+    }
+
+    fn tick(ticker: &mut Ticker, now_ms: i64, model: &Model, lately: Result<History, String>) -> Ticked {
+        ticker.tick(
+            now_ms,
+            Event {
+                lately,
+                model: Ok(model),
+            },
+        )
+    }
+
+    #[test]
+    fn a_model_and_a_known_day_make_a_decision() {
+        let model = model();
+        let mut ticker = Ticker::new(settings(1_000_000, 20_000_000));
+        let now_ms = 2 * DAY_MS;
+        let given = tick(&mut ticker, now_ms, &model, Ok(lately(now_ms, None)));
+        assert_eq!((given.decision.nodes, given.decision.reactive), (2, false), "{given:?}");
+        assert!(
+            given.decision.reason.contains("reactive"),
+            "its words compare it with reactive"
+        );
+        assert!(given.runtimes.estimate(&["etl-1"], 0, &[]).is_some());
+        assert_eq!(given.verdict, Verdict::default());
+        // A little later than an hour after it, it is judged: nobody came in these five minutes.
+        let now_ms = now_ms + HOUR_MS + 5 * MINUTE_MS;
+        let later = tick(&mut ticker, now_ms, &model, Ok(lately(now_ms, None)));
+        assert_eq!(later.verdict.idle_node_ms, 600_000);
+    }
+
+    #[test]
+    fn without_a_model_run_times_are_known_all_the_same() {
+        let mut ticker = Ticker::new(settings(1, 1));
+        let event = Event {
+            lately: Ok(lately(DAY_MS, None)),
+            model: Err("23 hours are known"),
+        };
+        let given = ticker.tick(DAY_MS, event);
+        assert!(given.decision.reactive && given.decision.reason.contains("23 hours"));
+        assert!(given.runtimes.estimate(&["etl-1"], 0, &[]).is_some());
+        assert_eq!(given.outlook.by, "nothing");
+    }
+
+    #[test]
+    fn a_server_that_is_gone_makes_it_reactive_after_a_while() {
+        let model = model();
+        let mut ticker = Ticker::new(settings(1, 1));
+        let mut nodes = Vec::new();
+        for step in 0..5 {
+            let now_ms = 2 * DAY_MS + step * 5 * MINUTE_MS;
+            let lately = if step == 0 {
+                Ok(lately(now_ms, None))
+            } else {
+                Err("failed to reach it".into())
+            };
+            nodes.push(tick(&mut ticker, now_ms, &model, lately).decision);
+        }
+        let held: Vec<u32> = nodes.iter().map(|decision| decision.nodes).collect();
+        assert_eq!(held, [2, 2, 2, 2, 0]);
+        assert!(
+            nodes[4].reason.ends_with("is not known: failed to reach it"),
+            "{:?}",
+            nodes[4]
+        );
+        let mut never = Ticker::new(settings(1, 1));
+        let given = tick(&mut never, 2 * DAY_MS, &model, Err("gone".into()));
+        assert!(given.decision.reason.contains("the last day is not known: gone"));
+    }
+
+    #[test]
+    fn gaps_are_told() {
+        let mut ticker = Ticker::new(settings(1, 1));
+        let now_ms = 2 * DAY_MS;
+        let unknown = (now_ms - 50 * MINUTE_MS, now_ms - 10 * MINUTE_MS);
+        let given = tick(&mut ticker, now_ms, &model(), Ok(lately(now_ms, Some(unknown))));
+        assert_eq!((given.unknown_ms, given.gaps), (40 * MINUTE_MS, 1));
+        assert!(
+            given.decision.reason.contains("40 minutes of the last hour"),
+            "{:?}",
+            given.decision
+        );
+    }
+}

@@ -1,0 +1,98 @@
+//! Decides at every tick: reads the last day, and tells what came of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kompass_prometheus::history;
+use kompass_service::logging::chain;
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use crate::state::App;
+use crate::tick::{Event, Ticked, Ticker};
+
+/// A little more than the day that rules look at closely.
+const LATELY: Duration = Duration::from_hours(26);
+/// What is said where it was not tried yet to learn.
+const NOTHING_YET: &str = "nothing has been learned yet";
+
+/// Ticks until `end`, from the first attempt to learn on.
+pub async fn run(app: Arc<App>, end: CancellationToken) -> Result<(), Error> {
+    tokio::select! {
+        biased;
+        () = end.cancelled() => return Ok(()),
+        () = app.tried.notified() => {}
+    }
+    let tick = Duration::from_millis(app.config.settings.timing.tick_ms.unsigned_abs());
+    let mut ticks = tokio::time::interval(tick);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticker = Ticker::new(app.config.settings);
+    loop {
+        tokio::select! {
+            biased;
+            () = end.cancelled() => return Ok(()),
+            _ = ticks.tick() => {}
+        }
+        let lately = tokio::select! {
+            biased;
+            () = end.cancelled() => return Ok(()),
+            lately = history(&app.config.lately, LATELY, app.clock.now_ms()) => lately,
+        };
+        let lately = lately.map_err(|error| chain(&error));
+        if lately.is_err() {
+            app.metrics.failed_reads.inc();
+        }
+        let (model, trouble) = {
+            let state = app.state();
+            (state.model.clone(), state.trouble.clone())
+        };
+        let now_ms = app.now_ms();
+        let given = tokio::task::spawn_blocking(move || {
+            let why = trouble.as_deref().unwrap_or(NOTHING_YET);
+            let model = model.as_deref().ok_or(why);
+            let given = ticker.tick(now_ms, Event { lately, model });
+            (ticker, given)
+        });
+        let (kept, given) = given.await.map_err(Error)?;
+        ticker = kept;
+        tell(&app, given);
+    }
+}
+
+/// A decision could not be made: a mistake in the program.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to decide")]
+pub struct Error(#[source] tokio::task::JoinError);
+
+fn tell(app: &App, given: Ticked) {
+    let Ticked {
+        decision,
+        verdict,
+        runtimes,
+        outlook,
+        unknown_ms,
+        gaps,
+    } = given;
+    let metrics = &app.metrics;
+    let kind = if decision.reactive { "reactive" } else { "rule" };
+    metrics.decisions.with([kind]).inc();
+    let nodes = f64::from(decision.nodes);
+    metrics.decision_nodes.set(nodes);
+    if let Some(recommended) = &metrics.recommended_nodes {
+        recommended.set(nodes);
+    }
+    metrics.hits.inc_by(verdict.hits);
+    metrics.misses.inc_by(verdict.misses);
+    metrics.idle_node_seconds.inc_by(verdict.idle_node_ms as f64 / 1_000.0);
+    metrics.unknown_seconds.set(unknown_ms as f64 / 1_000.0);
+    metrics.gaps.set_count(gaps);
+    let mut state = app.state();
+    let last = state.decisions().front();
+    // One line for each change, not for each tick.
+    if last.is_none_or(|last| (last.nodes, last.reactive) != (decision.nodes, decision.reactive)) {
+        tracing::info!(nodes = decision.nodes, reason = decision.reason, "decided");
+    }
+    state.decided(decision);
+    state.runtimes = Arc::new(runtimes);
+    state.outlook = Some(outlook);
+}
