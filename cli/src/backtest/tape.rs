@@ -37,7 +37,7 @@ pub(super) fn write(tapes: &[Tape]) -> String {
     text
 }
 
-/// Reads what [`write`] wrote. Whether it is of this trace is for the backtest to say.
+/// Reads what [`write()`] wrote. Whether it is of this trace is for the backtest to say.
 pub(super) fn read(bytes: &[u8]) -> anyhow::Result<Vec<Tape>> {
     let mut tapes: Vec<Tape> = Vec::new();
     let mut reader = csv::Reader::from_reader(bytes);
