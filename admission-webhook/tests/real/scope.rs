@@ -207,8 +207,10 @@ async fn only_labelled_namespaces_are_touched_and_only_with_their_rights() {
     poor.configure(&recording).await;
     poor.bind("ClusterRole", "kompass-profiler-namespace").await;
     poor.profiled(&waiting, Source::Conf).await;
+    // The API server has to know of both, too, or it would not be one less afterwards.
     eventually("both watched", || async {
-        (webhook.metric(WATCHED) == 2.0 && webhook.metric(DENIED) == 0.0).then_some(())
+        let told = webhook.metric(WATCHED) == 2.0 && webhook.metric(DENIED) == 0.0;
+        (told && watches(&plane).await >= 2.0).then_some(())
     })
     .await;
     assert_eq!(poor.told(&waiting, "RightsMissing").await.len(), 1, "told once");
