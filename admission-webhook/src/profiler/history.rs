@@ -1,9 +1,10 @@
 //! What each job last asked of its executors, for drivers whose configuration does not come: pure.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kompass_core::profile::{Shape, Source};
-use kompass_core::{Constraints, JobProfile, Pod, Spacing};
+use kompass_core::{Constraints, JobProfile, Pod, PodRules, Spacing};
 use kompass_spark::profile_key::Level;
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -36,6 +37,8 @@ pub(super) struct Executors {
     dynamic_allocation: bool,
     constraints: Constraints,
     spacing: Spacing,
+    labels: BTreeMap<String, String>,
+    pod_rules: PodRules,
     priority_class: Option<String>,
     batch_delay_ms: Option<u64>,
     scheduler: Option<String>,
@@ -44,16 +47,42 @@ pub(super) struct Executors {
 impl From<&JobProfile> for Executors {
     /// Without what was added to the configuration: that is known better by the time of the next run.
     fn from(profile: &JobProfile) -> Self {
+        // All fields are named, so that whoever adds one has to say whether it is kept.
+        let JobProfile {
+            version: _,
+            spark_version: _,
+            driver: _,
+            executor: _,
+            executor_additions: _,
+            executors_at_start,
+            executors_max,
+            dynamic_allocation,
+            executor_constraints,
+            executor_spacing,
+            executor_labels,
+            executor_pod_rules,
+            executor_priority_class,
+            executor_batch_delay_ms,
+            executor_scheduler,
+            start_within_ms: _,
+            profile_key: _,
+            wider_keys: _,
+            runtime: _,
+            source: _,
+            warnings: _,
+        } = profile;
         Self {
             executor: without_additions(profile),
-            at_start: profile.executors_at_start,
-            max: profile.executors_max,
-            dynamic_allocation: profile.dynamic_allocation,
-            constraints: profile.executor_constraints.clone(),
-            spacing: profile.executor_spacing.clone(),
-            priority_class: profile.executor_priority_class.clone(),
-            batch_delay_ms: profile.executor_batch_delay_ms,
-            scheduler: profile.executor_scheduler.clone(),
+            at_start: *executors_at_start,
+            max: *executors_max,
+            dynamic_allocation: *dynamic_allocation,
+            constraints: executor_constraints.clone(),
+            spacing: executor_spacing.clone(),
+            labels: executor_labels.clone(),
+            pod_rules: executor_pod_rules.clone(),
+            priority_class: executor_priority_class.clone(),
+            batch_delay_ms: *executor_batch_delay_ms,
+            scheduler: executor_scheduler.clone(),
         }
     }
 }
@@ -159,6 +188,8 @@ pub(super) fn from_past(guess: JobProfile, level: Level, past: &Executors) -> Jo
         dynamic_allocation: past.dynamic_allocation,
         executor_constraints: past.constraints.clone(),
         executor_spacing: past.spacing.clone(),
+        executor_labels: past.labels.clone(),
+        executor_pod_rules: past.pod_rules.clone(),
         executor_priority_class: past.priority_class.clone(),
         executor_batch_delay_ms: past.batch_delay_ms,
         executor_scheduler: past.scheduler.clone(),
@@ -173,6 +204,7 @@ pub(super) fn from_past(guess: JobProfile, level: Level, past: &Executors) -> Jo
 #[cfg(test)]
 mod tests {
     use kompass_core::profile::{RuntimeEstimate, VERSION};
+    use kompass_core::{PodSelector, PodTerm};
 
     use super::*;
 
@@ -278,6 +310,51 @@ mod tests {
             (made.executor.cpu_milli, made.executor_additions),
             (1_000, Shape::default())
         );
+    }
+
+    #[test]
+    fn all_that_the_last_run_said_of_its_executors_comes_back() {
+        let past = JobProfile {
+            executor: Shape {
+                cpu_milli: 1_000,
+                memory_mib: 896,
+                extended: [("nvidia.com/gpu".into(), 1)].into(),
+            },
+            executors_max: Some(9),
+            dynamic_allocation: true,
+            executor_constraints: Constraints {
+                node_selector: [("pool".into(), "spark".into())].into(),
+                ..Constraints::default()
+            },
+            executor_spacing: Spacing {
+                host_ports: vec![4_040],
+                ..Spacing::default()
+            },
+            executor_labels: [("team".into(), "etl".into())].into(),
+            executor_pod_rules: PodRules {
+                apart: vec![PodTerm {
+                    topology: "kubernetes.io/hostname".into(),
+                    pods: PodSelector::default(),
+                }],
+                together: vec![],
+            },
+            executor_priority_class: Some("high".into()),
+            executor_batch_delay_ms: Some(500),
+            executor_scheduler: Some("other".into()),
+            ..profile("job", Source::Conf, 5)
+        };
+        let mut history = History::default();
+        history.learn(&past);
+        let (level, known) = history.of("job", &[]).unwrap();
+        let guess = profile("job", Source::Guess, 1);
+        let made = from_past(guess.clone(), level, known);
+        let expected = JobProfile {
+            driver: guess.driver,
+            source: Source::History,
+            warnings: made.warnings.clone(),
+            ..past
+        };
+        assert_eq!(made, expected);
     }
 
     #[test]

@@ -17,7 +17,7 @@ const GUESSED_PAUSE_MS: u64 = 60_000;
 /// Pauses where the API server refuses for lack of rights: somebody has to give them first.
 const FIRST_DENIED_PAUSE_MS: u64 = 5_000;
 const LONGEST_DENIED_PAUSE_MS: u64 = 300_000;
-/// Pods kept between two looks, some 4 KiB each; more drivers than that are read again when they are looked at.
+/// Pods kept between two looks, some 2 KiB each; more drivers than that are read again when they are looked at.
 const KEPT_MAX: usize = 4_000;
 /// A pod older than this at its first sight is older than this process.
 const OLD_MS: u64 = 5_000;
