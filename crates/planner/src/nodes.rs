@@ -21,7 +21,7 @@ mod spread;
 
 use self::alike::Alike;
 pub(crate) use self::alike::{Batch, LEAST_CPU_MILLI, Lie};
-use self::spread::Spread;
+use self::spread::Spreads;
 
 /// Points to a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -95,8 +95,8 @@ pub(crate) struct Nodes {
     total: Resources,
     /// Every node, by index.
     every: Vec<NodeId>,
-    /// How many nodes have how much free CPU.
-    spread: Spread,
+    /// How many nodes have how much CPU and memory free.
+    spreads: Spreads,
     /// Grows whenever room may have become free.
     pub(crate) grown: u64,
     /// Changes whenever the room without KOMPASS's pods has.
@@ -143,7 +143,7 @@ impl Nodes {
         let id = self.unused.pop().unwrap_or_else(|| {
             self.entries.push(Entry::default());
             self.free.push(Room::default());
-            self.spread.add();
+            self.spreads.add();
             self.empty.push(Room::default());
             self.every.push(NodeId::at(self.entries.len() - 1));
             self.terms.grow(self.entries.len());
@@ -475,16 +475,17 @@ impl Nodes {
         self.worse.push(id);
     }
 
-    /// An upper bound of how many such pods all nodes together could take now, by CPU alone and whatever rules they have.
+    /// Whether so many such pods might fit now, by CPU and memory alone and whatever rules they have: if not, they don't.
     /// It costs the same however many nodes there are.
-    pub(crate) fn takes_at_most(&self, requests: &Resources) -> u64 {
-        self.spread.takes_at_most(requests.cpu_milli)
+    pub(crate) fn may_take(&self, requests: &Resources, count: u64) -> bool {
+        self.spreads.may_take(requests, count)
     }
 
     fn refresh(&mut self, id: NodeId) {
         self.journal.note(id);
         let entry = &self.entries[id.index()];
-        let before = self.free[id.index()].resources.cpu_milli;
+        let before = &self.free[id.index()].resources;
+        let before = (before.cpu_milli, before.memory_bytes);
         let (free, empty) = (&mut self.free[id.index()], &mut self.empty[id.index()]);
         let nothing = Room::default();
         if let Some(node) = entry.open() {
@@ -493,7 +494,7 @@ impl Nodes {
         } else {
             (*free, *empty) = (Room::default(), Room::default());
         }
-        self.spread.change(before, free.resources.cpu_milli);
+        self.spreads.change(before, &free.resources);
         let lie = Lie {
             zone: entry.zone,
             taints: entry.taints,

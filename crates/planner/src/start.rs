@@ -437,7 +437,7 @@ impl Planner {
 
     /// Whether there certainly is no room now; cheap.
     pub(crate) fn is_short(&self, ask: &Ask<'_>) -> bool {
-        ask.count > 0 && self.nodes.takes_at_most(ask.executor) < ask.count
+        ask.count > 0 && !self.nodes.may_take(ask.executor, ask.count)
     }
 
     /// What a gang without a bound driver asks of the packing; `among` limits the driver's nodes.
@@ -491,7 +491,7 @@ impl Planner {
     /// What was found for a gang that needs the same, with the nodes as they are.
     fn lack_of_those_alike(&self, id: GangId) -> Option<Lack> {
         let gang = &self.gangs[id];
-        let listed = gang.listed.as_ref().filter(|_| gang.avoid.is_none())?;
+        let listed = gang.listed.filter(|_| gang.avoid.is_none())?;
         let state = (self.nodes.grown, self.nodes.capacity);
         self.queues.lack(&gang.queue, listed, state)
     }
@@ -500,7 +500,7 @@ impl Planner {
     pub(crate) fn condemn(&mut self, id: GangId, lack: Lack, turn: &mut Turn) {
         let (grown, capacity) = (self.nodes.grown, self.nodes.capacity);
         let gang = &self.gangs[id];
-        if let Some(listed) = gang.listed.as_ref().filter(|_| gang.avoid.is_none()) {
+        if let Some(listed) = gang.listed.filter(|_| gang.avoid.is_none()) {
             self.queues.note_lack(&gang.queue, listed, (grown, capacity), lack);
         }
         let waiting = &mut self.gangs[id].waiting;
