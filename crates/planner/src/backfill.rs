@@ -33,6 +33,7 @@ use crate::pack::{Placement, looks_at};
 use crate::paper::{Next, WORK_OF_ONE};
 use crate::planner::Planner;
 use crate::pods::{PodEntry, Seat};
+use crate::queue::Candidate;
 use crate::runtimes::Known;
 use crate::start::Limited;
 
@@ -146,23 +147,24 @@ impl Planner {
         let arrival = self.gangs[head].arrival;
         let mut reserved = None;
         let mut before = ahead.tried.take();
-        for (need, run_ms, key) in self.candidates(queue, head, before) {
+        for candidate in self.candidates(queue, head, before) {
+            let Candidate { run_ms, key, .. } = candidate;
             let id = key.gang;
             if self.exempt(id, turn).is_some() || self.rests(id, turn) || self.limits(id) != Limited::Not {
                 continue;
             }
             if self.is_short(&self.ask(id, None)) {
-                self.note_vain(queue, &need, None);
+                self.note_vain(queue, candidate, None);
                 continue;
             }
             if self.is_surely_in_the_way(id, head) {
-                self.note_vain(queue, &need, Some((arrival, run_ms)));
+                self.note_vain(queue, candidate, Some((arrival, run_ms)));
                 continue;
             }
             let start_ms = *reserved.get_or_insert_with(|| self.reserve(head, ahead, turn.now_ms));
             let Some(start_ms) = start_ms else {
                 // Noted, or the same would be tried at every decision, at the expense of other queues.
-                self.note_vain(queue, &need, Some((arrival, run_ms)));
+                self.note_vain(queue, candidate, Some((arrival, run_ms)));
                 return None;
             };
             let ask = self.ask(id, None);
@@ -175,14 +177,14 @@ impl Planner {
             }
             // Only whether there is room now matters here, not what is lacking.
             let Some(placement) = self.room_now(&ask) else {
-                self.note_vain(queue, &need, None);
+                self.note_vain(queue, candidate, None);
                 before = Some((run_ms, key));
                 continue;
             };
             if self.may_pass(key, &placement, start_ms, ahead, turn.now_ms) {
                 return Some((id, placement));
             }
-            self.note_vain(queue, &need, Some((arrival, run_ms)));
+            self.note_vain(queue, candidate, Some((arrival, run_ms)));
             before = Some((run_ms, key));
         }
         None
@@ -190,7 +192,7 @@ impl Planner {
 
     /// For each need that is not known to be hopeless the gang that is expected to run shortest, the shortest first; from
     /// the one after `tried` on.
-    fn candidates(&self, queue: &str, head: GangId, tried: Option<(i64, OrderKey)>) -> Vec<(Arc<Need>, i64, OrderKey)> {
+    fn candidates(&self, queue: &str, head: GangId, tried: Option<(i64, OrderKey)>) -> Vec<Candidate> {
         let (grown, capacity, arrival) = (self.nodes.grown, self.nodes.capacity, self.gangs[head].arrival);
         let hopeless = |known: &Vain, run_ms: i64| {
             (known.grown, known.capacity) == (grown, capacity)
@@ -199,19 +201,19 @@ impl Planner {
                     .is_none_or(|(of, too_long_ms)| of == arrival && run_ms >= too_long_ms)
         };
         let mut candidates = self.queues.shortest(queue, head, hopeless);
-        candidates.sort_unstable_by_key(|&(_, run_ms, key)| (run_ms, key));
-        let first = candidates.partition_point(|&(_, run_ms, key)| Some((run_ms, key)) <= tried);
+        candidates.sort_unstable();
+        let first = candidates.partition_point(|candidate| Some((candidate.run_ms, candidate.key)) <= tried);
         candidates.rotate_left(first);
         candidates
     }
 
-    fn note_vain(&mut self, queue: &str, need: &Need, delays: Option<(u64, i64)>) {
+    fn note_vain(&mut self, queue: &str, of: Candidate, delays: Option<(u64, i64)>) {
         let attempt = Vain {
             grown: self.nodes.grown,
             capacity: self.nodes.capacity,
             delays,
         };
-        self.queues.note_vain(queue, need, attempt);
+        self.queues.note_vain(queue, of, attempt);
     }
 
     /// When the head would start. `None`: nobody may overtake, because it waits for those that did already, or for nobody

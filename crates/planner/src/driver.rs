@@ -122,7 +122,7 @@ impl Planner {
     pub(crate) fn unlist(&mut self, id: GangId) {
         let gang = &mut self.gangs[id];
         if let Some(listed) = gang.listed.take() {
-            self.queues.unlist(&gang.queue, gang.key(id), &listed);
+            self.queues.unlist(&gang.queue, gang.key(id), listed);
         }
     }
 

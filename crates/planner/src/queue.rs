@@ -23,14 +23,18 @@ pub(crate) struct Queues {
 struct Waiting {
     order: BTreeSet<OrderKey>,
     /// Those whose profile is known, by what they need.
-    needs: FxHashMap<Arc<Need>, Alike>,
+    alike: Vec<Alike>,
+    /// Where each need is in `alike`; and the places that are free.
+    places: FxHashMap<Arc<Need>, usize>,
+    free: Vec<usize>,
     /// Those that something other than their place was said of when the queue was last looked at.
     judged: Vec<OrderKey>,
 }
 
 /// Gangs of equal needs.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Alike {
+    need: Arc<Need>,
     /// By the run time that was expected when they came, milliseconds.
     shortest: BTreeSet<(i64, OrderKey)>,
     vain: Option<Vain>,
@@ -47,10 +51,39 @@ struct Found {
 }
 
 /// How a waiting gang stands among those alike.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Listed {
-    need: Arc<Need>,
+    place: usize,
     run_ms: i64,
+}
+
+/// A gang that may be tried: the one of its need that is expected to run shortest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Candidate {
+    pub(crate) run_ms: i64,
+    pub(crate) key: OrderKey,
+    /// Of its need.
+    place: usize,
+}
+
+impl Waiting {
+    /// A place for gangs of a need that none has yet.
+    fn place(&mut self, need: Arc<Need>) -> usize {
+        let alike = Alike {
+            need: need.clone(),
+            shortest: BTreeSet::new(),
+            vain: None,
+            lack: None,
+        };
+        let place = self.free.pop().unwrap_or(self.alike.len());
+        if let Some(free) = self.alike.get_mut(place) {
+            *free = alike;
+        } else {
+            self.alike.push(alike);
+        }
+        self.places.insert(need, place);
+        place
+    }
 }
 
 impl Queues {
@@ -70,60 +103,54 @@ impl Queues {
     /// Lists a waiting gang among those alike.
     pub(crate) fn list(&mut self, queue: &Arc<str>, key: OrderKey, need: Need, run_ms: i64) -> Option<Listed> {
         let waiting = self.waiting.get_mut(queue)?;
-        let need = match waiting.needs.get_key_value(&need) {
-            Some((known, _)) => known.clone(),
-            None => Arc::new(need),
+        let place = match waiting.places.get(&need) {
+            Some(&place) => place,
+            None => waiting.place(Arc::new(need)),
         };
-        let alike = waiting.needs.entry(need.clone()).or_default();
-        alike.shortest.insert((run_ms, key));
-        Some(Listed { need, run_ms })
+        waiting.alike[place].shortest.insert((run_ms, key));
+        Some(Listed { place, run_ms })
     }
 
     /// Takes it off again.
-    pub(crate) fn unlist(&mut self, queue: &Arc<str>, key: OrderKey, listed: &Listed) {
+    pub(crate) fn unlist(&mut self, queue: &Arc<str>, key: OrderKey, listed: Listed) {
         if let Some(waiting) = self.waiting.get_mut(queue)
-            && let Some(alike) = waiting.needs.get_mut(&listed.need)
+            && let Some(alike) = waiting.alike.get_mut(listed.place)
+            && alike.shortest.remove(&(listed.run_ms, key))
+            && alike.shortest.is_empty()
         {
-            alike.shortest.remove(&(listed.run_ms, key));
-            if alike.shortest.is_empty() {
-                waiting.needs.remove(&listed.need);
-            }
+            waiting.places.remove(&alike.need);
+            waiting.free.push(listed.place);
         }
     }
 
-    /// For each need the gang that is expected to run shortest, with that time; not the head, and none that is hopeless.
-    pub(crate) fn shortest(
-        &self,
-        queue: &str,
-        head: GangId,
-        hopeless: impl Fn(&Vain, i64) -> bool,
-    ) -> Vec<(Arc<Need>, i64, OrderKey)> {
-        let needs = self.waiting.get(queue).into_iter().flat_map(|waiting| &waiting.needs);
-        let shortest = needs.filter_map(|(need, alike)| {
+    /// For each need the gang that is expected to run shortest; not the head, and none that is hopeless.
+    pub(crate) fn shortest(&self, queue: &str, head: GangId, hopeless: impl Fn(&Vain, i64) -> bool) -> Vec<Candidate> {
+        let alike = self.waiting.get(queue).into_iter().flat_map(|waiting| &waiting.alike);
+        let shortest = alike.enumerate().filter_map(|(place, alike)| {
             let &(run_ms, key) = alike.shortest.iter().find(|(_, key)| key.gang != head)?;
             let tried = alike.vain.as_ref().is_some_and(|vain| hopeless(vain, run_ms));
-            (!tried).then(|| (need.clone(), run_ms, key))
+            (!tried).then_some(Candidate { run_ms, key, place })
         });
         shortest.collect()
     }
 
     /// That there is no room for any gang that needs the same, as long as these numbers of the nodes are the same.
-    pub(crate) fn note_lack(&mut self, queue: &str, listed: &Listed, (grown, capacity): (u64, u64), lack: Lack) {
+    pub(crate) fn note_lack(&mut self, queue: &str, listed: Listed, (grown, capacity): (u64, u64), lack: Lack) {
         let waiting = self.waiting.get_mut(queue);
-        if let Some(alike) = waiting.and_then(|waiting| waiting.needs.get_mut(&listed.need)) {
+        if let Some(alike) = waiting.and_then(|waiting| waiting.alike.get_mut(listed.place)) {
             alike.lack = Some(Found { grown, capacity, lack });
         }
     }
 
     /// What was noted, if it still holds.
-    pub(crate) fn lack(&self, queue: &str, listed: &Listed, state: (u64, u64)) -> Option<Lack> {
-        let found = self.waiting.get(queue)?.needs.get(&listed.need)?.lack?;
+    pub(crate) fn lack(&self, queue: &str, listed: Listed, state: (u64, u64)) -> Option<Lack> {
+        let found = self.waiting.get(queue)?.alike.get(listed.place)?.lack?;
         ((found.grown, found.capacity) == state).then_some(found.lack)
     }
 
-    pub(crate) fn note_vain(&mut self, queue: &str, need: &Need, attempt: Vain) {
+    pub(crate) fn note_vain(&mut self, queue: &str, of: Candidate, attempt: Vain) {
         let waiting = self.waiting.get_mut(queue);
-        if let Some(alike) = waiting.and_then(|waiting| waiting.needs.get_mut(need)) {
+        if let Some(alike) = waiting.and_then(|waiting| waiting.alike.get_mut(of.place)) {
             alike.vain = Some(attempt);
         }
     }
