@@ -192,7 +192,7 @@ impl Planner {
     /// A gang has run to its end: those like it may be expected to run longer or shorter now.
     pub(crate) fn learn(&mut self, job: Option<&str>, queue: &str, run_ms: i64) {
         let forgotten = self.runtimes.record(job, queue, run_ms);
-        let jobs = forgotten.iter().map(|job| &**job).chain(job);
+        let jobs = forgotten.as_deref().into_iter().chain(job);
         self.ends.learned(jobs, queue);
     }
 

@@ -8,7 +8,8 @@
 //! predictions rather than user runtime estimates" (IEEE TPDS 18(6), 2007): run times have long tails. `docs/benchmarks.md`
 //! has both, measured on a trace.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use kompass_core::profile::RuntimeEstimate;
 use rustc_hash::FxHashMap;
@@ -25,9 +26,11 @@ const LATE: usize = 75;
 /// Run times of gangs that have ended.
 #[derive(Debug, Default)]
 pub(crate) struct Runtimes {
-    jobs: FxHashMap<Box<str>, Runs>,
-    /// Keys of `jobs` by last use, oldest first; a key may stand in it more than once.
-    used: VecDeque<Box<str>>,
+    jobs: FxHashMap<Arc<str>, Runs>,
+    /// Keys of `jobs` by their last run.
+    used: BTreeMap<u64, Arc<str>>,
+    /// Runs of jobs so far.
+    runs: u64,
     queues: FxHashMap<Box<str>, Runs>,
     all: Runs,
 }
@@ -37,8 +40,8 @@ pub(crate) struct Runtimes {
 struct Runs {
     by_age: VecDeque<i64>,
     by_length: Vec<i64>,
-    /// How often its key stands in `used`.
-    uses: u32,
+    /// Where its key stands in `used`.
+    used: u64,
 }
 
 /// What is known of a gang's run time.
@@ -72,8 +75,8 @@ pub(crate) struct Expectation {
 }
 
 impl Runtimes {
-    /// A gang has run to its end. Tells which jobs' runs are forgotten for it.
-    pub(crate) fn record(&mut self, job: Option<&str>, queue: &str, run_ms: i64) -> Vec<Box<str>> {
+    /// A gang has run to its end. Tells which job's runs are forgotten for it.
+    pub(crate) fn record(&mut self, job: Option<&str>, queue: &str, run_ms: i64) -> Option<Arc<str>> {
         let run_ms = run_ms.max(0);
         self.all.push(run_ms);
         if let Some(known) = self.queues.get_mut(queue) {
@@ -81,22 +84,28 @@ impl Runtimes {
         } else if self.queues.len() < JOBS_MAX {
             self.queues.entry(queue.into()).or_default().push(run_ms);
         }
-        let mut forgotten = Vec::new();
-        let Some(job) = job else { return forgotten };
-        let runs = self.jobs.entry(job.into()).or_default();
-        runs.push(run_ms);
-        runs.uses += 1;
-        self.used.push_back(job.into());
-        while self.jobs.len() > JOBS_MAX || self.used.len() > 2 * JOBS_MAX {
-            let Some(oldest) = self.used.pop_front() else { break };
-            if let Some(runs) = self.jobs.get_mut(&oldest) {
-                runs.uses -= 1;
-                if runs.uses == 0 {
-                    self.jobs.remove(&oldest);
-                    forgotten.push(oldest);
-                }
-            }
+        let job = job?;
+        self.runs += 1;
+        if let Some(known) = self.jobs.get_mut(job) {
+            known.push(run_ms);
+            let before = std::mem::replace(&mut known.used, self.runs);
+            let key = self.used.remove(&before).unwrap_or_else(|| job.into());
+            self.used.insert(self.runs, key);
+            return None;
         }
+        let forgotten = (self.jobs.len() >= JOBS_MAX).then(|| self.used.pop_first()).flatten();
+        let forgotten = forgotten.map(|(_, oldest)| oldest);
+        if let Some(oldest) = &forgotten {
+            self.jobs.remove(oldest);
+        }
+        let key: Arc<str> = job.into();
+        let mut runs = Runs {
+            used: self.runs,
+            ..Runs::default()
+        };
+        runs.push(run_ms);
+        self.jobs.insert(key.clone(), runs);
+        self.used.insert(self.runs, key);
         forgotten
     }
 
@@ -174,12 +183,17 @@ impl Known<'_> {
     pub(crate) fn ends_by(self, percent: usize, started_ms: i64, now_ms: i64) -> Expectation {
         let ran_ms = now_ms.saturating_sub(started_ms).max(0);
         if let Self::Runs(runs) = self
-            && let longer = &runs[runs.partition_point(|&run_ms| run_ms <= ran_ms)..]
-            && let Some(&next_ms) = longer.first()
+            && let outrun = runs.partition_point(|&run_ms| run_ms <= ran_ms)
+            && let longer = &runs[outrun..]
+            && !longer.is_empty()
         {
+            let expected_ms = quantile(longer, percent);
+            // Most runs that it outruns change nothing.
+            let changes = |&from: &usize| quantile(&runs[from..], percent) != expected_ms;
+            let next = (outrun + 1..runs.len()).find(changes).unwrap_or(runs.len());
             return Expectation {
-                end_ms: started_ms.saturating_add(quantile(longer, percent)),
-                until_ms: started_ms.saturating_add(next_ms),
+                end_ms: started_ms.saturating_add(expected_ms),
+                until_ms: started_ms.saturating_add(runs[next - 1]),
             };
         }
         let mut total_ms = if percent < 90 { self.p50_ms() } else { self.p90_ms() };
@@ -262,6 +276,28 @@ mod tests {
         assert_eq!(known.late_end(1_000, 1_400).end_ms, 1_800);
     }
 
+    /// The end that is expected changes at the moment that is told, and not before.
+    #[test]
+    fn an_expectation_holds_until_then() {
+        let mut runtimes = Runtimes::default();
+        for run_ms in [10, 20, 20, 20, 40, 55, 60, 60, 90, 100, 130] {
+            runtimes.record(None, "q", run_ms);
+        }
+        let known = runtimes.known(None, None, "q", 1).0;
+        for percent in [50, 75, 90] {
+            let mut told = known.ends_by(percent, 1_000, 1_000);
+            for now_ms in 1_001..1_140 {
+                let expected = known.ends_by(percent, 1_000, now_ms);
+                assert_eq!(
+                    expected != told,
+                    now_ms >= told.until_ms,
+                    "{percent} % at {now_ms}: {told:?}, {expected:?}"
+                );
+                told = expected;
+            }
+        }
+    }
+
     #[test]
     fn an_expectation_that_was_outrun_is_doubled() {
         let known = Known::Nothing(100);
@@ -289,7 +325,7 @@ mod tests {
             runtimes.record(Some(&format!("job-{number}")), &format!("queue-{number}"), 2);
             runtimes.record(Some("busy"), "q", 5);
         }
-        assert!(runtimes.jobs.len() <= JOBS_MAX && runtimes.used.len() <= 2 * JOBS_MAX);
+        assert_eq!((runtimes.jobs.len(), runtimes.used.len()), (JOBS_MAX, JOBS_MAX));
         assert!(runtimes.queues.len() <= JOBS_MAX);
         let busy = &runtimes.jobs["busy"];
         assert_eq!((busy.by_age.len(), busy.by_length.len()), (RUNS_MAX, RUNS_MAX));
