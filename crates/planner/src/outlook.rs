@@ -10,7 +10,7 @@ use std::sync::Arc;
 use kompass_core::{Resources, Spacing};
 
 use crate::classes::ClassId;
-use crate::config::Packing;
+use crate::config::{Packing, Zones};
 use crate::gang::GangId;
 use crate::nodes::{NodeId, Nodes};
 use crate::pack::{Ask, DriverAsk, Placement, View, capacity, pack};
@@ -125,7 +125,10 @@ impl Outlook {
     /// Whether the gang would fit.
     pub(crate) fn fits(&self, nodes: &Nodes) -> bool {
         let least = self.tally.losses.first_key_value().map(|(&loss, _)| loss);
-        let zonal = || self.wanted.spacing.as_ref().is_some_and(|spacing| spacing.is_zonal());
+        let zonal = || {
+            self.wanted.packing.zones() == Zones::One
+                || self.wanted.spacing.as_ref().is_some_and(|spacing| spacing.is_zonal())
+        };
         // What all nodes take together says nothing about zones.
         least.is_some_and(|loss| self.tally.total - loss >= self.wanted.count)
             && (!zonal() || self.place(nodes).is_some())

@@ -84,6 +84,7 @@ pub fn simulate(gangs: &[Gang], settings: &Settings, mut progress: impl FnMut(us
         outcomes: Outcomes::new(gangs.len()),
         gangs,
         one_queue: settings.queues == Queues::One,
+        zones_apart: zones_apart(settings, None),
         waiting: BTreeSet::new(),
         running: BinaryHeap::new(),
         places: vec![None; gangs.len()],
@@ -91,7 +92,9 @@ pub fn simulate(gangs: &[Gang], settings: &Settings, mut progress: impl FnMut(us
     let mut arrivals = gangs
         .iter()
         .enumerate()
-        .filter(|(number, gang)| fits_empty(gang, settings) && run.queues.may_ever(*number, gang))
+        .filter(|(number, gang)| {
+            fits_empty(gang, settings, run.queues.packing(*number)) && run.queues.may_ever(*number, gang)
+        })
         .collect::<Vec<_>>()
         .into_iter()
         .peekable();
@@ -156,7 +159,7 @@ pub fn simulate(gangs: &[Gang], settings: &Settings, mut progress: impl FnMut(us
 }
 
 /// Whether the gang alone has room on the whole cluster.
-pub(crate) fn fits_empty(gang: &Gang, settings: &Settings) -> bool {
+pub(crate) fn fits_empty(gang: &Gang, settings: &Settings, packing: Option<Packing>) -> bool {
     let node = settings.capacity();
     let (driver, executor) = (gang.driver(), gang.executor());
     if !driver.fits(&node) || settings.nodes == 0 {
@@ -164,8 +167,18 @@ pub(crate) fn fits_empty(gang: &Gang, settings: &Settings) -> bool {
     }
     let mut beside = node.clone();
     beside.subtract(&driver);
-    let others = (settings.nodes as u64 - 1).saturating_mul(executor.times_in(&node));
+    // Of the zone with the most nodes.
+    let nodes = settings.nodes.div_ceil(zones_apart(settings, packing));
+    let others = (nodes as u64 - 1).saturating_mul(executor.times_in(&node));
     others.saturating_add(executor.times_in(&beside)) >= gang.executors
+}
+
+/// In one of how many zones all of a gang must be; 1 where it may be anywhere. `packing`: what its queue says.
+fn zones_apart(settings: &Settings, packing: Option<Packing>) -> usize {
+    match packing.unwrap_or(settings.packing) {
+        Packing::SingleZone => settings.zones.max(1),
+        _ => 1,
+    }
 }
 
 struct Run<'a> {
@@ -176,6 +189,7 @@ struct Run<'a> {
     outcomes: Outcomes,
     gangs: &'a [Gang],
     one_queue: bool,
+    zones_apart: usize,
     /// By order of submission.
     waiting: BTreeSet<usize>,
     running: BinaryHeap<Reverse<(i64, usize)>>,
@@ -223,6 +237,7 @@ impl Run<'_> {
                 driver: gang.driver(),
                 executor: gang.executor(),
                 executors: gang.executors,
+                zones: self.zones_apart,
             };
             self.overtaking.look(&self.account, &need, now_ms);
         }

@@ -27,6 +27,8 @@ pub(crate) struct Need {
     pub(crate) driver: Resources,
     pub(crate) executor: Resources,
     pub(crate) executors: u64,
+    /// All of it must be in one of so many zones, over which nodes are dealt out by turns; 1 where it may be anywhere.
+    pub(crate) zones: usize,
 }
 
 impl Overtaking {
@@ -64,21 +66,24 @@ impl Overtaking {
         for (node, requests, count) in self.overtakers.values().flatten() {
             held.entry(*node).or_default().add_times(requests, *count);
         }
-        let (mut total, mut least_loss) = (0_u64, None::<u64>);
-        for node in 0..account.len() {
-            let mut free = account.free(node);
-            if let Some(held) = held.get(&node) {
-                free.add(held);
+        let fits = (0..need.zones).any(|zone| {
+            let (mut total, mut least_loss) = (0_u64, None::<u64>);
+            for node in (zone..account.len()).step_by(need.zones) {
+                let mut free = account.free(node);
+                if let Some(held) = held.get(&node) {
+                    free.add(held);
+                }
+                let takes = need.executor.times_in(&free).min(need.executors);
+                total = total.saturating_add(takes);
+                if need.driver.fits(&free) {
+                    free.subtract(&need.driver);
+                    let loss = takes - need.executor.times_in(&free).min(takes);
+                    least_loss = Some(least_loss.map_or(loss, |known| known.min(loss)));
+                }
             }
-            let takes = need.executor.times_in(&free).min(need.executors);
-            total = total.saturating_add(takes);
-            if need.driver.fits(&free) {
-                free.subtract(&need.driver);
-                let loss = takes - need.executor.times_in(&free).min(takes);
-                least_loss = Some(least_loss.map_or(loss, |known| known.min(loss)));
-            }
-        }
-        if least_loss.is_some_and(|loss| total - loss >= need.executors) {
+            least_loss.is_some_and(|loss| total - loss >= need.executors)
+        });
+        if fits {
             self.fits_since_ms = Some(now_ms);
         }
     }

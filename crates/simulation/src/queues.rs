@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use kompass_core::Resources;
-use kompass_planner::{Limits, QueueRules, QueueTable};
+use kompass_planner::{Limits, Packing, QueueRules, QueueTable};
 
 use crate::series::{Levels, Series};
 use crate::trace::Gang;
@@ -124,6 +124,11 @@ impl Accounts {
     /// Whether the gang alone stays within its queue's limit.
     pub(crate) fn may_ever(&self, number: usize, gang: &Gang) -> bool {
         Pods::of(gang).is_within(&self.queues[self.of[number]].rules.limit)
+    }
+
+    /// Which nodes the queue of a gang takes, if its rules say so.
+    pub(crate) fn packing(&self, number: usize) -> Option<Packing> {
+        self.queues[self.of[number]].rules.packing
     }
 
     /// Time goes on; the first call is the beginning.

@@ -194,7 +194,8 @@ impl Report {
             .iter()
             .enumerate()
             .filter(|(number, gang)| !queues.may_ever(*number, gang));
-        let over_limit = over_limit.filter(|(_, gang)| fits_empty(gang, settings)).count();
+        let over_limit = over_limit.filter(|(number, gang)| fits_empty(gang, settings, queues.packing(*number)));
+        let over_limit = over_limit.count();
         let waits_ms = outcomes.waits(gangs).map(|(.., waited_ms)| waited_ms);
         let sizes = outcomes.waits(gangs);
         Self {

@@ -93,6 +93,47 @@ fn what_a_wrong_expectation_costs_is_measured() {
     close(report.max_overtake_delay_s, 1_030.0 - 110.0);
 }
 
+/// Two nodes in two zones, and gangs that must be in one.
+fn two_zones(backfill: Backfill) -> Settings {
+    Settings {
+        zones: 2,
+        packing: Packing::SingleZone,
+        ..settings(2, backfill)
+    }
+}
+
+#[test]
+fn who_would_leave_a_head_room_in_no_one_zone_does_not_pass_it() {
+    let mut gangs = [
+        gang(0.0, 100.0, 3),
+        gang(1.0, 500.0, 3),
+        gang(10.0, 50.0, 4),
+        gang(20.0, 1_000.0, 1),
+    ];
+    // The second zone has the memory for one more pod of the head, and none for the last gang, which would take a CPU of
+    // the first: the head's four pods would have room in both zones together, and in none alone.
+    (gangs[1].driver_memory_mib, gangs[1].executor_memory_mib) = (21_504, 21_504);
+    gangs[3].driver_memory_mib = 2_048;
+    let report = run(&gangs, &two_zones(EASY));
+    assert_eq!((report.overtakes, report.violations), (0, 0));
+    close(report.wait_mean_s, (90.0 + 130.0) / 4.0);
+}
+
+#[test]
+fn a_head_that_has_room_in_no_one_zone_is_not_delayed() {
+    let gangs = [
+        gang(0.0, 100.0, 3),
+        gang(1.0, 500.0, 3),
+        gang(10.0, 50.0, 2),
+        gang(20.0, 30.0, 1),
+        gang(30.0, 5.0, 1),
+    ];
+    let report = run(&gangs, &two_zones(EASY));
+    assert_eq!((report.overtakes, report.violations), (2, 0));
+    close(report.max_overtake_delay_s, 0.0);
+    close(report.wait_mean_s, 90.0 / 5.0);
+}
+
 #[test]
 fn the_course_says_the_same_as_the_figures() {
     let gangs = [gang(0.0, 100.0, 3), gang(10.0, 50.0, 4), gang(20.0, 5.0, 1)];
@@ -123,6 +164,12 @@ fn what_no_cluster_could_take_is_left_out_and_counted() {
     let mut wide = gang(0.0, 1.0, 1);
     wide.driver_cpu_milli = 4_001;
     assert_eq!(run(&[wide], &settings(9, FIFO)).too_large, 1);
+    let report = run(&[gang(0.0, 1.0, 4), gang(0.0, 1.0, 5)], &two_zones(FIFO));
+    assert_eq!(
+        (report.gangs, report.too_large, report.violations),
+        (1, 1, 0),
+        "no zone could"
+    );
 }
 
 #[test]
