@@ -13,7 +13,7 @@ use prometheus::{Encoder as _, Opts, TextEncoder};
 
 /// Bucket bounds in seconds for work that takes between a tenth of a millisecond and ten seconds.
 pub const LATENCY_SECONDS: &[f64] = &[
-    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 ];
 
 /// Bucket bounds in seconds for waits: from a tenth of a second to a day.
