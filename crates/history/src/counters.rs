@@ -31,6 +31,8 @@ pub struct Answers {
     pub starts: Vec<Series>,
     /// Moments at which no replica led.
     pub leaderless: Vec<Series>,
+    /// Profile keys and their wider keys, now and then.
+    pub kin: Vec<Series>,
 }
 
 /// What the counters tell.

@@ -1,5 +1,7 @@
 //! What a history is made of.
 
+use std::collections::BTreeMap;
+
 use kompass_core::Resources;
 use kompass_core::names::DEFAULT_QUEUE;
 use kompass_core::profile::MAX_EXECUTORS;
@@ -152,6 +154,8 @@ pub struct History {
     pub gangs: Vec<Gang>,
     /// Gangs of all profiles that ended, by KOMPASS's count; empty without such a count.
     pub ended: Bins,
+    /// Wider keys of profile keys, closest kin first, as KOMPASS last told them.
+    pub kin: BTreeMap<String, Vec<String>>,
     /// Times of which nothing is known, first ones first. Gangs may have been submitted then.
     pub gaps: Vec<Gap>,
     /// What was not used or is not quite what it seems, one line for each reason.

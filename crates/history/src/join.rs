@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::counters::{self, Counted};
+use crate::kin;
 use crate::pods::{self, Told};
 use crate::questions::{PodFact, Topic};
 use crate::seen::unseen;
@@ -45,6 +46,7 @@ impl Answers {
             Topic::Total => &mut counters.total,
             Topic::Starts => &mut counters.starts,
             Topic::Leaderless => &mut counters.leaderless,
+            Topic::Kin => &mut counters.kin,
             Topic::PodsSeen => &mut pods.seen,
             Topic::Pod(fact) => pods.facts.entry(fact).or_default(),
         }
@@ -84,6 +86,8 @@ pub fn read(answers: Answers, window: Window) -> Result<History, Error> {
     if window.from_ms >= window.to_ms {
         return Err(Error::Window);
     }
+    let mut answers = answers;
+    let kin = kin::read(std::mem::take(&mut answers.counters.kin));
     let counted = counters::read(answers.counters, window);
     let told = pods::read(answers.pods, window);
     if counted.seen.first().is_none() && told.seen.first().is_none() && counted.leaderless.first().is_none() {
@@ -118,6 +122,7 @@ pub fn read(answers: Answers, window: Window) -> Result<History, Error> {
         window,
         gangs,
         ended: counted.ended,
+        kin,
         gaps,
         dropped: dropped
             .into_iter()

@@ -9,6 +9,7 @@
 pub mod counters;
 mod gang;
 mod join;
+mod kin;
 mod numbers;
 pub mod pods;
 pub mod questions;

@@ -72,6 +72,8 @@ pub enum Topic {
     Starts,
     /// Moments at which no replica led.
     Leaderless,
+    /// Which wider keys a profile key has.
+    Kin,
     /// Whether kube-state-metrics was seen.
     PodsSeen,
     /// Something about pods.
@@ -133,6 +135,12 @@ impl Counter {
     }
 }
 
+/// What does not change is asked for once in so long: the last value of that time.
+const SLOW_STEP_MS: i64 = 21_600_000;
+const SLOW_RANGE: &str = "6h";
+/// Moments that are asked for at once: a week.
+const SLOW_POINTS: usize = 28;
+
 /// Whether Spark gives such names to pods.
 pub fn is_spark_name(name: &str) -> bool {
     name.ends_with("-driver")
@@ -177,6 +185,20 @@ impl Fine {
             step_ms: STEP_MS,
             points: 1,
         }
+    }
+}
+
+/// What does not change.
+fn slow(window: Window, topic: Topic, promql: String) -> Question {
+    // Back from the end, as some servers answer nothing about the future, to the first time that reaches over the begin.
+    let Fine { last_ms, .. } = Fine::of(window);
+    let steps = up(last_ms - window.from_ms, SLOW_STEP_MS) / SLOW_STEP_MS;
+    Question {
+        topic,
+        promql,
+        moments: (last_ms - (steps - 1).max(0) * SLOW_STEP_MS, last_ms),
+        step_ms: SLOW_STEP_MS,
+        points: SLOW_POINTS,
     }
 }
 

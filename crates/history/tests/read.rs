@@ -216,7 +216,7 @@ proptest! {
         ),
     ) {
         let topics: Vec<Topic> = Counter::ALL.into_iter().map(Topic::Counter)
-            .chain([Topic::Total, Topic::Starts, Topic::Leaderless, Topic::PodsSeen])
+            .chain([Topic::Total, Topic::Starts, Topic::Leaderless, Topic::PodsSeen, Topic::Kin])
             .chain([PodFact::Labels, PodFact::Created, PodFact::Gone, PodFact::AtEnd, PodFact::Started, PodFact::Completed,
                 PodFact::Requests, PodFact::Phase].map(Topic::Pod))
             .collect();

@@ -53,7 +53,7 @@ async fn answers(
 
     let (details, mut first): (Vec<Question>, Vec<Question>) = questions::about_counters(window, selector)
         .into_iter()
-        .partition(|question| matches!(question.topic, Topic::Counter(_)));
+        .partition(|question| matches!(question.topic, Topic::Counter(_) | Topic::Kin));
     first.push(questions::about_labels(window, selector));
     first.push(questions::about_presence(window, selector, false));
     let mut asked = first.len();

@@ -1,6 +1,6 @@
 //! Questions about KOMPASS's own counters.
 
-use super::{BORN, Counter, Fine, Question, Topic, offset};
+use super::{BORN, Counter, Fine, Question, SLOW_RANGE, Topic, offset, slow};
 use crate::Window;
 use crate::seen::STEP_MS;
 
@@ -29,6 +29,10 @@ pub fn about_counters(window: Window, selector: &str) -> Vec<Question> {
         fine.ask(Topic::Starts, changed(&start), POINTS),
         fine.ask_before(Topic::Starts, start("")),
     ];
+    let kin = format!(
+        "max by (profile_key, wider) (last_over_time(kompass_extender_profile_key_info{{{selector}}}[{SLOW_RANGE}]))"
+    );
+    questions.push(slow(window, Topic::Kin, kin));
     for counter in Counter::ALL {
         let metric = counter.metric();
         // To aggregate what has changed costs a seventh of looking for changes in what is aggregated.

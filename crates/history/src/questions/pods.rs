@@ -4,7 +4,7 @@
 //! more pods it has to hold against each other at each of them. So what does not change is asked for once in hours, and only
 //! where a pod goes away is looked at closely.
 
-use super::{Fine, PodFact, Question, Topic, offset, series};
+use super::{Fine, PodFact, Question, SLOW_RANGE, Topic, offset, series, slow};
 use crate::Window;
 use crate::seen::up;
 
@@ -12,15 +12,11 @@ use crate::seen::up;
 pub const GONE_STEP_MS: i64 = 300_000;
 /// In the server's words.
 const GONE_RANGE: &str = "6m";
-/// What does not change is asked for once in so long: the last value of that time.
-const SLOW_STEP_MS: i64 = 21_600_000;
-const SLOW_RANGE: &str = "6h";
 /// Names of pods that Spark gives: `<prefix>-driver`, `<prefix>-exec-<number>`.
 const NAMES: &str = ".*-driver|.*-exec-[0-9]+";
 const POD: &str = "namespace, pod, uid";
 const ROLES: &str = "label_spark_role=~\"driver|executor\"";
-/// Moments that are asked for at once: a week, two days, three days of one pod or half a day of all.
-const SLOW_POINTS: usize = 28;
+/// Moments that are asked for at once: two days, three days of one pod or half a day of all.
 const GONE_POINTS: usize = 576;
 const OWN_POINTS: usize = 4_320;
 const ANY_POINTS: usize = 720;
@@ -44,7 +40,7 @@ pub fn about_labels(window: Window, selector: &str) -> Question {
                       label_kompass_dev_queue";
     let labels = series("kube_pod_labels", selector, ROLES);
     let promql = format!("max by ({POD}, {BY}) (last_over_time({labels}[{SLOW_RANGE}]))");
-    slow(window, PodFact::Labels, promql)
+    slow(window, Topic::Pod(PodFact::Labels), promql)
 }
 
 /// All else about Spark's pods. `labelled`: there are some that only their labels tell, not their names.
@@ -77,20 +73,24 @@ pub fn about_pods(window: Window, selector: &str, labelled: bool) -> Vec<Questio
     vec![
         gone,
         at_end,
-        slow(window, PodFact::Created, time("kube_pod_created")),
-        slow(window, PodFact::Started, time("kube_pod_start_time")),
-        slow(window, PodFact::Completed, time("kube_pod_completion_time")),
+        slow(window, Topic::Pod(PodFact::Created), time("kube_pod_created")),
+        slow(window, Topic::Pod(PodFact::Started), time("kube_pod_start_time")),
+        slow(window, Topic::Pod(PodFact::Completed), time("kube_pod_completion_time")),
         slow(
             window,
-            PodFact::Requests,
+            Topic::Pod(PodFact::Requests),
             requests("kube_pod_container_resource_requests", "sum"),
         ),
         slow(
             window,
-            PodFact::InitRequests,
+            Topic::Pod(PodFact::InitRequests),
             requests("kube_pod_init_container_resource_requests", "max"),
         ),
-        slow(window, PodFact::Phase, format!("max by ({POD}, phase) ({ended}) == 1")),
+        slow(
+            window,
+            Topic::Pod(PodFact::Phase),
+            format!("max by ({POD}, phase) ({ended}) == 1"),
+        ),
     ]
 }
 
@@ -126,19 +126,5 @@ impl Spark<'_> {
             of("=~"),
             of("!~")
         )
-    }
-}
-
-/// What does not change.
-fn slow(window: Window, fact: PodFact, promql: String) -> Question {
-    // Back from the end, as some servers answer nothing about the future, to the first time that reaches over the begin.
-    let Fine { last_ms, .. } = Fine::of(window);
-    let steps = up(last_ms - window.from_ms, SLOW_STEP_MS) / SLOW_STEP_MS;
-    Question {
-        topic: Topic::Pod(fact),
-        promql,
-        moments: (last_ms - (steps - 1).max(0) * SLOW_STEP_MS, last_ms),
-        step_ms: SLOW_STEP_MS,
-        points: SLOW_POINTS,
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kompass_history::{Dropped, End, Gang, Gap, History, Reason, Why};
 use kompass_prometheus::{Error, Options, history};
 
-use crate::extender::{Extender, Truth, scrape};
+use crate::extender::{Extender, Truth, scrape, wider};
 use crate::samples::{BEGIN_MS, Chance, DAY_MS, HOUR_MS, MINUTE_MS, Samples};
 use crate::server::Server;
 
@@ -118,6 +118,15 @@ async fn four_weeks_of_counters_are_the_gangs_that_ran() {
     let now = u64::try_from(END_MS).unwrap();
     let begun = std::time::Instant::now();
     let told = history(&client, SINCE, now).await.unwrap();
+    let kin = |profile: &str| {
+        let [name, dag] = wider(profile);
+        (profile.to_owned(), vec![dag, name])
+    };
+    assert_eq!(
+        told.kin,
+        ["etl-0a1b2c3d", "report-4e5f6a7b"].map(kin).into(),
+        "the closest first"
+    );
     println!(
         "{} gangs of four weeks in {:?}; dropped {:?}",
         told.gangs.len(),

@@ -1,6 +1,6 @@
 //! What an extender shows of gangs that have ended.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::samples::{MINUTE_MS, Samples};
 
@@ -73,11 +73,30 @@ pub(crate) fn scrape(samples: &mut Samples, extender: &Extender, gangs: &[Truth]
                     samples.add(metric, &format!("{place}{labels}"), at_ms, 0.0);
                 }
             }
+            for profile in counters
+                .keys()
+                .filter_map(|(_, labels)| profile_of(labels))
+                .collect::<BTreeSet<_>>()
+            {
+                for wider in wider(profile) {
+                    let labels = format!("{place},profile_key=\"{profile}\",wider=\"{wider}\"");
+                    samples.add("kompass_extender_profile_key_info", &labels, at_ms, 1.0);
+                }
+            }
             samples.add("kompass_extender_leader", &place, at_ms, 1.0);
             samples.add("process_start_time_seconds", &place, at_ms, (started_ms / 1_000) as f64);
         }
         at_ms += MINUTE_MS;
     }
+}
+
+/// The wider keys that every profile of these tests has.
+pub(crate) fn wider(profile: &str) -> [String; 2] {
+    ["name", "dag"].map(|level| format!("{level}.{profile}"))
+}
+
+fn profile_of(labels: &str) -> Option<&str> {
+    labels.strip_prefix(",profile_key=\"")?.split('"').next()
 }
 
 fn count(counters: &mut BTreeMap<(String, String), f64>, gang: &Truth) {
