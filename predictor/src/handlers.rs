@@ -91,6 +91,7 @@ async fn decisions(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Re
             "reactive_cost": model.choice.reactive,
             "fixed_nodes": model.choice.fixed.0,
             "fixed_cost": model.choice.fixed.1,
+            "surely_cheaper_by": model.choice.interval.map(|(low, high)| (-high, -low)),
             "words": model.choice.to_string(),
         })
     });

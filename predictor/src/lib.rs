@@ -9,10 +9,11 @@
 //! It starts no node: decisions are told (`observe`), or shown as a recommendation for others to follow (`recommend`).
 //! Nothing is kept on disk; what it knows is read again from Prometheus after a restart.
 //!
-//! Pure are [`past`], [`choice`], [`model`], [`decide`], [`judge`], [`outlook`] and [`tick`]: the time is an argument.
+//! Pure are [`past`], [`choice`], [`contest`], [`model`], [`decide`], [`judge`], [`outlook`] and [`tick`]: the time is an argument.
 
 pub mod args;
 pub mod choice;
+pub mod contest;
 pub mod decide;
 pub mod handlers;
 pub mod judge;

@@ -65,7 +65,7 @@ impl Stub {
             "--prometheus",
             &self.address,
             "--since",
-            "4d",
+            "12d",
             "--node-cpu-milli",
             "1000",
             "--node-memory-mib",
@@ -215,7 +215,7 @@ async fn end(service: Service) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_learns_decides_and_tells_run_times() {
-    let stub = Stub::new(4).await;
+    let stub = Stub::new(12).await;
     let service = stub.service().await;
     within(service.readiness().ready()).await;
     let told = within(decided(&service)).await;
@@ -225,7 +225,7 @@ async fn it_learns_decides_and_tells_run_times() {
         (&Value::from("recommend"), &Value::Null)
     );
     // The first burst is at the very begin of the window.
-    assert!((180..=192).contains(&model["gangs"].as_i64().unwrap()), "{model}");
+    assert!((564..=576).contains(&model["gangs"].as_i64().unwrap()), "{model}");
     let money = |cost: &Value| cost["nodes"].as_f64().unwrap() + cost["waiting"].as_f64().unwrap();
     assert!(
         money(&model["cost"]) < money(&model["reactive_cost"]),
