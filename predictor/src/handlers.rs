@@ -98,8 +98,10 @@ async fn decisions(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Re
     let decisions: Vec<_> = state.decisions().iter().take(last).collect();
     let answer = json!({
         "mode": app.config.mode,
+        "leader": app.leader(),
         "model": model,
         "trouble": state.trouble,
+        "file_trouble": state.file_trouble,
         "decisions": decisions,
     });
     Json(answer).into_response()

@@ -4,9 +4,9 @@ use kompass_forecast::runtimes::Runtimes;
 use kompass_history::History;
 
 use crate::decide::{Decider, Decision, Sight, Told};
+use crate::follow::{self, Followed, Follower};
 use crate::judge::{Judge, Verdict};
 use crate::model::Model;
-use crate::outlook::{self, Fitted, Outlook};
 use crate::past::{self, Known};
 use crate::settings::Settings;
 
@@ -18,6 +18,7 @@ pub struct Ticker {
     settings: Settings,
     decider: Decider,
     judge: Judge,
+    follower: Follower,
     /// The last day as it was last read.
     lately: Option<History>,
 }
@@ -40,8 +41,8 @@ pub struct Ticked {
     pub verdict: Verdict,
     /// How long gangs ran.
     pub runtimes: Runtimes,
-    /// What is expected to be submitted.
-    pub outlook: Outlook,
+    /// What is expected to be submitted, and how what was expected turned out.
+    pub followed: Followed,
     /// Time of the last day of which nothing is known, milliseconds.
     pub unknown_ms: i64,
     /// Into so many parts.
@@ -55,6 +56,7 @@ impl Ticker {
             settings,
             decider: Decider::new(settings),
             judge: Judge::new(settings.timing.tick_ms),
+            follower: Follower::default(),
             lately: None,
         }
     }
@@ -99,31 +101,34 @@ impl Ticker {
             decision,
             verdict,
             runtimes: past::runtimes(&gangs),
-            outlook: self.outlook(event.model.ok(), &known, now_ms),
+            followed: self.follow(event.model.ok(), &known, now_ms),
             unknown_ms: self.lately.as_ref().map_or(0, History::unknown_ms),
             gaps: self.lately.as_ref().map_or(0, |lately| lately.gaps.len()),
         }
     }
 
     /// What is expected at the end of what was read last.
-    fn outlook(&self, model: Option<&Model>, known: &Known, now_ms: i64) -> Outlook {
-        let nothing = Fitted::default();
-        let fitted = model.map_or(&nothing, |model| &model.outlook);
+    fn follow(&mut self, model: Option<&Model>, known: &Known, now_ms: i64) -> Followed {
         let mut gaps = model.map_or_else(Vec::new, |model| model.gaps.clone());
-        let from_ms = match (model, &self.lately) {
-            (Some(model), _) => model.from_ms,
-            (None, Some(lately)) => lately.window.from_ms,
-            (None, None) => now_ms,
-        };
-        match &self.lately {
-            Some(lately) => {
-                gaps.retain(|gap| gap.to_ms <= lately.window.from_ms);
-                gaps.extend(&lately.gaps);
-                let window = (from_ms, lately.window.to_ms);
-                outlook::outlook(fitted, window, &gaps, known, self.settings.shape)
-            }
-            None => outlook::outlook(fitted, (now_ms, now_ms), &gaps, known, self.settings.shape),
+        let mut window = (now_ms, now_ms);
+        let mut until_ms = i64::MIN;
+        if let Some(lately) = &self.lately {
+            gaps.retain(|gap| gap.to_ms <= lately.window.from_ms);
+            gaps.extend(&lately.gaps);
+            window = (
+                model.map_or(lately.window.from_ms, |model| model.from_ms),
+                lately.window.to_ms,
+            );
+            until_ms = past::known_until_ms(lately);
         }
+        let sight = follow::Sight {
+            window,
+            gaps: &gaps,
+            known,
+            until_ms,
+            shape: self.settings.shape,
+        };
+        self.follower.follow(model, sight)
     }
 }
 
@@ -193,7 +198,7 @@ mod tests {
         let given = ticker.tick(DAY_MS, event);
         assert!(given.decision.reactive && given.decision.reason.contains("23 hours"));
         assert!(given.runtimes.estimate(&["etl-1"], 0, &[]).is_some());
-        assert_eq!(given.outlook.by, "nothing");
+        assert_eq!(given.followed.outlook.by, "nothing");
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub async fn run(app: Arc<App>, end: CancellationToken) -> Result<(), Error> {
         }
         let (model, trouble) = {
             let state = app.state();
-            (state.model.clone(), state.trouble.clone())
+            (state.model.clone(), state.why_no_model())
         };
         let now_ms = app.now_ms();
         let given = tokio::task::spawn_blocking(move || {
@@ -69,23 +69,24 @@ fn tell(app: &App, given: Ticked) {
         decision,
         verdict,
         runtimes,
-        outlook,
+        followed,
         unknown_ms,
         gaps,
     } = given;
     let metrics = &app.metrics;
     let kind = if decision.reactive { "reactive" } else { "rule" };
     metrics.decisions.with([kind]).inc();
-    let nodes = f64::from(decision.nodes);
-    metrics.decision_nodes.set(nodes);
-    if let Some(recommended) = &metrics.recommended_nodes {
-        recommended.set(nodes);
-    }
+    metrics.decision_nodes.set(f64::from(decision.nodes));
     metrics.hits.inc_by(verdict.hits);
     metrics.misses.inc_by(verdict.misses);
     metrics.idle_node_seconds.inc_by(verdict.idle_node_ms as f64 / 1_000.0);
     metrics.unknown_seconds.set(unknown_ms as f64 / 1_000.0);
     metrics.gaps.set_count(gaps);
+    metrics.forecasts.tell(&followed);
+    if let Some(drift) = followed.drift {
+        tracing::warn!(%drift, "the model is demoted until another has proved itself for a day");
+        app.drifted.notify_one();
+    }
     let mut state = app.state();
     let last = state.decisions().front();
     // One line for each change, not for each tick.
@@ -94,5 +95,6 @@ fn tell(app: &App, given: Ticked) {
     }
     state.decided(decision);
     state.runtimes = Arc::new(runtimes);
-    state.outlook = Some(outlook);
+    state.demoted = followed.demoted;
+    state.outlook = Some(followed.outlook);
 }
