@@ -80,7 +80,10 @@ pub struct Args {
     /// Name of this replica in the lease: the pod's name, which is the default.
     #[arg(long, env = "HOSTNAME", default_value = "kompass-predictor")]
     pub identity: String,
-    /// Kubeconfig file for the lease; without it the pod's service account is used.
+    /// Look at what schedules start in the cluster, too: it is certain to come.
+    #[arg(long, env = "KOMPASS_PREDICTOR_SCHEDULES")]
+    pub schedules: bool,
+    /// Kubeconfig file for the lease and schedules; without it the pod's service account is used.
     #[arg(long, env = "KOMPASS_KUBECONFIG", value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
     /// Folder to keep what was learned from in, so that a start without Prometheus knows it; one for each replica.
@@ -175,7 +178,9 @@ pub struct Config {
     pub mode: Mode,
     /// Only who holds this lease recommends.
     pub lease: Option<lease::Config>,
-    /// For the lease; `None` in a pod.
+    /// Whether to look at schedules.
+    pub schedules: bool,
+    /// For the lease and schedules; `None` in a pod.
     pub kubeconfig: Option<PathBuf>,
     /// Where what was learned from is kept.
     pub model_dir: Option<PathBuf>,
@@ -247,6 +252,7 @@ impl Args {
             lease: self
                 .lease
                 .map(|lease| lease::Config::new(&lease.namespace, &lease.name, &self.identity)),
+            schedules: self.schedules,
             kubeconfig: self.kubeconfig,
             model_dir: self.model_dir,
             settings,

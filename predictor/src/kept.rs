@@ -139,7 +139,7 @@ pub fn decode(bytes: &[u8]) -> Result<History, Error> {
         });
     let gaps = gaps.collect::<Result<Vec<Gap>, Error>>()?;
     let profiles = past.profiles;
-    let gangs = past.gangs.into_iter().map(|row| gang(row, &profiles));
+    let gangs = past.gangs.iter().map(|row| gang(row, &profiles));
     let gangs = gangs.collect::<Result<Vec<Gang>, Error>>()?;
     let is_sound = past.from_ms < past.to_ms
         && gaps
@@ -163,7 +163,7 @@ pub fn decode(bytes: &[u8]) -> Result<History, Error> {
     })
 }
 
-fn gang(row: Row, profiles: &[String]) -> Result<Gang, Error> {
+fn gang(row: &Row, profiles: &[String]) -> Result<Gang, Error> {
     Ok(Gang {
         submit_ms: row.0,
         submit_error_ms: row.1,

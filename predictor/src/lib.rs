@@ -10,9 +10,10 @@
 //! What it was learned from is kept on disk where there is a folder for it ([`kept`], [`shelf`]), and read again from
 //! Prometheus after a restart in any case.
 //!
-//! Pure are [`past`], [`choice`], [`contest`], [`model`], [`decide`], [`judge`], [`outlook`], [`follow`], [`kept`] and [`tick`]: the time is an argument.
+//! Pure are [`past`], [`choice`], [`contest`], [`model`], [`decide`], [`judge`], [`outlook`], [`follow`], [`kept`], [`schedule`], [`certain`] and [`tick`]: the time is an argument.
 
 pub mod args;
+pub mod certain;
 pub mod choice;
 pub mod contest;
 pub mod decide;
@@ -25,6 +26,8 @@ pub mod metrics;
 pub mod model;
 pub mod outlook;
 pub mod past;
+pub mod schedule;
+pub mod schedules;
 pub mod settings;
 pub mod shelf;
 pub mod state;
@@ -80,7 +83,8 @@ impl Service {
         let learned = readiness.condition("learned from the past");
         let shutdown = Shutdown::new(&readiness);
         let registry = Registry::with_process();
-        let claim = claim(&config, &shutdown).await?;
+        let cluster = cluster(&config).await?;
+        let claim = claim(cluster.as_ref(), &config, &shutdown)?;
         let app = App::new(config.clone(), clock, Metrics::register(&registry, config.mode), claim);
         let shown = Arc::downgrade(&app);
         registry.before_scrape(move || {
@@ -90,6 +94,10 @@ impl Service {
         });
 
         let draining = || shutdown.draining();
+        if let Some(cluster) = cluster.filter(|_| config.schedules) {
+            let reading = schedules::run(Arc::clone(&app), cluster, draining());
+            spawn(&shutdown, "schedules", reading);
+        }
         let ticking = ticking::run(Arc::clone(&app), draining());
         shutdown.spawn("ticking", ticking);
         spawn(
@@ -137,11 +145,26 @@ impl Service {
     }
 }
 
+/// The cluster, where something of it is needed.
+async fn cluster(config: &Config) -> Result<Option<kube::Client>, client::Error> {
+    if config.lease.is_none() && !config.schedules {
+        return Ok(None);
+    }
+    client::connect(config.kubeconfig.as_deref(), "kompass-predictor")
+        .await
+        .map(Some)
+}
+
 /// Runs for the lease, if there is one. It is given back at the end, before the ports close.
-async fn claim(config: &Config, shutdown: &Shutdown) -> anyhow::Result<Option<watch::Receiver<Claim>>> {
-    let Some(lease) = &config.lease else { return Ok(None) };
-    let client = client::connect(config.kubeconfig.as_deref(), "kompass-predictor").await?;
-    let (claim, running) = lease::run(client, lease.clone(), shutdown.draining())?;
+fn claim(
+    cluster: Option<&kube::Client>,
+    config: &Config,
+    shutdown: &Shutdown,
+) -> Result<Option<watch::Receiver<Claim>>, lease::Error> {
+    let (Some(cluster), Some(lease)) = (cluster, &config.lease) else {
+        return Ok(None);
+    };
+    let (claim, running) = lease::run(cluster.clone(), lease.clone(), shutdown.draining())?;
     spawn(shutdown, "lease", running);
     Ok(Some(claim))
 }

@@ -29,6 +29,12 @@ pub struct Metrics {
     pub decisions: CounterVec<1>,
     /// Of the last decision.
     pub decision_nodes: Gauge,
+    /// Of the last decision, those for what schedules start.
+    pub certain_nodes: Gauge,
+    /// Schedules that are looked at.
+    pub schedules: Gauge,
+    /// Schedules could not be listed.
+    pub failed_schedule_reads: Counter,
     /// This replica may recommend.
     pub leads: Gauge,
     /// The same, where it is to be followed; NaN while another leads or nothing has been decided.
@@ -98,6 +104,18 @@ impl Metrics {
                 ["kind"],
             ),
             decision_nodes: registry.gauge("kompass_predictor_decision_nodes", "Empty nodes of the last decision."),
+            certain_nodes: registry.gauge(
+                "kompass_predictor_certain_nodes",
+                "Empty nodes that the last decision wants for what schedules are certain to start.",
+            ),
+            schedules: registry.gauge(
+                "kompass_predictor_schedules",
+                "CronJobs and ScheduledSparkApplications that are looked at.",
+            ),
+            failed_schedule_reads: registry.counter(
+                "kompass_predictor_schedules_failed_reads_total",
+                "Times that schedules could not be listed.",
+            ),
             leads: registry.gauge(
                 "kompass_predictor_leads",
                 "1 if this replica holds the lease or there is none, else 0.",

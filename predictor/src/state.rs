@@ -13,6 +13,7 @@ use crate::decide::Decision;
 use crate::metrics::Metrics;
 use crate::model::Model;
 use crate::outlook::Outlook;
+use crate::schedule::Schedule;
 
 /// Decisions that are kept to be shown: those of a day.
 const DECISIONS_MAX: usize = 288;
@@ -53,6 +54,8 @@ pub struct State {
     pub trouble: Option<String>,
     /// What was wrong with the model files.
     pub file_trouble: Option<String>,
+    /// What starts jobs at times that are known.
+    pub schedules: Arc<Vec<Schedule>>,
     /// How long gangs ran.
     pub runtimes: Arc<Runtimes>,
     /// What is expected.
