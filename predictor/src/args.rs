@@ -8,6 +8,7 @@ use clap::Parser;
 use kompass_capacity::budget::Limits;
 use kompass_capacity::newsvendor::Prices;
 use kompass_capacity::{Shape, shape};
+use kompass_kube::lease;
 use kompass_prometheus::{Address, Client, Options};
 use kompass_service::args::{Admin, DurationError, End, Log, duration};
 use kompass_service::shutdown::Timing as Ending;
@@ -73,6 +74,21 @@ pub struct Args {
     /// Whether to tell only what would be held (observe), or also to recommend it (recommend).
     #[arg(long, env = "KOMPASS_PREDICTOR_MODE", value_enum, default_value_t = Mode::Observe)]
     pub mode: Mode,
+    /// Lease in Kubernetes, so that of several replicas one alone recommends; without it, no Kubernetes is needed.
+    #[arg(long, env = "KOMPASS_PREDICTOR_LEASE", value_name = "NAMESPACE/NAME", value_parser = lease_name)]
+    pub lease: Option<LeaseName>,
+    /// Name of this replica in the lease: the pod's name, which is the default.
+    #[arg(long, env = "HOSTNAME", default_value = "kompass-predictor")]
+    pub identity: String,
+    /// Look at what schedules start in the cluster, too: it is certain to come.
+    #[arg(long, env = "KOMPASS_PREDICTOR_SCHEDULES")]
+    pub schedules: bool,
+    /// Kubeconfig file for the lease and schedules; without it the pod's service account is used.
+    #[arg(long, env = "KOMPASS_KUBECONFIG", value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Folder to keep what was learned from in, so that a start without Prometheus knows it; one for each replica.
+    #[arg(long, env = "KOMPASS_PREDICTOR_MODEL_DIR", value_name = "DIR")]
+    pub model_dir: Option<PathBuf>,
     /// Address of /v1; port 0 takes any free one.
     #[arg(long, env = "KOMPASS_LISTEN", default_value = "0.0.0.0:8890")]
     pub listen: SocketAddr,
@@ -86,6 +102,18 @@ pub struct Args {
     #[command(flatten)]
     pub end: End,
 }
+
+/// Which lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseName {
+    namespace: String,
+    name: String,
+}
+
+/// Why a text names no lease.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("failed to read {0:?} as a lease: write its namespace and its name, such as kompass/kompass-predictor")]
+pub struct LeaseNameError(String);
 
 /// What decisions are for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
@@ -118,6 +146,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// Nothing can be kept there.
+    #[error("failed to use --model-dir {path}: it is no folder; make it", path = .0.display())]
+    ModelDir(PathBuf),
     /// Prometheus can't be asked so.
     #[error("failed to use the options of Prometheus")]
     Prometheus(#[from] kompass_prometheus::Error),
@@ -145,6 +176,14 @@ pub struct Config {
     pub train_every: Duration,
     /// What decisions are for.
     pub mode: Mode,
+    /// Only who holds this lease recommends.
+    pub lease: Option<lease::Config>,
+    /// Whether to look at schedules.
+    pub schedules: bool,
+    /// For the lease and schedules; `None` in a pod.
+    pub kubeconfig: Option<PathBuf>,
+    /// Where what was learned from is kept.
+    pub model_dir: Option<PathBuf>,
     /// What decides.
     pub settings: Settings,
     /// The end.
@@ -173,6 +212,9 @@ impl Args {
         }
         if self.train_every < Duration::from_mins(10) {
             return Err(Error::TrainEvery(self.train_every));
+        }
+        if let Some(folder) = self.model_dir.as_ref().filter(|folder| !folder.is_dir()) {
+            return Err(Error::ModelDir(folder.clone()));
         }
         let read = |path: PathBuf| std::fs::read(&path).map_err(|source| Error::File { path, source });
         let token = self.prometheus_token_file.map(read).transpose()?;
@@ -207,6 +249,12 @@ impl Args {
             since: self.since,
             train_every: self.train_every,
             mode: self.mode,
+            lease: self
+                .lease
+                .map(|lease| lease::Config::new(&lease.namespace, &lease.name, &self.identity)),
+            schedules: self.schedules,
+            kubeconfig: self.kubeconfig,
+            model_dir: self.model_dir,
             settings,
             ending: self.end.timing(),
         })
@@ -218,6 +266,16 @@ fn long_duration(text: &str) -> Result<Duration, DurationError> {
     match text.strip_suffix('d').map(|days| duration(&format!("{days}h"))) {
         Some(Ok(hours)) if hours < Duration::from_hours(10_000) => Ok(hours * 24),
         _ => duration(text),
+    }
+}
+
+fn lease_name(text: &str) -> Result<LeaseName, LeaseNameError> {
+    match text.split_once('/') {
+        Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => Ok(LeaseName {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }),
+        _ => Err(LeaseNameError(text.to_owned())),
     }
 }
 
@@ -267,6 +325,7 @@ mod tests {
             (["--node-cpu-milli", "0"], "what a node offers"),
             (["--prometheus-token-file", "not/there"], "not/there"),
             (["--prometheus-ca-file", "not/there"], "not/there"),
+            (["--model-dir", "not/there"], "not/there"),
         ] {
             let least: Vec<&str> = if more[0] == "--node-cpu-milli" {
                 vec![LEAST[0], LEAST[1], LEAST[2], LEAST[5], LEAST[6]]
@@ -285,10 +344,24 @@ mod tests {
             ["--wait-price", "1e9"],
             ["--max-nodes", "1001"],
             ["--boot-s", "0"],
+            ["--lease", "kompass"],
+            ["--lease", "kompass/"],
+            ["--lease", "a/b/c"],
             ["--mode", "act"],
         ] {
             assert!(parse(&more).is_err(), "{more:?}");
         }
+    }
+
+    #[test]
+    fn without_a_lease_no_cluster_is_needed() {
+        assert!(parse(&[]).unwrap().resolve().unwrap().lease.is_none());
+        let args = parse(&["--lease", "kompass/predictor", "--identity", "one"]).unwrap();
+        let lease = args.resolve().unwrap().lease.unwrap();
+        assert_eq!(
+            (&*lease.namespace, &*lease.name, &*lease.identity),
+            ("kompass", "predictor", "one")
+        );
     }
 
     #[test]

@@ -20,7 +20,7 @@ const UNKNOWN_MS: i64 = 30 * MINUTE_MS;
 /// make them come and go.
 const SOUND_MS: i64 = 15 * MINUTE_MS;
 /// A model is not used longer.
-const OLD_MS: i64 = 7 * DAY_MS;
+pub const OLD_MS: i64 = 7 * DAY_MS;
 
 /// What is known at a tick.
 #[derive(Debug, Clone, Copy)]

@@ -91,14 +91,17 @@ async fn decisions(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Re
             "reactive_cost": model.choice.reactive,
             "fixed_nodes": model.choice.fixed.0,
             "fixed_cost": model.choice.fixed.1,
+            "surely_cheaper_by": model.choice.interval.map(|(low, high)| (-high, -low)),
             "words": model.choice.to_string(),
         })
     });
     let decisions: Vec<_> = state.decisions().iter().take(last).collect();
     let answer = json!({
         "mode": app.config.mode,
+        "leader": app.leader(),
         "model": model,
         "trouble": state.trouble,
+        "file_trouble": state.file_trouble,
         "decisions": decisions,
     });
     Json(answer).into_response()

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use kompass_capacity::{Shape, Submitted};
 
 /// Most gangs of a tick are known so long after it; of those that only counters tell, the ones that have ended.
-const LATER_MS: i64 = 3_600_000;
+pub(crate) const LATER_MS: i64 = 3_600_000;
 /// Decisions that may wait for that; more are forgotten, as in days without a view.
 const WAITING_MAX: usize = 24;
 

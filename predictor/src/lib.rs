@@ -7,20 +7,29 @@
 //! ```
 //!
 //! It starts no node: decisions are told (`observe`), or shown as a recommendation for others to follow (`recommend`).
-//! Nothing is kept on disk; what it knows is read again from Prometheus after a restart.
+//! What it was learned from is kept on disk where there is a folder for it ([`kept`], [`shelf`]), and read again from
+//! Prometheus after a restart in any case.
 //!
-//! Pure are [`past`], [`choice`], [`model`], [`decide`], [`judge`], [`outlook`] and [`tick`]: the time is an argument.
+//! Pure are [`past`], [`choice`], [`contest`], [`model`], [`decide`], [`judge`], [`outlook`], [`follow`], [`kept`], [`schedule`], [`certain`] and [`tick`]: the time is an argument.
 
 pub mod args;
+pub mod certain;
 pub mod choice;
+pub mod contest;
 pub mod decide;
+pub mod follow;
+pub mod forecast_metrics;
 pub mod handlers;
 pub mod judge;
+pub mod kept;
 pub mod metrics;
 pub mod model;
 pub mod outlook;
 pub mod past;
+pub mod schedule;
+pub mod schedules;
 pub mod settings;
+pub mod shelf;
 pub mod state;
 pub mod tick;
 pub mod ticking;
@@ -30,12 +39,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use clap::Parser as _;
+use kompass_kube::client;
+use kompass_kube::lease::{self, Claim};
 use kompass_service::clock::Clock;
 use kompass_service::metrics::Registry;
 use kompass_service::readiness::Readiness;
 use kompass_service::server::Server;
 use kompass_service::shutdown::{Shutdown, TaskError, Timing};
 use kompass_service::{admin, tls};
+use tokio::sync::watch;
 
 use crate::args::{Args, Config};
 use crate::metrics::Metrics;
@@ -71,7 +83,9 @@ impl Service {
         let learned = readiness.condition("learned from the past");
         let shutdown = Shutdown::new(&readiness);
         let registry = Registry::with_process();
-        let app = App::new(config.clone(), clock, Metrics::register(&registry, config.mode));
+        let cluster = cluster(&config).await?;
+        let claim = claim(cluster.as_ref(), &config, &shutdown)?;
+        let app = App::new(config.clone(), clock, Metrics::register(&registry, config.mode), claim);
         let shown = Arc::downgrade(&app);
         registry.before_scrape(move || {
             if let Some(app) = shown.upgrade() {
@@ -80,6 +94,10 @@ impl Service {
         });
 
         let draining = || shutdown.draining();
+        if let Some(cluster) = cluster.filter(|_| config.schedules) {
+            let reading = schedules::run(Arc::clone(&app), cluster, draining());
+            spawn(&shutdown, "schedules", reading);
+        }
         let ticking = ticking::run(Arc::clone(&app), draining());
         shutdown.spawn("ticking", ticking);
         spawn(
@@ -125,6 +143,30 @@ impl Service {
     pub async fn run(self) -> anyhow::Result<()> {
         Ok(self.shutdown.run(self.timing).await?)
     }
+}
+
+/// The cluster, where something of it is needed.
+async fn cluster(config: &Config) -> Result<Option<kube::Client>, client::Error> {
+    if config.lease.is_none() && !config.schedules {
+        return Ok(None);
+    }
+    client::connect(config.kubeconfig.as_deref(), "kompass-predictor")
+        .await
+        .map(Some)
+}
+
+/// Runs for the lease, if there is one. It is given back at the end, before the ports close.
+fn claim(
+    cluster: Option<&kube::Client>,
+    config: &Config,
+    shutdown: &Shutdown,
+) -> Result<Option<watch::Receiver<Claim>>, lease::Error> {
+    let (Some(cluster), Some(lease)) = (cluster, &config.lease) else {
+        return Ok(None);
+    };
+    let (claim, running) = lease::run(cluster.clone(), lease.clone(), shutdown.draining())?;
+    spawn(shutdown, "lease", running);
+    Ok(Some(claim))
 }
 
 fn spawn(shutdown: &Shutdown, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {

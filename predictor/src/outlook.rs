@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use kompass_capacity::Shape;
 use kompass_forecast::calendar::Calendar;
+use kompass_forecast::drift::Drift;
 use kompass_forecast::fallback::{self, Answer};
 use kompass_forecast::features::FeatureSpec;
 use kompass_forecast::model::{self, Forecast, Horizon, Model, Setup};
@@ -13,18 +14,18 @@ use serde::Serialize;
 
 use crate::past::Known;
 
-const HOUR_MS: i64 = 3_600_000;
+pub(crate) const HOUR_MS: i64 = 3_600_000;
 /// Of an hour so much may be unknown; then the hour is.
 const UNKNOWN_MS: i64 = 300_000;
 /// Hours of history that count at most.
 const HISTORY_H: u32 = 120 * 24;
 
 /// The models of what is submitted.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Fitted {
-    model: Option<Model>,
+    pub(crate) model: Option<Model>,
     /// The same hour a week before, or the day before where that is too long ago.
-    naive: Option<Model>,
+    pub(crate) naive: Option<Model>,
 }
 
 /// What is expected, for people and programs.
@@ -79,22 +80,37 @@ pub fn fit(history: &History, known: &Known, shape: Shape, before: Option<&Fitte
             let naive = Model::naive(&setup(), history, days).ok();
             naive.filter(|naive| naive.errors() >= fallback::LEAST_ERRORS)
         });
+        let mut before = before.and_then(|before| before.model.clone());
+        if let Some(before) = &mut before {
+            observe(before, history);
+        }
         Fitted {
-            model: Model::fit(&setup(), history, before.and_then(|before| before.model.as_ref())).ok(),
+            model: Model::fit(&setup(), history, before.as_ref()).ok(),
             naive,
         }
     })
 }
 
-/// What is expected at the end of a window.
-pub fn outlook(fitted: &Fitted, window: (i64, i64), gaps: &[Gap], known: &Known, shape: Shape) -> Outlook {
-    let Some(series) = series(window, gaps, known, shape) else {
+/// Learns how far a model's forecasts were off since it was fitted.
+fn observe(model: &mut Model, history: &model::History<'_>) {
+    let series = history.series;
+    let leads = usize::try_from(model.setup().horizon.leads).unwrap_or(usize::MAX);
+    for origin in 1..(series.len() + 1).saturating_sub(leads) {
+        if series.time_ms(origin) >= model.fitted_until_ms() && model.observe(history, origin).is_err() {
+            return;
+        }
+    }
+}
+
+/// What is expected at the end of a series, by the model unless it has drifted.
+pub(crate) fn outlook(fitted: &Fitted, drift: Option<Drift>, series: Option<&Series>) -> Outlook {
+    let Some(series) = series else {
         let reason = Some("less than an hour is known".to_owned());
         let (by, hours) = ("nothing", Vec::new());
         return Outlook { by, reason, hours };
     };
-    let answer = with(&series, |history| {
-        fallback::forecast(fitted.model.as_ref(), None, fitted.naive.as_ref(), history)
+    let answer = with(series, |history| {
+        fallback::forecast(fitted.model.as_ref(), drift, fitted.naive.as_ref(), history)
     });
     let (by, forecasts, reason) = match answer {
         Answer::Model(forecasts) => ("model", forecasts, None),
@@ -120,7 +136,7 @@ impl From<Forecast> for Hour {
 }
 
 /// Node-size of what was submitted in each whole hour of a window; none if it has no hour.
-fn series((from_ms, to_ms): (i64, i64), gaps: &[Gap], known: &Known, shape: Shape) -> Option<Series> {
+pub(crate) fn series((from_ms, to_ms): (i64, i64), gaps: &[Gap], known: &Known, shape: Shape) -> Option<Series> {
     let first = (from_ms + HOUR_MS - 1).div_euclid(HOUR_MS);
     let hours = usize::try_from(to_ms.div_euclid(HOUR_MS) - first)
         .ok()
@@ -149,7 +165,7 @@ fn series((from_ms, to_ms): (i64, i64), gaps: &[Gap], known: &Known, shape: Shap
 }
 
 /// By UTC: whose clock the users go by is not known.
-fn with<T>(series: &Series, f: impl FnOnce(&model::History<'_>) -> T) -> T {
+pub(crate) fn with<T>(series: &Series, f: impl FnOnce(&model::History<'_>) -> T) -> T {
     let calendar = Calendar {
         offset_s: &|_| 0,
         holidays: &BTreeSet::new(),
@@ -184,7 +200,8 @@ mod tests {
         let known = Known::new(&history.gangs, shape);
         let fitted = fit(history, &known, shape, None);
         let window = (history.window.from_ms, history.window.to_ms);
-        outlook(&fitted, window, &history.gaps, &known, shape)
+        let series = series(window, &history.gaps, &known, shape);
+        outlook(&fitted, None, series.as_ref())
     }
 
     #[test]

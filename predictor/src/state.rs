@@ -4,14 +4,16 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kompass_forecast::runtimes::Runtimes;
+use kompass_kube::lease::Claim;
 use kompass_service::clock::Clock;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::args::Config;
 use crate::decide::Decision;
 use crate::metrics::Metrics;
 use crate::model::Model;
 use crate::outlook::Outlook;
+use crate::schedule::Schedule;
 
 /// Decisions that are kept to be shown: those of a day.
 const DECISIONS_MAX: usize = 288;
@@ -27,7 +29,20 @@ pub struct App {
     pub metrics: Metrics,
     /// It was tried to learn from the past.
     pub tried: Notify,
+    /// What was learned does not fit any more.
+    pub drifted: Notify,
+    /// Of the lease; without one there is nobody else.
+    claim: Option<watch::Receiver<Claim>>,
     state: Mutex<State>,
+}
+
+/// Who recommends.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Leader {
+    /// It is this replica.
+    pub leads: bool,
+    /// The lease's holder, as far as is known; none without a lease.
+    pub holder: Option<String>,
 }
 
 /// What is known now.
@@ -37,23 +52,46 @@ pub struct State {
     pub model: Option<Arc<Model>>,
     /// What went wrong when it was last tried to learn anew.
     pub trouble: Option<String>,
+    /// What was wrong with the model files.
+    pub file_trouble: Option<String>,
+    /// What starts jobs at times that are known.
+    pub schedules: Arc<Vec<Schedule>>,
     /// How long gangs ran.
     pub runtimes: Arc<Runtimes>,
     /// What is expected.
     pub outlook: Option<Outlook>,
+    /// The forecasts of the model in use are not followed: it has drifted, or the one before it had.
+    pub demoted: bool,
     decisions: VecDeque<Decision>,
 }
 
 impl App {
     /// Knows nothing yet.
-    pub fn new(config: Config, clock: Clock, metrics: Metrics) -> Arc<Self> {
+    pub fn new(config: Config, clock: Clock, metrics: Metrics, claim: Option<watch::Receiver<Claim>>) -> Arc<Self> {
         Arc::new(Self {
             config,
             clock,
             metrics,
             tried: Notify::new(),
+            drifted: Notify::new(),
+            claim,
             state: Mutex::default(),
         })
+    }
+
+    /// Who recommends now. A claim that was not renewed in time has ended, even if nothing else has noticed yet.
+    pub fn leader(&self) -> Leader {
+        let Some(claim) = &self.claim else {
+            return Leader {
+                leads: true,
+                holder: None,
+            };
+        };
+        let claim = claim.borrow();
+        Leader {
+            leads: claim.is_held(),
+            holder: claim.holder.clone(),
+        }
     }
 
     /// Milliseconds since 1970 UTC.
@@ -72,6 +110,17 @@ impl App {
         let until_ms = self.state().model.as_ref().map(|model| model.until_ms);
         let age = until_ms.map_or(f64::NAN, |until_ms| (self.now_ms() - until_ms) as f64 / 1_000.0);
         self.metrics.model_age_seconds.set(age);
+        let leads = self.leader().leads;
+        self.metrics.leads.set_bool(leads);
+        if let Some(recommended) = &self.metrics.recommended_nodes {
+            // Never more than one number for those who follow it.
+            let nodes = self
+                .state()
+                .decisions()
+                .front()
+                .map(|decision| f64::from(decision.nodes));
+            recommended.set(nodes.filter(|_| leads).unwrap_or(f64::NAN));
+        }
     }
 }
 
@@ -80,6 +129,16 @@ impl State {
     pub fn decided(&mut self, decision: Decision) {
         self.decisions.push_front(decision);
         self.decisions.truncate(DECISIONS_MAX);
+    }
+
+    /// What went wrong, with the past and with the files of it.
+    pub fn why_no_model(&self) -> Option<String> {
+        let troubles: Vec<&str> = [&self.trouble, &self.file_trouble]
+            .into_iter()
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        (!troubles.is_empty()).then(|| troubles.join("; "))
     }
 
     /// The last ones first.

@@ -3,11 +3,13 @@
 use kompass_forecast::runtimes::Runtimes;
 use kompass_history::History;
 
+use crate::certain::{self, Certain};
 use crate::decide::{Decider, Decision, Sight, Told};
+use crate::follow::{self, Followed, Follower};
 use crate::judge::{Judge, Verdict};
 use crate::model::Model;
-use crate::outlook::{self, Fitted, Outlook};
 use crate::past::{self, Known};
+use crate::schedule::Schedule;
 use crate::settings::Settings;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -18,6 +20,7 @@ pub struct Ticker {
     settings: Settings,
     decider: Decider,
     judge: Judge,
+    follower: Follower,
     /// The last day as it was last read.
     lately: Option<History>,
 }
@@ -29,6 +32,8 @@ pub struct Event<'a> {
     pub lately: Result<History, String>,
     /// The model, or why there is none.
     pub model: Result<&'a Model, &'a str>,
+    /// What starts jobs at times that are known.
+    pub schedules: &'a [Schedule],
 }
 
 /// What a tick gives.
@@ -38,10 +43,12 @@ pub struct Ticked {
     pub decision: Decision,
     /// What came of earlier ones.
     pub verdict: Verdict,
+    /// What schedules are certain to start before a node that is not held now could be there.
+    pub certain: Vec<Certain>,
     /// How long gangs ran.
     pub runtimes: Runtimes,
-    /// What is expected to be submitted.
-    pub outlook: Outlook,
+    /// What is expected to be submitted, and how what was expected turned out.
+    pub followed: Followed,
     /// Time of the last day of which nothing is known, milliseconds.
     pub unknown_ms: i64,
     /// Into so many parts.
@@ -55,6 +62,7 @@ impl Ticker {
             settings,
             decider: Decider::new(settings),
             judge: Judge::new(settings.timing.tick_ms),
+            follower: Follower::default(),
             lately: None,
         }
     }
@@ -76,9 +84,14 @@ impl Ticker {
         };
         let known = Known::new(&gangs, settings.shape);
         let until_ms = self.lately.as_ref().map(past::known_until_ms);
-        let words = event.model.map(|model| model.choice.to_string()).unwrap_or_default();
+        let certain = self.certain(event.schedules, &known, until_ms, now_ms);
+        let more: u32 = certain.iter().map(|certain| certain.nodes).fold(0, u32::saturating_add);
+        let mut words = event.model.map(|model| model.choice.to_string()).unwrap_or_default();
+        words.extend(certain.iter().map(|certain| format!("; and {certain}")));
         let told = |model: &Model| Told {
-            nodes: model.wanted(settings, now_ms, &known.at(now_ms, settings.shape)),
+            nodes: model
+                .wanted(settings, now_ms, &known.at(now_ms, settings.shape))
+                .saturating_add(more),
             until_ms: model.until_ms,
             words: &words,
         };
@@ -98,32 +111,44 @@ impl Ticker {
         Ticked {
             decision,
             verdict,
+            certain,
             runtimes: past::runtimes(&gangs),
-            outlook: self.outlook(event.model.ok(), &known, now_ms),
+            followed: self.follow(event.model.ok(), &known, now_ms),
             unknown_ms: self.lately.as_ref().map_or(0, History::unknown_ms),
             gaps: self.lately.as_ref().map_or(0, |lately| lately.gaps.len()),
         }
     }
 
+    /// What will be started before a node that is asked for at the next tick could be ready.
+    fn certain(&self, schedules: &[Schedule], known: &Known, until_ms: Option<i64>, now_ms: i64) -> Vec<Certain> {
+        let timing = self.settings.timing;
+        let before_ms = now_ms + timing.tick_ms + timing.ready_ms;
+        let until_ms = until_ms.map_or(i64::MIN, |until_ms| until_ms.min(now_ms));
+        certain::certain(schedules, (now_ms, before_ms), known, until_ms, self.settings.shape)
+    }
+
     /// What is expected at the end of what was read last.
-    fn outlook(&self, model: Option<&Model>, known: &Known, now_ms: i64) -> Outlook {
-        let nothing = Fitted::default();
-        let fitted = model.map_or(&nothing, |model| &model.outlook);
+    fn follow(&mut self, model: Option<&Model>, known: &Known, now_ms: i64) -> Followed {
         let mut gaps = model.map_or_else(Vec::new, |model| model.gaps.clone());
-        let from_ms = match (model, &self.lately) {
-            (Some(model), _) => model.from_ms,
-            (None, Some(lately)) => lately.window.from_ms,
-            (None, None) => now_ms,
-        };
-        match &self.lately {
-            Some(lately) => {
-                gaps.retain(|gap| gap.to_ms <= lately.window.from_ms);
-                gaps.extend(&lately.gaps);
-                let window = (from_ms, lately.window.to_ms);
-                outlook::outlook(fitted, window, &gaps, known, self.settings.shape)
-            }
-            None => outlook::outlook(fitted, (now_ms, now_ms), &gaps, known, self.settings.shape),
+        let mut window = (now_ms, now_ms);
+        let mut until_ms = i64::MIN;
+        if let Some(lately) = &self.lately {
+            gaps.retain(|gap| gap.to_ms <= lately.window.from_ms);
+            gaps.extend(&lately.gaps);
+            window = (
+                model.map_or(lately.window.from_ms, |model| model.from_ms),
+                lately.window.to_ms,
+            );
+            until_ms = past::known_until_ms(lately);
         }
+        let sight = follow::Sight {
+            window,
+            gaps: &gaps,
+            known,
+            until_ms,
+            shape: self.settings.shape,
+        };
+        self.follower.follow(model, sight)
     }
 }
 
@@ -133,6 +158,7 @@ mod tests {
     use crate::choice::Rule;
     use crate::model::{learn, tests::two_days};
     use crate::past::tests::{gap, history};
+    use crate::schedule::tests::scheduled;
     use crate::settings::tests::settings;
 
     const MINUTE_MS: i64 = 60_000;
@@ -160,6 +186,7 @@ mod tests {
             Event {
                 lately,
                 model: Ok(model),
+                schedules: &[],
             },
         )
     }
@@ -189,11 +216,12 @@ mod tests {
         let event = Event {
             lately: Ok(lately(DAY_MS, None)),
             model: Err("23 hours are known"),
+            schedules: &[],
         };
         let given = ticker.tick(DAY_MS, event);
         assert!(given.decision.reactive && given.decision.reason.contains("23 hours"));
         assert!(given.runtimes.estimate(&["etl-1"], 0, &[]).is_some());
-        assert_eq!(given.outlook.by, "nothing");
+        assert_eq!(given.followed.outlook.by, "nothing");
     }
 
     #[test]
@@ -220,6 +248,33 @@ mod tests {
         let mut never = Ticker::new(settings(1, 1));
         let given = tick(&mut never, 2 * DAY_MS, &model, Err("gone".into()));
         assert!(given.decision.reason.contains("the last day is not known: gone"));
+    }
+
+    #[test]
+    fn what_a_schedule_starts_is_held_from_boot_time_before_it() {
+        let mut model = model();
+        model.choice.rule = Rule::Fixed(1);
+        // Three gangs of two and a half nodes within two minutes of each hour.
+        let schedule = Schedule::new(&scheduled("0 * * * *", None)).unwrap();
+        let mut ticker = Ticker::new(settings(1_000_000, 20_000_000));
+        let mut held = |minutes: i64| {
+            let now_ms = 2 * DAY_MS - minutes * MINUTE_MS;
+            let event = Event {
+                lately: Ok(lately(now_ms, None)),
+                model: Ok(&model),
+                schedules: std::slice::from_ref(&schedule),
+            };
+            let given = ticker.tick(now_ms, event);
+            (given.decision.nodes, given.certain.len(), given.decision.reason)
+        };
+        // A tick and a boot are 7 minutes and 40 seconds.
+        assert_eq!((held(13).0, held(8).0), (1, 1));
+        let (nodes, certain, reason) = held(3);
+        assert_eq!((nodes, certain), (6, 1), "{reason}");
+        assert!(
+            reason.contains("; and 5 nodes for jobs/etl at 1970-01-03T00:00:00Z"),
+            "{reason}"
+        );
     }
 
     #[test]

@@ -42,15 +42,21 @@ pub async fn run(app: Arc<App>, end: CancellationToken) -> Result<(), Error> {
         if lately.is_err() {
             app.metrics.failed_reads.inc();
         }
-        let (model, trouble) = {
+        let (model, trouble, schedules) = {
             let state = app.state();
-            (state.model.clone(), state.trouble.clone())
+            (state.model.clone(), state.why_no_model(), Arc::clone(&state.schedules))
         };
         let now_ms = app.now_ms();
         let given = tokio::task::spawn_blocking(move || {
             let why = trouble.as_deref().unwrap_or(NOTHING_YET);
             let model = model.as_deref().ok_or(why);
-            let given = ticker.tick(now_ms, Event { lately, model });
+            let schedules = &schedules;
+            let event = Event {
+                lately,
+                model,
+                schedules,
+            };
+            let given = ticker.tick(now_ms, event);
             (ticker, given)
         });
         let (kept, given) = given.await.map_err(Error)?;
@@ -68,24 +74,28 @@ fn tell(app: &App, given: Ticked) {
     let Ticked {
         decision,
         verdict,
+        certain,
         runtimes,
-        outlook,
+        followed,
         unknown_ms,
         gaps,
     } = given;
     let metrics = &app.metrics;
     let kind = if decision.reactive { "reactive" } else { "rule" };
     metrics.decisions.with([kind]).inc();
-    let nodes = f64::from(decision.nodes);
-    metrics.decision_nodes.set(nodes);
-    if let Some(recommended) = &metrics.recommended_nodes {
-        recommended.set(nodes);
-    }
+    metrics.decision_nodes.set(f64::from(decision.nodes));
+    let certain = certain.iter().map(|certain| f64::from(certain.nodes)).sum();
+    metrics.certain_nodes.set(certain);
     metrics.hits.inc_by(verdict.hits);
     metrics.misses.inc_by(verdict.misses);
     metrics.idle_node_seconds.inc_by(verdict.idle_node_ms as f64 / 1_000.0);
     metrics.unknown_seconds.set(unknown_ms as f64 / 1_000.0);
     metrics.gaps.set_count(gaps);
+    metrics.forecasts.tell(&followed);
+    if let Some(drift) = followed.drift {
+        tracing::warn!(%drift, "the model is demoted until another has proved itself for a day");
+        app.drifted.notify_one();
+    }
     let mut state = app.state();
     let last = state.decisions().front();
     // One line for each change, not for each tick.
@@ -94,5 +104,6 @@ fn tell(app: &App, given: Ticked) {
     }
     state.decided(decision);
     state.runtimes = Arc::new(runtimes);
-    state.outlook = Some(outlook);
+    state.demoted = followed.demoted;
+    state.outlook = Some(followed.outlook);
 }

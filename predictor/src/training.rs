@@ -1,6 +1,6 @@
 //! Learns from the past on a schedule.
 //!
-//! What goes wrong costs nothing but time: the model in use stays until there is a better one, and why is said.
+//! When what was learned does not fit any more ([`crate::follow`]), it learns at once. What goes wrong costs nothing but time: the model in use stays until there is a better one, and why is said.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +10,9 @@ use kompass_service::logging::chain;
 use kompass_service::readiness::Condition;
 use tokio_util::sync::CancellationToken;
 
-use crate::model;
+use crate::model::{self, Model};
 use crate::state::App;
+use crate::{kept, shelf};
 
 /// Pauses after failures: doubled from the first to the longest.
 const FIRST_PAUSE: Duration = Duration::from_mins(1);
@@ -30,6 +31,10 @@ enum Outcome {
 /// Learns again and again until `end`. `ready` is met by the first model, or once it is known that the past has too little
 /// for one.
 pub async fn run(app: Arc<App>, ready: Condition, end: CancellationToken) {
+    if restore(&app, &end).await {
+        ready.met();
+        app.tried.notify_one();
+    }
     let mut failures = 0;
     loop {
         let timer = app.metrics.training_seconds.start_timer();
@@ -50,6 +55,7 @@ pub async fn run(app: Arc<App>, ready: Condition, end: CancellationToken) {
         tokio::select! {
             biased;
             () = end.cancelled() => return,
+            () = app.drifted.notified() => {}
             () = tokio::time::sleep(pause) => {}
         }
     }
@@ -92,7 +98,12 @@ async fn once(app: &Arc<App>, end: &CancellationToken) -> Outcome {
     for warning in &history.warnings {
         tracing::warn!(warning, "Prometheus has something to say about its answers");
     }
-    let (settings, before) = (app.config.settings, app.state().model.clone());
+    let settings = app.config.settings;
+    let before = {
+        let state = app.state();
+        // Errors of a model that has drifted say nothing about the next one.
+        state.model.clone().filter(|_| !state.demoted)
+    };
     let go_on = end.clone();
     // It looks at the token often, so the end need not wait for it long.
     let learned = tokio::task::spawn_blocking(move || {
@@ -100,15 +111,70 @@ async fn once(app: &Arc<App>, end: &CancellationToken) -> Outcome {
     });
     match learned.await {
         Ok(Ok(model)) => {
-            let (gangs, too_large, unknown_s) = (model.gangs.len(), model.too_large, model.unknown_ms / 1_000);
-            tracing::info!(gangs, too_large, unknown_s, choice = %model.choice, "learned from the past");
-            app.state().model = Some(Arc::new(model));
+            let model = use_it(app, model);
+            keep(app, model).await;
             Outcome::Learned
         }
         Ok(Err(error)) if error.is_too_little() => Outcome::TooLittle(chain(&error)),
         Ok(Err(_stopped)) => Outcome::Stopped,
         Err(panicked) => Outcome::Failed(format!("failed to learn from the past: {panicked}")),
     }
+}
+
+fn use_it(app: &App, model: Model) -> Arc<Model> {
+    let (gangs, too_large, unknown_s) = (model.gangs.len(), model.too_large, model.unknown_ms / 1_000);
+    tracing::info!(gangs, too_large, unknown_s, choice = %model.choice, "learned from the past");
+    let model = Arc::new(model);
+    app.state().model = Some(Arc::clone(&model));
+    model
+}
+
+/// Keeps what a model was learned from, if there is a folder for it.
+async fn keep(app: &App, model: Arc<Model>) {
+    let Some(folder) = app.config.model_dir.clone() else {
+        return;
+    };
+    let written = tokio::task::spawn_blocking(move || shelf::write(&folder, &kept::encode(&model)));
+    let trouble = match written.await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(chain(&error)),
+        Err(panicked) => Some(format!("failed to keep the past: {panicked}")),
+    };
+    let result = if trouble.is_none() { "written" } else { "failed" };
+    app.metrics.model_files.with([result]).inc();
+    if let Some(trouble) = &trouble {
+        tracing::warn!(trouble, "a start without Prometheus will know less");
+    }
+    app.state().file_trouble = trouble;
+}
+
+/// Learns from the past that was kept, if there is one, so that a start need not wait for Prometheus. Whether it has.
+async fn restore(app: &App, end: &CancellationToken) -> bool {
+    let Some(folder) = app.config.model_dir.clone() else {
+        return false;
+    };
+    let (settings, now_ms, go_on) = (app.config.settings, app.now_ms(), end.clone());
+    let learned = tokio::task::spawn_blocking(move || {
+        let (history, trouble) = shelf::load(&folder, now_ms);
+        let learned = history.map(|history| model::learn(history, &settings, None, &|| !go_on.is_cancelled()));
+        (learned, trouble)
+    });
+    let (learned, trouble) = match learned.await {
+        Ok((Some(Ok(model)), trouble)) => (Some(model), trouble),
+        Ok((Some(Err(error)), _)) => (None, Some(chain(&error))),
+        Ok((None, trouble)) => (None, trouble),
+        Err(panicked) => (None, Some(format!("failed to learn from the past: {panicked}"))),
+    };
+    if let Some(trouble) = &trouble {
+        tracing::warn!(trouble, "of the model files not all is of use");
+    }
+    app.state().file_trouble = trouble;
+    let result = if learned.is_some() { "restored" } else { "not-restored" };
+    app.metrics.model_files.with([result]).inc();
+    learned.is_some_and(|model| {
+        use_it(app, model);
+        true
+    })
 }
 
 #[cfg(test)]

@@ -30,6 +30,8 @@ const KEY: &str = "etl-0123abcd";
 struct Stub {
     address: String,
     gone: Arc<AtomicBool>,
+    /// What is asked about longer ago than two days is refused.
+    lately_only: Arc<AtomicBool>,
 }
 
 impl Stub {
@@ -38,12 +40,15 @@ impl Stub {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let gone = Arc::new(AtomicBool::new(false));
-        let is_gone = Arc::clone(&gone);
+        let lately_only = Arc::new(AtomicBool::new(false));
+        let (is_gone, is_short) = (Arc::clone(&gone), Arc::clone(&lately_only));
         // It ends with the test's runtime.
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let Some(form) = form(&mut stream).await else { continue };
-                let (status, body) = if is_gone.load(Ordering::Acquire) {
+                let is_old = start_s(&form).is_some_and(|start_s| start_s < NOW_S - 48 * HOUR_S);
+                let refuses = is_gone.load(Ordering::Acquire) || (is_old && is_short.load(Ordering::Acquire));
+                let (status, body) = if refuses {
                     ("404 Not Found", "404 page not found".to_owned())
                 } else {
                     ("200 OK", answer(&form, days))
@@ -55,17 +60,25 @@ impl Stub {
                 let _ = stream.write_all(answer.as_bytes()).await;
             }
         });
-        Self { address, gone }
+        Self {
+            address,
+            gone,
+            lately_only,
+        }
     }
 
     async fn service(&self) -> Service {
+        self.service_with(&[]).await
+    }
+
+    async fn service_with(&self, more: &[&str]) -> Service {
         kompass_service::tls::install_crypto_provider();
-        let args = Args::parse_from([
+        let least = [
             "kompass-predictor",
             "--prometheus",
             &self.address,
             "--since",
-            "4d",
+            "12d",
             "--node-cpu-milli",
             "1000",
             "--node-memory-mib",
@@ -80,7 +93,8 @@ impl Stub {
             "127.0.0.1:0",
             "--shutdown-grace",
             "0s",
-        ]);
+        ];
+        let args = Args::parse_from([&least, more].concat());
         let (clock, _) = Clock::manual(NOW_S.unsigned_abs() * 1_000);
         Service::start(args.resolve().unwrap(), clock).await.unwrap()
     }
@@ -102,6 +116,12 @@ async fn form(stream: &mut TcpStream) -> Option<Vec<(String, String)>> {
             return None;
         }
     }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "whole seconds")]
+fn start_s(form: &[(String, String)]) -> Option<i64> {
+    let (_, start) = form.iter().find(|(name, _)| name == "start")?;
+    start.parse::<f64>().ok().map(|start| start as i64)
 }
 
 /// Every two hours four jobs a minute apart, each with a driver and an executor of one node each, for 20 minutes.
@@ -215,7 +235,7 @@ async fn end(service: Service) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn it_learns_decides_and_tells_run_times() {
-    let stub = Stub::new(4).await;
+    let stub = Stub::new(12).await;
     let service = stub.service().await;
     within(service.readiness().ready()).await;
     let told = within(decided(&service)).await;
@@ -225,7 +245,7 @@ async fn it_learns_decides_and_tells_run_times() {
         (&Value::from("recommend"), &Value::Null)
     );
     // The first burst is at the very begin of the window.
-    assert!((180..=192).contains(&model["gangs"].as_i64().unwrap()), "{model}");
+    assert!((564..=576).contains(&model["gangs"].as_i64().unwrap()), "{model}");
     let money = |cost: &Value| cost["nodes"].as_f64().unwrap() + cost["waiting"].as_f64().unwrap();
     assert!(
         money(&model["cost"]) < money(&model["reactive_cost"]),
@@ -275,6 +295,70 @@ async fn it_learns_decides_and_tells_run_times() {
     ] {
         assert!(metrics.contains(line), "{line}: {metrics}");
     }
+    end(service).await;
+}
+
+/// Waits until a decision is as wanted; the test's own limit bounds it.
+async fn decided_so(service: &Service, wanted: impl Fn(&Value) -> bool) -> Value {
+    loop {
+        let told = decided(service).await;
+        if wanted(&told["decisions"][0]) {
+            return told;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_restart_without_a_prometheus_it_knows_what_it_knew() {
+    let folder = tempfile::tempdir().unwrap();
+    let keep = ["--model-dir", folder.path().to_str().unwrap()];
+    let stub = Stub::new(12).await;
+    let service = stub.service_with(&keep).await;
+    within(service.readiness().ready()).await;
+    let before = within(decided(&service)).await;
+    end(service).await;
+
+    stub.gone.store(true, Ordering::Release);
+    let service = stub.service_with(&keep).await;
+    within(service.readiness().ready()).await;
+    let told = within(decided(&service)).await;
+    assert_eq!(
+        (&told["model"], &told["file_trouble"]),
+        (&before["model"], &Value::Null)
+    );
+    let decision = &told["decisions"][0];
+    let reason = decision["reason"].as_str().unwrap();
+    assert!(
+        decision["reactive"] == true && reason.contains("the last day is not known"),
+        "{decision}"
+    );
+    // Run times are known all the same.
+    assert_eq!(get(&service, &format!("/v1/runtime?key={KEY}")).await.0, StatusCode::OK);
+    end(service).await;
+
+    // The last day alone is known: the whole past is asked for in longer parts.
+    stub.gone.store(false, Ordering::Release);
+    stub.lately_only.store(true, Ordering::Release);
+    let service = stub.service_with(&keep).await;
+    let told = within(decided_so(&service, |decision| decision["reactive"] == false)).await;
+    assert_eq!(told["model"], before["model"]);
+    assert_eq!(told["decisions"][0]["wanted"], before["decisions"][0]["wanted"]);
+    end(service).await;
+
+    // Torn, with none before it: nothing but the reason is left.
+    stub.gone.store(true, Ordering::Release);
+    let file = folder.path().join("past");
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+    let service = stub.service_with(&keep).await;
+    let told = within(decided(&service)).await;
+    let decision = &told["decisions"][0];
+    assert_eq!((&told["model"], &decision["nodes"]), (&Value::Null, &Value::from(0)));
+    assert!(
+        decision["reason"].as_str().unwrap().contains("checksum does not match"),
+        "{decision}"
+    );
     end(service).await;
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-/// Share of values that a quantile of .9 may cover over three days.
+/// Share of values that a quantile of .9 may cover over three days; more only while the naive model is worse.
 const COVERAGE: std::ops::RangeInclusive<f64> = 0.8..=0.97;
 const COVERAGE_DAYS: usize = 3;
 /// Forecasts below which no share is told from another.
@@ -92,6 +92,11 @@ impl Watch {
         self.outcomes.drain(..excess);
     }
 
+    /// How many forecasts it has seen, those of three days at most.
+    pub fn seen(&self) -> usize {
+        self.outcomes.len()
+    }
+
     /// What is wrong now, if anything.
     pub fn drift(&self) -> Option<Drift> {
         if self.rise.0 > ALARM || self.fall.0 > ALARM {
@@ -100,15 +105,23 @@ impl Watch {
         let forecasts = self.outcomes.len();
         if forecasts == self.per_day.saturating_mul(COVERAGE_DAYS) && forecasts >= FEWEST {
             let covered = self.outcomes.iter().filter(|outcome| outcome.covered).count();
-            if !COVERAGE.contains(&(covered as f64 / forecasts as f64)) {
+            let share = covered as f64 / forecasts as f64;
+            // Quiet days are covered more often than others: that alone is no reason to follow a model that is worse.
+            let is_too_wide = share > *COVERAGE.end() && self.is_worse(forecasts);
+            if share < *COVERAGE.start() || is_too_wide {
                 return Some(Drift::Coverage { covered, forecasts });
             }
         }
-        let day = self.outcomes.iter().rev().take(self.per_day);
-        let (loss, naive) = day.fold((0.0, 0.0), |sum, outcome| {
+        (forecasts >= self.per_day && self.is_worse(self.per_day)).then_some(Drift::WorseThanNaive)
+    }
+
+    /// Whether the naive model would have lost less in the last cases.
+    fn is_worse(&self, cases: usize) -> bool {
+        let last = self.outcomes.iter().rev().take(cases);
+        let (loss, naive) = last.fold((0.0, 0.0), |sum, outcome| {
             (sum.0 + outcome.loss, sum.1 + outcome.naive_loss)
         });
-        (forecasts >= self.per_day && loss > naive).then_some(Drift::WorseThanNaive)
+        loss > naive
     }
 }
 
@@ -187,8 +200,14 @@ mod tests {
             watched((0..72).map(missed)),
             Some(Drift::Coverage { covered, forecasts })
         );
+        assert_eq!(watched([GOOD; 72]), None, "quiet days");
+        // Worse in all, but not on the last day.
+        let worse = Outcome { loss: 3.0, ..GOOD };
         let (covered, forecasts) = (72, 72);
-        assert_eq!(watched([GOOD; 72]), Some(Drift::Coverage { covered, forecasts }));
+        assert_eq!(
+            watched([worse; 48].into_iter().chain([GOOD; 24])),
+            Some(Drift::Coverage { covered, forecasts })
+        );
     }
 
     #[test]

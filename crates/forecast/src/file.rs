@@ -1,4 +1,7 @@
 //! A model as bytes, and which of the two kept ones to use. Reading and writing them is done elsewhere.
+//!
+//! The bytes are a line with a name, a version and a checksum, and what they are of. Others may write files of their own kind
+//! with [`seal`] and read them with [`open`].
 
 use sha2::{Digest as _, Sha256};
 
@@ -17,11 +20,11 @@ pub enum Error {
     #[error("failed to read the model file: its first line is not that of a model; a new one comes with the next fit")]
     Header,
     /// More than any model needs.
-    #[error("failed to read the model file: {0} bytes are more than {MAX_BYTES}; a new one comes with the next fit")]
-    Large(usize),
+    #[error("failed to read the model file: {0} bytes are more than {1}; a new one comes with the next fit")]
+    Large(usize, usize),
     /// Written by another version.
-    #[error("failed to read the model file: version {0} is not {VERSION}; a new one comes with the next fit")]
-    Version(String),
+    #[error("failed to read the model file: version {0} is not {1}; a new one comes with the next fit")]
+    Version(String, u32),
     /// Changed or cut off after it was written.
     #[error("failed to read the model file: its checksum does not match; a new one comes with the next fit")]
     Checksum,
@@ -33,16 +36,34 @@ pub enum Error {
     Unsound,
 }
 
-/// Writes a model.
-pub fn encode(model: &Model) -> Vec<u8> {
-    let body = serde_json::to_string(model).expect("a model has string keys and finite numbers only");
-    format!("{NAME} {VERSION} {}\n{body}", checksum(body.as_bytes())).into_bytes()
+/// What a file is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kind {
+    /// Its name, a word.
+    pub name: &'static str,
+    /// Version of the format.
+    pub version: u32,
+    /// Bytes of a file at most.
+    pub max_bytes: usize,
 }
 
-/// Reads a model.
-pub fn decode(bytes: &[u8]) -> Result<Model, Error> {
-    if bytes.len() > MAX_BYTES {
-        return Err(Error::Large(bytes.len()));
+const MODEL: Kind = Kind {
+    name: NAME,
+    version: VERSION,
+    max_bytes: MAX_BYTES,
+};
+
+/// A file of a kind.
+pub fn seal(kind: Kind, body: &[u8]) -> Vec<u8> {
+    let mut bytes = format!("{} {} {}\n", kind.name, kind.version, checksum(body)).into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+/// What a file of a kind holds, to the last bit.
+pub fn open(kind: Kind, bytes: &[u8]) -> Result<&[u8], Error> {
+    if bytes.len() > kind.max_bytes {
+        return Err(Error::Large(bytes.len(), kind.max_bytes));
     }
     let end = bytes.iter().position(|&byte| byte == b'\n').ok_or(Error::Header)?;
     let (header, body) = (&bytes[..end], &bytes[end + 1..]);
@@ -50,16 +71,27 @@ pub fn decode(bytes: &[u8]) -> Result<Model, Error> {
     let [name, version, sum] = header.split(' ').collect::<Vec<_>>()[..] else {
         return Err(Error::Header);
     };
-    if name != NAME {
+    if name != kind.name {
         return Err(Error::Header);
     }
-    if version != VERSION.to_string() {
-        return Err(Error::Version(version.chars().take(20).collect()));
+    if version != kind.version.to_string() {
+        return Err(Error::Version(version.chars().take(20).collect(), kind.version));
     }
     if sum != checksum(body) {
         return Err(Error::Checksum);
     }
-    let model: Model = serde_json::from_slice(body).map_err(Error::Malformed)?;
+    Ok(body)
+}
+
+/// Writes a model.
+pub fn encode(model: &Model) -> Vec<u8> {
+    let body = serde_json::to_vec(model).expect("a model has string keys and finite numbers only");
+    seal(MODEL, &body)
+}
+
+/// Reads a model.
+pub fn decode(bytes: &[u8]) -> Result<Model, Error> {
+    let model: Model = serde_json::from_slice(open(MODEL, bytes)?).map_err(Error::Malformed)?;
     if model.is_sound() {
         Ok(model)
     } else {
@@ -116,7 +148,7 @@ mod tests {
             assert!(decode(&changed).is_err(), "byte {index}");
             assert!(decode(&good[..index]).is_err(), "cut at {index}");
         }
-        assert!(matches!(decode(&vec![b'a'; MAX_BYTES + 1]), Err(Error::Large(_))));
+        assert!(matches!(decode(&vec![b'a'; MAX_BYTES + 1]), Err(Error::Large(..))));
     }
 
     #[test]
@@ -124,7 +156,7 @@ mod tests {
         let with = |version: u32, body: &str| format!("{NAME} {version} {}\n{body}", checksum(body.as_bytes()));
         let body = serde_json::to_string(&fitted()).unwrap();
         assert!(decode(with(1, &body).as_bytes()).is_ok());
-        assert!(matches!(decode(with(2, &body).as_bytes()), Err(Error::Version(version)) if version == "2"));
+        assert!(matches!(decode(with(2, &body).as_bytes()), Err(Error::Version(version, 1)) if version == "2"));
         assert!(matches!(decode(with(1, "{}").as_bytes()), Err(Error::Malformed(_))));
         let spoilt = [
             ("\"gamma\":0.01", "\"gamma\":0.5"),

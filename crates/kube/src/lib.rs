@@ -13,6 +13,7 @@ pub mod lease;
 pub mod object;
 pub mod patch;
 mod protobuf;
+pub mod schedules;
 pub mod watch;
 
 #[cfg(test)]

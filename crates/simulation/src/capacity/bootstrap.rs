@@ -68,6 +68,21 @@ pub fn interval(fixed: &[Point], points: &[&Point], seed: u64) -> Option<(f64, f
     Some((at(&ratios, TAIL), at(&ratios, 1.0 - TAIL)))
 }
 
+/// The 90 % interval of a sum over days, of which each resample draws as many as there are; none without days.
+pub fn sum_interval(days: &[f64], seed: u64) -> Option<(f64, f64)> {
+    if days.is_empty() {
+        return None;
+    }
+    let mut sums: Vec<f64> = (0..RESAMPLES)
+        .map(|resample| {
+            let drawn = draw(days.len(), mix(seed ^ mix(resample)));
+            drawn.iter().filter_map(|&day| days.get(day)).sum()
+        })
+        .collect();
+    sums.sort_by(f64::total_cmp);
+    Some((at(&sums, TAIL), at(&sums, 1.0 - TAIL)))
+}
+
 /// As many days as there are, each drawn from all.
 fn draw(days: usize, stream: u64) -> Vec<usize> {
     let number = |draw: u64| mix(stream ^ mix(draw)) % (days as u64).max(1);
@@ -133,6 +148,17 @@ mod tests {
         // Both days, the first twice or the second twice: the interval is from one to the other.
         let (low, high) = interval(&fixed, &[&policy], 1).unwrap();
         assert!((low - 0.25).abs() < 1e-9 && (high - 0.5).abs() < 1e-9, "{low} {high}");
+    }
+
+    #[test]
+    fn a_sum_is_as_sure_as_its_days_are_alike() {
+        assert_eq!(sum_interval(&[], 1), None);
+        assert_eq!(sum_interval(&[-2.0; 5], 1), Some((-10.0, -10.0)));
+        // Of ten days one is unlike the others: it is drawn 0 to 3 times in nearly all resamples.
+        let mut days = [-1.0; 10];
+        days[3] = 10.0;
+        let (low, high) = sum_interval(&days, 1).unwrap();
+        assert!((low - -10.0).abs() < 1e-9 && (high - 23.0).abs() < 1e-9, "{low} {high}");
     }
 
     #[test]
