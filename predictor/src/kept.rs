@@ -5,7 +5,7 @@
 
 use kompass_core::Resources;
 use kompass_forecast::file::{self, Kind};
-use kompass_history::{Bins, End, Gang, Gap, History, Source, Why, Window};
+use kompass_history::{Bins, End, Gang, Gap, History, Kin, Source, Why, Window};
 use serde::{Deserialize, Serialize};
 
 use crate::decide::OLD_MS;
@@ -51,6 +51,8 @@ struct Past {
     gaps: Vec<(i64, i64, u8)>,
     /// Each once.
     profiles: Vec<String>,
+    /// Wider keys by profile key.
+    kin: Kin,
     gangs: Vec<Row>,
 }
 
@@ -121,6 +123,7 @@ pub fn encode(model: &Model) -> Vec<u8> {
         to_ms: model.until_ms,
         gaps: gaps.collect(),
         profiles,
+        kin: model.kin.clone(),
         gangs,
     };
     let body = serde_json::to_vec(&past).expect("names and whole numbers only");
@@ -157,6 +160,7 @@ pub fn decode(bytes: &[u8]) -> Result<History, Error> {
         },
         gangs,
         ended: Bins::default(),
+        kin: past.kin,
         gaps,
         dropped: Vec::new(),
         warnings: Vec::new(),
@@ -229,6 +233,7 @@ pub(crate) mod tests {
         past.gaps = vec![gap(HOUR_MS, 2 * HOUR_MS), gap(5 * HOUR_MS, 6 * HOUR_MS)];
         past.gangs[7] = gang(past.gangs[7].submit_ms, None, End::Running, 3);
         past.gangs[8].profile = "other".into();
+        past.kin = [("other".to_owned(), vec!["name.other".to_owned()])].into();
         learn(past, &settings(1_000_000, 20_000_000), None, &|| true).unwrap()
     }
 
@@ -237,7 +242,7 @@ pub(crate) mod tests {
     #[test]
     fn the_same_model_is_learned_from_the_file() {
         let (written, read) = (model(), decode(&GOOD).unwrap());
-        assert_eq!(read.gangs, written.gangs);
+        assert_eq!((&read.gangs, &read.kin), (&written.gangs, &written.kin));
         let again = learn(read, &settings(1_000_000, 20_000_000), None, &|| true).unwrap();
         assert_eq!(
             (again.until_ms, again.from_ms, &again.gaps),

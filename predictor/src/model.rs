@@ -3,7 +3,7 @@
 use kompass_capacity::{Past, policy};
 use kompass_headroom::Worth;
 use kompass_headroom::features::Record;
-use kompass_history::{Gang, Gap, History};
+use kompass_history::{Gang, Gap, History, Kin};
 
 use crate::choice::{self, Choice, Rule};
 use crate::outlook;
@@ -25,6 +25,8 @@ pub struct Model {
     pub gaps: Vec<Gap>,
     /// The gangs that it was learned from.
     pub gangs: Vec<Gang>,
+    /// Which of their jobs are kin.
+    pub kin: Kin,
     /// Gangs of them with a pod that is larger than a node.
     pub too_large: usize,
     /// Time of which nothing is known, milliseconds.
@@ -86,6 +88,7 @@ pub fn learn(
         from_ms: window.from_ms,
         gaps: history.gaps,
         gangs: history.gangs,
+        kin: history.kin,
         too_large: known.too_large,
         unknown_ms,
         choice,

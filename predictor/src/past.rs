@@ -7,7 +7,7 @@ use kompass_capacity::{Ended, Members, Past, Shape, Submitted};
 use kompass_core::Resources;
 use kompass_core::resources::MIB;
 use kompass_forecast::runtimes::{Run, Runtimes};
-use kompass_history::{End, Gang, History};
+use kompass_history::{End, Gang, History, Kin};
 use kompass_simulation::capacity::input::Job;
 
 /// Gangs that fit on nodes of the shape.
@@ -102,8 +102,9 @@ pub fn joined(before: &[Gang], newer: &History) -> Vec<Gang> {
     [&before[..kept], &newer.gangs].concat()
 }
 
-/// How long gangs ran. What was cut off is a lower bound; what still runs says nothing yet.
-pub fn runtimes(gangs: &[Gang]) -> Runtimes {
+/// How long gangs ran, by their profile keys and, where kin is known, by wider keys. What was cut off is a lower bound; what
+/// still runs says nothing yet. Of two pasts that know kin the first one counts.
+pub fn runtimes(gangs: &[Gang], kin: [&Kin; 2]) -> Runtimes {
     let mut ended: Vec<&Gang> = gangs.iter().filter(|gang| gang.end != End::Running).collect();
     // What ended last counts most.
     ended.sort_by_key(|gang| end_ms(gang));
@@ -114,7 +115,9 @@ pub fn runtimes(gangs: &[Gang]) -> Runtimes {
                 seconds: run_ms.max(0).unsigned_abs().div_ceil(1_000),
                 ended: gang.end == End::Succeeded,
             };
-            runtimes.observe([gang.profile.as_str()], run);
+            let wider = kin.into_iter().find_map(|kin| kin.get(&gang.profile));
+            let wider = wider.into_iter().flatten().map(String::as_str);
+            runtimes.observe([gang.profile.as_str()].into_iter().chain(wider), run);
         }
     }
     runtimes
@@ -142,6 +145,7 @@ pub(crate) mod tests {
     use super::*;
 
     const MINUTE_MS: i64 = 60_000;
+    const NO_KIN: [&Kin; 2] = [&Kin::new(), &Kin::new()];
 
     /// A driver of half a CPU and executors of one each.
     pub(crate) fn gang(submit_ms: i64, run_ms: Option<i64>, end: End, executors: u64) -> Gang {
@@ -169,6 +173,7 @@ pub(crate) mod tests {
             ended: Bins::default(),
             gaps: Vec::new(),
             dropped: Vec::new(),
+            kin: Kin::new(),
             warnings: Vec::new(),
         }
     }
@@ -212,14 +217,39 @@ pub(crate) mod tests {
     fn runs_that_were_cut_off_are_lower_bounds() {
         let mut gangs = vec![gang(0, Some(100_000), End::Succeeded, 1); 5];
         gangs.push(gang(0, Some(1_000_000), End::Running, 1));
-        let known = runtimes(&gangs).estimate(&["etl-1"], 0, &[]).unwrap().estimate;
+        let known = runtimes(&gangs, NO_KIN).estimate(&["etl-1"], 0, &[]).unwrap().estimate;
         assert_eq!(known.samples, 5);
         assert!((80..=120).contains(&known.p50_s), "{known:?}");
         gangs.extend(vec![gang(0, Some(1_000_000), End::CutOff, 1); 5]);
-        let longer = runtimes(&gangs).estimate(&["etl-1"], 0, &[]).unwrap().estimate;
+        let longer = runtimes(&gangs, NO_KIN).estimate(&["etl-1"], 0, &[]).unwrap().estimate;
         assert_eq!(longer.samples, 5);
         assert!(longer.p90_s > known.p90_s, "{longer:?}");
-        assert!(runtimes(&gangs).estimate(&["other"], 0, &[]).is_none());
+        assert!(runtimes(&gangs, NO_KIN).estimate(&["other"], 0, &[]).is_none());
+    }
+
+    #[test]
+    fn a_job_without_runs_of_its_own_is_told_by_its_kin() {
+        let mut gangs = vec![gang(0, Some(100_000), End::Succeeded, 1); 5];
+        gangs.extend(vec![gang(0, Some(400_000), End::Succeeded, 1); 5]);
+        gangs[5..].iter_mut().for_each(|gang| gang.profile = "report-2".into());
+        let kin = |wider: &[&str]| wider.iter().map(|&key| key.to_owned()).collect::<Vec<_>>();
+        let newer: Kin = [("etl-1".to_owned(), kin(&["dag.nightly"]))].into();
+        let older: Kin = [
+            ("etl-1".to_owned(), kin(&["dag.old"])),
+            ("report-2".to_owned(), kin(&["dag.nightly", "name.report"])),
+        ]
+        .into();
+        let runtimes = runtimes(&gangs, [&newer, &older]);
+        let told = |keys: &[&'static str]| runtimes.estimate(keys, 0, &[]);
+        let all = told(&["new-3", "dag.nightly"]).unwrap();
+        assert_eq!((all.key, all.estimate.samples), ("dag.nightly", 10));
+        let named = told(&["new-3", "name.report", "dag.nightly"]).unwrap();
+        assert_eq!((named.key, named.estimate.samples), ("name.report", 5));
+        assert!(
+            named.estimate.p50_s > 300 && all.estimate.p90_s > 300,
+            "{named:?} {all:?}"
+        );
+        assert!(told(&["dag.old"]).is_none(), "what is told last counts");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! One tick: from a newly read last day to a decision and all else that is told until the next one. Pure.
 
 use kompass_forecast::runtimes::Runtimes;
-use kompass_history::History;
+use kompass_history::{History, Kin};
 
 use crate::certain::{self, Certain};
 use crate::decide::{Decider, Decision, Sight, Told};
@@ -82,6 +82,11 @@ impl Ticker {
             Some(lately) => past::joined(before, lately),
             None => before.to_vec(),
         };
+        let none = Kin::new();
+        let kin = [
+            self.lately.as_ref().map_or(&none, |lately| &lately.kin),
+            event.model.map_or(&none, |model| &model.kin),
+        ];
         let known = Known::new(&gangs, settings.shape);
         let until_ms = self.lately.as_ref().map(past::known_until_ms);
         let certain = self.certain(event.schedules, &known, until_ms, now_ms);
@@ -112,7 +117,7 @@ impl Ticker {
             decision,
             verdict,
             certain,
-            runtimes: past::runtimes(&gangs),
+            runtimes: past::runtimes(&gangs, kin),
             followed: self.follow(event.model.ok(), &known, now_ms),
             unknown_ms: self.lately.as_ref().map_or(0, History::unknown_ms),
             gaps: self.lately.as_ref().map_or(0, |lately| lately.gaps.len()),

@@ -145,6 +145,9 @@ pub struct Bins {
     pub counts: Vec<Option<u64>>,
 }
 
+/// Wider keys by profile key.
+pub type Kin = BTreeMap<String, Vec<String>>;
+
 /// The past.
 #[derive(Debug, Clone, PartialEq)]
 pub struct History {
@@ -155,7 +158,7 @@ pub struct History {
     /// Gangs of all profiles that ended, by KOMPASS's count; empty without such a count.
     pub ended: Bins,
     /// Wider keys of profile keys, closest kin first, as KOMPASS last told them.
-    pub kin: BTreeMap<String, Vec<String>>,
+    pub kin: Kin,
     /// Times of which nothing is known, first ones first. Gangs may have been submitted then.
     pub gaps: Vec<Gap>,
     /// What was not used or is not quite what it seems, one line for each reason.

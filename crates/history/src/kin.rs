@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 
 use kompass_spark::profile_key::Level;
 
-use crate::Series;
 use crate::series::label;
+use crate::{Kin, Series};
 
 /// Wider keys that are kept of a profile key, as KOMPASS shows no more at a time.
 const WIDER_MAX: usize = 4;
 
 /// Wider keys by profile key, closest kin first.
-pub(crate) fn read(series: Vec<Series>) -> BTreeMap<String, Vec<String>> {
+pub(crate) fn read(series: Vec<Series>) -> Kin {
     let mut last: BTreeMap<String, BTreeMap<String, i64>> = BTreeMap::new();
     for series in series {
         let (key, wider) = (label(&series.labels, "profile_key"), label(&series.labels, "wider"));

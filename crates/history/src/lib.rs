@@ -16,6 +16,6 @@ pub mod questions;
 mod seen;
 mod series;
 
-pub use gang::{Bins, Dropped, End, Gang, Gap, History, Reason, Source, Why, Window};
+pub use gang::{Bins, Dropped, End, Gang, Gap, History, Kin, Reason, Source, Why, Window};
 pub use join::{Answers, Error, read};
 pub use series::{Labels, Merged, Point, Series, merged};
