@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::counters::{self, Counted};
 use crate::kin;
 use crate::pods::{self, Told};
-use crate::questions::{PodFact, Topic};
+use crate::questions::Topic;
 use crate::seen::unseen;
 use crate::{Dropped, End, Gang, Gap, History, Reason, Series, Why, Window};
 
@@ -41,16 +41,16 @@ impl Answers {
     pub fn add(&mut self, topic: Topic, series: Vec<Series>) {
         let pods = &mut self.pods;
         let counters = &mut self.counters;
-        match topic {
+        let kept = match topic {
+            Topic::Pod(fact) => return pods.learn(fact, &series),
             Topic::Counter(counter) => counters.counters.entry(counter).or_default(),
             Topic::Total => &mut counters.total,
             Topic::Starts => &mut counters.starts,
             Topic::Leaderless => &mut counters.leaderless,
             Topic::Kin => &mut counters.kin,
             Topic::PodsSeen => &mut pods.seen,
-            Topic::Pod(fact) => pods.facts.entry(fact).or_default(),
-        }
-        .extend(series);
+        };
+        kept.extend(series);
     }
 
     /// Takes over what the server said about its answers.
@@ -63,8 +63,7 @@ impl Answers {
 
     /// Whether there are Spark pods that only their labels tell.
     pub fn has_other_names(&self) -> bool {
-        let labels = self.pods.facts.get(&PodFact::Labels);
-        labels.is_some_and(|labels| pods::has_other_names(labels))
+        self.pods.has_other_names()
     }
 
     /// Whether KOMPASS's counters were seen at all.

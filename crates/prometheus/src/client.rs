@@ -61,7 +61,7 @@ impl Default for Options {
             total_limit: Duration::from_mins(10),
             attempts: 4,
             // Some 1.5 million points; four answers at once are read at most.
-            max_bytes: 32 << 20,
+            max_bytes: 8 << 20,
             // A gang is some 20 points, its pods 8 each: enough for a million pods, 320 MB.
             max_points: 20_000_000,
         }
@@ -134,23 +134,29 @@ impl Client {
 
     /// Series that answer a question, in pieces, and warnings of the server.
     pub async fn ask(&self, question: &Question) -> Result<(Vec<Series>, Vec<String>), Error> {
-        self.ask_within(question, &Room::new(self.0.options.max_points)).await
+        let (mut series, mut warnings) = (Vec::new(), Vec::new());
+        let room = Room::new(self.0.options.max_points);
+        self.ask_within(question, &room, |more, words| {
+            series.extend(more);
+            warnings.extend(words);
+        })
+        .await?;
+        Ok((series, warnings))
     }
 
-    /// The same, as long as there is room for points.
+    /// The same, as long as there is room for points; each piece is handed over as soon as it is there.
     pub(crate) async fn ask_within(
         &self,
         question: &Question,
         room: &Room,
-    ) -> Result<(Vec<Series>, Vec<String>), Error> {
-        let (mut series, mut warnings) = (Vec::new(), Vec::new());
+        mut take: impl FnMut(Vec<Series>, Vec<String>),
+    ) -> Result<(), Error> {
         let mut left = pieces(question);
         while let Some(piece) = left.pop() {
             match self.piece(&question.promql, piece).await {
                 Ok(answer) => {
                     room.take(&answer, self.0.options.max_points)?;
-                    series.extend(answer.series);
-                    warnings.extend(answer.warnings);
+                    take(answer.series, answer.warnings);
                 }
                 Err((error, false)) => return Err(error),
                 Err((error, true)) => {
@@ -161,7 +167,7 @@ impl Client {
                 }
             }
         }
-        Ok((series, warnings))
+        Ok(())
     }
 
     /// An answer, or an error and whether less may be asked for instead.

@@ -1,5 +1,6 @@
 //! The history of gangs, asked of a Prometheus.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
@@ -85,17 +86,21 @@ async fn put(
     (mut done, all): (usize, usize),
     progress: &mut impl FnMut(usize, usize),
 ) -> Result<(), Error> {
+    // All pieces of an answer together may be many times larger than what is kept of it.
+    let answers = &Mutex::new(answers);
     let ask = |question: Question| async move {
-        let answer = prometheus.ask_within(&question, room).await;
-        answer.map(|(series, warnings)| (question.topic, series, warnings))
+        let take = |series, warnings| {
+            let mut answers = answers.lock().unwrap_or_else(PoisonError::into_inner);
+            answers.add(question.topic, series);
+            for warning in warnings {
+                answers.warn(warning);
+            }
+        };
+        prometheus.ask_within(&question, room, take).await
     };
     let mut asked = stream::iter(questions).map(ask).buffer_unordered(AT_ONCE);
-    while let Some(answer) = asked.next().await {
-        let (topic, series, warnings) = answer?;
-        answers.add(topic, series);
-        for warning in warnings {
-            answers.warn(warning);
-        }
+    while let Some(answered) = asked.next().await {
+        answered?;
         done += 1;
         progress(done, all);
     }

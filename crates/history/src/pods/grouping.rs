@@ -1,21 +1,22 @@
 //! Which pods are one gang, and what it was.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use kompass_core::Resources;
 use kompass_spark::profile_key::stable_name;
 
-use super::{Pod, PodId, Tally};
+use super::Tally;
+use super::known::{Pod, PodId, SparkLabels};
 use crate::questions::is_spark_name;
 use crate::seen::{STEP_MS, Seen};
-use crate::series::label;
 use crate::{End, Gang, Reason, Source, Window};
 
 /// A pod of a gang.
 #[derive(Debug)]
 struct Member {
-    namespace: String,
-    name: String,
+    namespace: Arc<str>,
+    name: Box<str>,
     pod: Pod,
     created_ms: i64,
     /// When it ended, and whether it is only known to have run until then.
@@ -33,9 +34,9 @@ struct Members {
 #[derive(Debug, Default)]
 struct Directory {
     /// By namespace and application id.
-    by_application: HashMap<(String, String), usize>,
+    by_application: HashMap<(Arc<str>, Arc<str>), usize>,
     /// By namespace and what the driver's name begins with.
-    by_prefix: HashMap<(String, String), Vec<usize>>,
+    by_prefix: HashMap<(Arc<str>, Box<str>), Vec<usize>>,
 }
 
 /// The gangs that were submitted in the window.
@@ -59,8 +60,8 @@ fn grouped(pods: BTreeMap<PodId, Pod>, seen: &Seen, tally: &mut Tally) -> Vec<Me
     let mut groups: Vec<Members> = Vec::new();
     let mut directory = Directory::default();
     let mut executors = Vec::new();
-    for ((namespace, name, _), pod) in pods {
-        let role = pod.labels.as_ref().map(|labels| label(labels, "label_spark_role"));
+    for (PodId { namespace, name, .. }, pod) in pods {
+        let role = pod.labels.as_ref().and_then(|labels| labels.role.as_deref());
         let is_driver = match role {
             Some("driver") => true,
             Some("executor") => false,
@@ -89,12 +90,12 @@ fn grouped(pods: BTreeMap<PodId, Pod>, seen: &Seen, tally: &mut Tally) -> Vec<Me
             executors.push(member);
         }
     }
-    let mut orphans: BTreeMap<(String, String), Members> = BTreeMap::new();
+    let mut orphans: BTreeMap<(Arc<str>, Box<str>), Members> = BTreeMap::new();
     for executor in executors {
         let members = if let Some(index) = directory.driver_of(&executor, &groups) {
             &mut groups[index]
         } else {
-            let key = (executor.namespace.clone(), executor.application().to_owned());
+            let key = (executor.namespace.clone(), executor.application().into());
             orphans.entry(key).or_default()
         };
         members.executors.push(executor);
@@ -108,10 +109,10 @@ impl Directory {
     fn add(&mut self, driver: &Member, index: usize) {
         let namespace = || driver.namespace.clone();
         if let Some(application) = driver.application_id() {
-            self.by_application.insert((namespace(), application.to_owned()), index);
+            self.by_application.insert((namespace(), application.clone()), index);
         }
         let prefix = driver.name.strip_suffix("-driver").unwrap_or(&driver.name);
-        let same = self.by_prefix.entry((namespace(), prefix.to_owned())).or_default();
+        let same = self.by_prefix.entry((namespace(), prefix.into())).or_default();
         same.push(index);
     }
 
@@ -120,14 +121,14 @@ impl Directory {
     fn driver_of(&self, executor: &Member, groups: &[Members]) -> Option<usize> {
         let namespace = || executor.namespace.clone();
         if let Some(application) = executor.application_id() {
-            let index = self.by_application.get(&(namespace(), application.to_owned()));
+            let index = self.by_application.get(&(namespace(), application.clone()));
             if index.is_some() {
                 return index.copied();
             }
         }
         let mut prefix = executor.name.rsplit_once("-exec-")?.0;
         loop {
-            let same = self.by_prefix.get(&(namespace(), prefix.to_owned()));
+            let same = self.by_prefix.get(&(namespace(), prefix.into()));
             let drivers = same.into_iter().flatten().copied().filter(|&index| {
                 let driver = groups[index].driver.as_ref();
                 driver.is_some_and(|driver| driver.may_have(executor))
@@ -142,18 +143,17 @@ impl Directory {
 }
 
 impl Member {
-    fn label(&self, name: &str) -> Option<&str> {
-        let value = label(self.pod.labels.as_ref()?, name);
-        (!value.is_empty()).then_some(value)
+    fn labels(&self) -> Option<&SparkLabels> {
+        self.pod.labels.as_deref()
     }
 
-    fn application_id(&self) -> Option<&str> {
-        self.label("label_spark_app_selector")
+    fn application_id(&self) -> Option<&Arc<str>> {
+        self.labels()?.application_id.as_ref()
     }
 
     /// What its application is called, as far as an executor tells.
     fn application(&self) -> &str {
-        self.application_id().unwrap_or_else(|| self.prefix())
+        self.application_id().map_or_else(|| self.prefix(), AsRef::as_ref)
     }
 
     fn prefix(&self) -> &str {
@@ -173,10 +173,11 @@ impl Member {
 
     /// The profile key, or the namespace with the name of the application or the pod without what changes.
     fn profile(&self) -> String {
-        if let Some(key) = self.label("label_kompass_dev_profile_key") {
+        if let Some(key) = self.labels().and_then(|labels| labels.profile_key.as_deref()) {
             return key.to_owned();
         }
-        let name = self.label("label_spark_app_name").unwrap_or_else(|| self.prefix());
+        let name = self.labels().and_then(|labels| labels.application.as_deref());
+        let name = name.unwrap_or_else(|| self.prefix());
         format!("{}/{}", self.namespace, stable_name(name))
     }
 }
@@ -191,7 +192,7 @@ impl Members {
         }
         let all = || self.driver.iter().chain(&self.executors);
         tally.add(Reason::NoLabels, all().filter(unlabelled).count() as u64);
-        let without = all().filter(|member| member.pod.requests.is_none());
+        let without = all().filter(|member| !member.pod.has_requests());
         tally.add(Reason::NoRequests, without.count() as u64);
         true
     }
@@ -204,7 +205,7 @@ impl Members {
             None => self.executors.iter().collect(),
         };
         let submit_ms = lead.iter().map(|one| one.created_ms).min().unwrap_or(window.from_ms);
-        let started_ms = lead.iter().filter_map(|one| one.started_ms()).min();
+        let started_ms = lead.iter().filter_map(|one| one.pod.started_ms()).min();
         let running = lead.iter().any(|one| one.ended.is_none());
         let ended = lead.iter().filter_map(|one| one.ended).max();
         let end_ms = match ended {
@@ -219,7 +220,7 @@ impl Members {
             (false, None) => End::Succeeded,
         };
         let start_ms = started_ms.map(|started_ms| started_ms.clamp(submit_ms, end_ms));
-        let value = |name| all().find_map(|member| member.label(name)).map(str::to_owned);
+        let queue = all().find_map(|member| member.labels()?.queue.as_deref());
         Gang {
             submit_ms,
             submit_error_ms: 0,
@@ -227,8 +228,8 @@ impl Members {
             run_ms: start_ms.map(|start_ms| end_ms - start_ms),
             end,
             profile: lead.first().map(|one| one.profile()).unwrap_or_default(),
-            namespace: lead.first().map(|one| one.namespace.clone()),
-            queue: value("label_kompass_dev_queue"),
+            namespace: lead.first().map(|one| one.namespace.to_string()),
+            queue: queue.map(str::to_owned),
             driver: self.driver.as_ref().map(|driver| driver.pod.size()).unwrap_or_default(),
             executors: self.peak(),
             executor: self.executor(),
@@ -269,13 +270,5 @@ impl Members {
         let most = sizes.into_iter().max_by_key(|&(size, count)| (count, size));
         most.map(|((cpu_milli, memory_bytes), _)| Resources::new(cpu_milli, memory_bytes))
             .unwrap_or_default()
-    }
-}
-
-impl Member {
-    /// When it began to run. Some releases of kube-state-metrics don't tell of pods that are gone soon.
-    fn started_ms(&self) -> Option<i64> {
-        let ended = self.pod.completed_ms.map(|_| self.created_ms);
-        self.pod.started_ms.or(ended)
     }
 }
