@@ -9,6 +9,7 @@
 //!        report <── recommend <── bootstrap over days <── protocol: operating points <─┴─ frontier of fixed headroom
 //! ```
 
+pub mod altered;
 pub mod bootstrap;
 pub mod decide;
 pub mod engine;
