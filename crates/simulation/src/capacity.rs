@@ -16,6 +16,7 @@ pub mod engine;
 pub mod frontier;
 pub mod input;
 pub mod measure;
+pub mod money;
 mod nodes;
 pub mod protocol;
 mod queue;
