@@ -26,7 +26,7 @@ pub(super) struct Money {
     node_price: f64,
     wait_price: f64,
     newsvendor: Newsvendor,
-    policies: Vec<Policy>,
+    policies: Vec<Row>,
     /// What to make of it, in a sentence or two.
     pub(super) text: String,
 }
@@ -38,8 +38,9 @@ struct Newsvendor {
     text: String,
 }
 
+/// A policy with the parameter that was cheapest where policies are chosen.
 #[derive(Debug, Serialize)]
-struct Policy {
+struct Row {
     policy: String,
     parameter: f64,
     validation: Amount,
@@ -80,7 +81,7 @@ impl Money {
         let fractile = Fractile::new(prices, mistakes);
         let cheapest = Cheapest::of_each(backtest);
         let reactive = &backtest.tried[0];
-        let without = Policy {
+        let without = Row {
             policy: "reactive".to_owned(),
             parameter: 0.0,
             validation: Cost::new(&reactive.validation[0], backtest.submitted[0], prices).into(),
@@ -91,7 +92,7 @@ impl Money {
         let text = text(backtest, &cheapest, &without);
         let policies = cheapest.iter().map(|cheapest| {
             let tried = &backtest.tried[cheapest.policy];
-            Policy {
+            Row {
                 policy: tried.policy.clone(),
                 parameter: tried.parameters[cheapest.parameter],
                 validation: cheapest.validation.into(),
@@ -131,7 +132,7 @@ impl Money {
 
     /// A row for each policy, of a cell for each of [`COLUMNS`].
     pub(super) fn rows(&self) -> Vec<Vec<String>> {
-        let row = |policy: &Policy| {
+        let row = |policy: &Row| {
             vec![
                 policy.policy.clone(),
                 policy.parameter.to_string(),
@@ -158,7 +159,7 @@ impl Money {
 }
 
 /// Which policy is the cheapest, and what that came to on the test.
-fn text(backtest: &Backtest, cheapest: &[Cheapest], reactive: &Policy) -> String {
+fn text(backtest: &Backtest, cheapest: &[Cheapest], reactive: &Row) -> String {
     let least = |cheapest: &&Cheapest| cheapest.validation.total();
     let Some(best) = cheapest.iter().min_by(|a, b| least(a).total_cmp(&least(b))) else {
         return String::new();

@@ -37,7 +37,7 @@ pub(super) struct Past {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum Outcome {
-    Results(Results),
+    Results(Box<Results>),
     /// Why there is none, such as too few days.
     Failure(String),
 }
@@ -83,7 +83,7 @@ impl Past {
     pub(super) fn recorded(backtest: &Backtest) -> Self {
         Self {
             past: "as recorded".to_owned(),
-            outcome: Outcome::Results(Results::new(backtest)),
+            outcome: Outcome::Results(Box::new(Results::new(backtest))),
         }
     }
 
@@ -91,7 +91,7 @@ impl Past {
         Self {
             past: altered.words(),
             outcome: match run {
-                Ok(backtest) => Outcome::Results(Results::new(&backtest)),
+                Ok(backtest) => Outcome::Results(Box::new(Results::new(&backtest))),
                 Err(error) => Outcome::Failure(error.to_string()),
             },
         }

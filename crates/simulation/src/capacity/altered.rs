@@ -39,7 +39,7 @@ pub enum Altered {
 impl Altered {
     /// All that are tried beside a past as recorded, on nodes that boot so long.
     pub fn all(boot_s: i64) -> Vec<Self> {
-        let boots = BOOTS_S.into_iter().filter(|other_s| *other_s != boot_s);
+        let others = BOOTS_S.into_iter().filter(|other_s| *other_s != boot_s);
         // Three days: of each week two workdays become the weekend, and the weekend becomes workdays.
         let before = [
             Self::Later { days: 3 },
@@ -47,8 +47,8 @@ impl Altered {
             Self::Thinned,
             Self::Halved,
         ];
-        let boots = boots.map(|boot_s| Self::Boot { boot_s });
-        before.into_iter().chain(boots).collect()
+        let slower_or_faster = others.map(|boot_s| Self::Boot { boot_s });
+        before.into_iter().chain(slower_or_faster).collect()
     }
 
     /// What is altered, in words.

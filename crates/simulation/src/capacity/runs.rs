@@ -176,11 +176,11 @@ impl Runs {
     /// are no prices.
     pub(super) fn is_too_dear(&self, points: &[Point], part: usize) -> bool {
         let Some(prices) = self.prices else { return true };
-        let costs = points
+        let mut costs = points
             .iter()
             .map(|point| Cost::new(point, self.submitted[part], prices));
         let least = costs.clone().map(Cost::total).fold(f64::INFINITY, f64::min);
-        costs.last().is_some_and(|cost| cost.nodes > least)
+        costs.next_back().is_some_and(|cost| cost.nodes > least)
     }
 
     /// A point for each of these parameters (by number) on a part (0 validation, 1 test).
