@@ -51,7 +51,7 @@ enum Command {
     Simulate(simulate::Args),
     /// Say whether keeping nodes ready pays, and by which rule, from a trace of jobs or a Prometheus: what waits and nodes
     /// would have been.
-    Backtest(backtest::Args),
+    Backtest(Box<backtest::Args>),
 }
 
 impl Cli {

@@ -5,20 +5,30 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use kompass_capacity::{Shape, policy};
+use kompass_headroom::expected;
 use kompass_local_cluster::progress::Progress;
+use kompass_simulation::capacity::protocol::Error;
 use kompass_simulation::capacity::runs::Tape;
 use kompass_simulation::capacity::{Backtest, Settings, Timing, input};
+use kompass_simulation::trace::Gang;
 use sha2::{Digest as _, Sha256};
 
+mod bounds;
+mod forecast;
+mod money;
 mod origin;
 mod page;
 mod report;
+mod robust;
 mod source;
 mod tape;
 mod words;
 
+use forecast::Forecast;
+use money::Money;
 use origin::Origin;
 use report::Report;
+use source::Source;
 
 /// Options of `kompass backtest`.
 #[derive(Debug, clap::Args)]
@@ -28,6 +38,7 @@ Examples:
   kompass backtest --trace jobs.csv --node-cpu-milli 8000 --node-memory-mib 65536 --html out.html --json out.json
   kompass backtest --trace jobs.csv --node-cpu-milli 8000 --node-memory-mib 65536 --json out.json --decisions held.csv
   kompass backtest --trace jobs.csv --node-cpu-milli 8000 --node-memory-mib 65536 --json same.json --replay held.csv
+  kompass backtest --trace jobs.csv --node-cpu-milli 8000 --node-memory-mib 65536 --robustness
   kompass backtest --prometheus http://prom:9090 --since 28d --node-cpu-milli 8000 --node-memory-mib 65536
 
 The trace is a CSV file with a gang a line, sorted by time of submission, as for `kompass simulate`. It must span 18 days, or
@@ -50,9 +61,15 @@ pub(crate) struct Args {
     /// How long a node boots, seconds; 10 s pass before.
     #[arg(long, value_name = "SECONDS", default_value_t = 150, value_parser = clap::value_parser!(u32).range(1..=3_600))]
     boot_s: u32,
+    #[command(flatten)]
+    bounds: bounds::Bounds,
     /// Of the random numbers that move submissions a little and draw days.
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     seed: u64,
+    /// Run all of it again on pasts that are a little other than this one: submissions some days later, the last week left
+    /// out, one gang of five left out, pods half as large, nodes that boot faster or slower. Takes about seven times as long.
+    #[arg(long)]
+    robustness: bool,
     /// Write the results to this file as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -76,26 +93,44 @@ impl Args {
             shape,
             timing: Timing::new(i64::from(self.boot_s) * 1_000),
             seed: self.seed,
+            holding: self.bounds.holding(),
+            prices: self.bounds.prices(),
         };
         let tapes = self.replay.as_deref().map(replayed).transpose()?.unwrap_or_default();
         let progress = Progress::auto();
         let source = self.source.read(&progress).await?;
 
-        let step = progress.step(format!("Backtest of {} gangs", source.gangs.len()), None);
-        let mut families = policy::families(shape);
-        let (jobs, _) = input::jobs(&source.gangs, shape);
-        families.push(kompass_headroom::family(&jobs, shape, settings.timing));
-        let backtest = tokio::task::block_in_place(|| {
-            Backtest::run(&source.gangs, settings, &families, tapes, &mut |done, what| {
-                step.note(format!("{:.0} %, {what}", done * 100.0));
-            })
-        })
-        .map_err(|error| source.advise(error))?;
-        step.done();
+        let label = format!("Backtest of {} gangs", source.gangs.len());
+        let backtest = run(&source.gangs, settings, tapes, &progress, label).map_err(|error| source.advise(error))?;
+        let robustness = self.robustness.then(|| {
+            let others = robust::each(&source.gangs, settings, self.boot_s, |past, gangs, settings| {
+                run(gangs, settings, Vec::new(), &progress, format!("Backtest, {past}"))
+            });
+            std::iter::once(robust::Past::recorded(&backtest))
+                .chain(others)
+                .collect::<Vec<_>>()
+        });
+
+        let forecast = (self.json.is_some() || self.html.is_some())
+            .then(|| expected(&source, &backtest, &progress))
+            .flatten();
+        let money = Money::new(&backtest);
 
         let origin = source.origin(backtest.split);
-        let report = Report::new(&backtest, &origin, self.boot_s, &sha256(&source.bytes));
+        let mut report = Report::new(&backtest, &origin, self.boot_s, &sha256(&source.bytes));
+        report.forecast = forecast.as_ref();
+        report.money = money.as_ref();
+        report.robustness = robustness.as_deref();
         println!("{}{}", origin.told(), words::told(&backtest));
+        if let Some(money) = &money {
+            print!("{}", money.told());
+        }
+        if let Some(forecast) = &forecast {
+            print!("{}", forecast.told());
+        }
+        if let Some(pasts) = &robustness {
+            print!("{}", robust::told(pasts));
+        }
         if let Some(path) = &self.json {
             let text = serde_json::to_string_pretty(&report).context("failed to write the results as JSON")?;
             write(path, &(text + "\n"))?;
@@ -104,12 +139,55 @@ impl Args {
             write(path, &tape::write(&backtest.decisions()))?;
         }
         if let Some(path) = &self.html {
-            let settings = settings_table(&origin, shape, self.boot_s, self.seed);
-            write(path, &page::render(&backtest, &origin.notes(), &settings))?;
+            let mut settings = settings_table(&origin, shape, self.boot_s, self.seed);
+            settings.extend(self.bounds.settings());
+            let more = page::More {
+                notes: &origin.notes(),
+                settings: &settings,
+                money: money.as_ref(),
+                forecast: forecast.as_ref(),
+                robustness: robustness.as_deref(),
+            };
+            write(path, &page::render(&backtest, &more))?;
             println!("drawn in {}", path.display());
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Runs the protocol, with all policies.
+fn run(
+    gangs: &[Gang],
+    settings: Settings,
+    tapes: Vec<Tape>,
+    progress: &Progress,
+    label: String,
+) -> Result<Backtest, Error> {
+    let step = progress.step(label, None);
+    let backtest = tokio::task::block_in_place(|| {
+        let mut families = policy::families(settings.shape);
+        let (jobs, _) = input::jobs(gangs, settings.shape);
+        families.push(kompass_headroom::family(&jobs, settings.shape, settings.timing));
+        Backtest::run(gangs, settings, &families, tapes, &mut |done, what| {
+            step.note(format!("{:.0} %, {what}", done * 100.0));
+        })
+    })?;
+    step.done();
+    Ok(backtest)
+}
+
+/// What was expected of each hour of the test.
+fn expected(source: &Source, backtest: &Backtest, progress: &Progress) -> Option<Forecast> {
+    let (shape, test) = (backtest.settings.shape, backtest.split.test);
+    let step = progress.step(format!("Forecasts for {} days", test.days()), None);
+    let hours = tokio::task::block_in_place(|| {
+        let (jobs, _) = input::jobs(&source.gangs, shape);
+        expected::expected(&jobs, shape, &source.unknown_ms(), test, &mut |done| {
+            step.note(format!("{:.0} %", done * 100.0));
+        })
+    });
+    step.done();
+    Forecast::new(hours, test)
 }
 
 /// What was asked for, for people.

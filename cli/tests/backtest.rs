@@ -126,7 +126,15 @@ fn results_are_told_written_and_drawn_and_come_again() {
         assert!(reactive["bill_node_hours"].as_f64().unwrap() > reactive["idle_node_hours"].as_f64().unwrap());
     }
     let page = folder.read("out.html");
-    assert_eq!(page.matches("<svg").count(), 2);
+    assert_eq!(page.matches("<svg").count(), 4);
+    assert!(page.contains("What was expected, and what came"), "{page}");
+    let hours = results["forecast"]["hours"].as_array().unwrap();
+    assert!(
+        hours.len() >= 8 * 24 - 1 && hours[0]["start_s"].as_i64().unwrap() >= split["test_start_s"].as_i64().unwrap()
+    );
+    let coverage = results["forecast"]["coverage_900"].as_f64().unwrap();
+    assert!((0.5..=1.0).contains(&coverage), "{coverage}");
+    assert!(results["money"].is_null() && results["robustness"].is_null());
     assert!(page.contains("Wait and cost, test") && !page.contains("NaN"), "{page}");
 
     let held = folder.read("held.csv");
@@ -151,6 +159,66 @@ fn results_are_told_written_and_drawn_and_come_again() {
     let other = folder.backtest(&trace, &[("--json", "other.json"), ("--replay", "more.csv")]);
     assert!(other.status.success(), "{other:?}");
     assert_ne!(folder.read("other.json"), folder.read("out.json"));
+}
+
+#[test]
+fn money_bounds_and_other_pasts_are_told_where_asked_for() {
+    let folder = folder();
+    let trace = folder.trace("trace.csv", &gangs());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kompass"));
+    command.arg("backtest").arg("--trace").arg(trace);
+    command.args(["--node-cpu-milli", "8000", "--node-memory-mib", "32768"]);
+    command.args(["--node-price", "0.4", "--wait-price", "40", "--robustness"]);
+    command.args(["--max-nodes", "5", "--node-hours-per-day", "24", "--hold-s", "600"]);
+    command.arg("--json").arg(folder.path("out.json"));
+    command.arg("--html").arg(folder.path("out.html"));
+    command.arg("--decisions").arg(folder.path("held.csv"));
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let told = String::from_utf8(output.stdout).unwrap();
+    let results: Value = serde_json::from_str(&folder.read("out.json")).unwrap();
+    let (money, page) = (&results["money"], folder.read("out.html"));
+    let text = money["text"].as_str().unwrap();
+    assert!(
+        told.contains(text) && page.contains("In money") && !page.contains("NaN"),
+        "{told}"
+    );
+    let policies = money["policies"].as_array().unwrap();
+    assert_eq!(policies[0]["policy"], "reactive");
+    for policy in policies {
+        let of = |name: &str| policy["test"][name].as_f64().unwrap();
+        assert!(
+            (of("nodes") + of("waiting") - of("total")).abs() < 1e-6 && of("nodes") > 0.0,
+            "{policy}"
+        );
+    }
+    assert!(results["test"][0]["cost"]["total"].is_f64());
+    assert_eq!(results["protocol"]["holding"]["node_hours_per_day"], 24);
+    let held = folder.read("held.csv");
+    assert!(
+        held.lines()
+            .skip(1)
+            .all(|line| line.split(',').nth(1).unwrap().parse::<u32>().unwrap() <= 5)
+    );
+
+    let pasts = results["robustness"].as_array().unwrap();
+    let names: Vec<&str> = pasts.iter().map(|past| past["past"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), 7, "{names:?}");
+    for name in names {
+        assert!(told.contains(name) && page.contains(name), "{name}: {told}");
+    }
+    let recorded = &pasts[0]["results"]["recommended"];
+    assert_eq!(
+        recorded["wait_ratio_to_best_fixed_at_equal_idle"],
+        results["recommendation"]["wait_ratio_to_best_fixed_at_equal_idle"]
+    );
+    // A week less is too little: that is said, and the others are told all the same.
+    assert!(
+        pasts[2]["failure"].as_str().unwrap().contains("a backtest needs 18"),
+        "{}",
+        pasts[2]
+    );
+    assert!(pasts[6]["results"]["learned"]["verdict"].is_string(), "{}", pasts[6]);
 }
 
 /// Decisions on the trace as recorded, up to a time.

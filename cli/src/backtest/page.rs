@@ -4,19 +4,40 @@ use kompass_simulation::capacity::Backtest;
 use kompass_simulation::capacity::measure::Point;
 use kompass_simulation::capacity::protocol::{Tried, Verdict};
 
-use super::words;
+use super::forecast::Forecast;
+use super::money::{self, Money};
+use super::{robust, words};
 use crate::draw;
 use crate::draw::axis::{Scale, Unit};
 use crate::draw::markup::Markup;
 use crate::draw::plot::{self, Axis, Frame, Line};
 use crate::table;
 
+/// What the page shows beside the backtest.
+#[derive(Debug)]
+pub(super) struct More<'a> {
+    /// What to know of the past.
+    pub(super) notes: &'a [String],
+    /// What was asked for.
+    pub(super) settings: &'a [(&'static str, String)],
+    /// What came out in money, where there are prices.
+    pub(super) money: Option<&'a Money>,
+    /// What was expected of each hour of the test.
+    pub(super) forecast: Option<&'a Forecast>,
+    /// What came out on altered pasts, if that was asked for.
+    pub(super) robustness: Option<&'a [robust::Past]>,
+}
+
 /// The page's text; the same for the same results.
-pub(super) fn render(backtest: &Backtest, notes: &[String], settings: &[(&'static str, String)]) -> String {
+pub(super) fn render(backtest: &Backtest, more: &More<'_>) -> String {
     draw::page("Backtest of headroom", |body| {
         body.text_element("h1", &[], "Backtest of headroom");
         body.text_element("p", &[("class", &"lead")], words::recommendation(backtest));
         body.raw("\n");
+        if let Some(money) = more.money {
+            body.text_element("p", &[("class", &"lead")], &money.text);
+            body.raw("\n");
+        }
         standings(backtest, body);
         body.text_element("h2", &[], "Charts");
         body.element("div", &[("class", &"charts")], |body| {
@@ -38,16 +59,25 @@ pub(super) fn render(backtest: &Backtest, notes: &[String], settings: &[(&'stati
             }
         });
         body.raw("\n");
-        if !notes.is_empty() {
+        if let Some(money) = more.money {
+            in_money(money, body);
+        }
+        if let Some(forecast) = more.forecast {
+            forecast.draw(body);
+        }
+        if let Some(pasts) = more.robustness {
+            robustness(pasts, body);
+        }
+        if !more.notes.is_empty() {
             body.text_element("h2", &[], "What is known of this past");
             body.element("ul", &[], |list| {
-                for note in notes {
+                for note in more.notes {
                     list.text_element("li", &[], note);
                 }
             });
             body.raw("\n");
         }
-        draw::settings(body, settings);
+        draw::settings(body, more.settings);
     })
 }
 
@@ -55,15 +85,9 @@ fn standings(backtest: &Backtest, body: &mut Markup) {
     body.text_element("h2", &[], "Policies");
     let all: Vec<&Tried> = backtest.tried.iter().chain([&backtest.oracle]).collect();
     body.element("div", &[("class", &"wide")], |body| {
-        let columns = "--policies: 4";
-        body.element("table", &[("style", &columns)], |table| {
-            table.element("thead", &[], |head| {
-                head.element("tr", &[], |row| {
-                    for name in ["policy", "where chosen", "test", "that is", "best in hindsight"] {
-                        row.text_element("th", &[("scope", &"col")], name);
-                    }
-                });
-            });
+        let columns = ["policy", "where chosen", "test", "that is", "best in hindsight"];
+        body.element("table", &[("class", &"labelled")], |table| {
+            names(&columns, table);
             table.element("tbody", &[], |rows| {
                 for (number, tried) in all.iter().enumerate() {
                     rows.raw("\n");
@@ -74,10 +98,13 @@ fn standings(backtest: &Backtest, body: &mut Markup) {
                             cell.text(&tried.policy);
                             cell.text_element("small", &[], &tried.meaning);
                         });
-                        row.text_element("td", &[], words::ratio(&tried.on_validation));
-                        row.text_element("td", &[], words::ratio(&tried.on_test));
-                        row.text_element("td", &[], words::verdict(Verdict::of(&tried.on_test)));
-                        row.text_element("td", &[], words::ratio(&tried.in_hindsight));
+                        let values = [
+                            words::ratio(&tried.on_validation),
+                            words::ratio(&tried.on_test),
+                            words::verdict(Verdict::of(&tried.on_test)).to_owned(),
+                            words::ratio(&tried.in_hindsight),
+                        ];
+                        self::values(&columns, &values, row);
                     });
                 }
             });
@@ -88,6 +115,68 @@ fn standings(backtest: &Backtest, body: &mut Markup) {
                 can be like it.";
     body.text_element("p", &[("class", &"quiet")], text);
     body.raw("\n");
+}
+
+fn robustness(pasts: &[robust::Past], body: &mut Markup) {
+    body.text_element("h2", &[], "Other pasts");
+    body.text_element("p", &[("class", &"quiet")], robust::MEANING);
+    let rows: Vec<(Vec<String>, Option<&str>)> = pasts.iter().map(|past| (past.cells(), past.failure())).collect();
+    figures(&robust::COLUMNS, &rows, body);
+}
+
+fn in_money(money: &Money, body: &mut Markup) {
+    let [sums, single] = money.meaning();
+    body.text_element("h2", &[], "In money");
+    body.text_element("p", &[("class", &"quiet")], sums);
+    let rows: Vec<(Vec<String>, Option<&str>)> = money.rows().into_iter().map(|cells| (cells, None)).collect();
+    figures(&money::COLUMNS, &rows, body);
+    body.text_element("p", &[("class", &"quiet")], single);
+    body.raw("\n");
+}
+
+/// A table with a name and a remark before the values of each row.
+fn figures(columns: &[&str], rows: &[(Vec<String>, Option<&str>)], body: &mut Markup) {
+    body.element("div", &[("class", &"wide")], |body| {
+        body.element("table", &[("class", &"labelled")], |table| {
+            names(columns, table);
+            table.element("tbody", &[], |body| {
+                for (cells, remark) in rows {
+                    body.raw("\n");
+                    body.element("tr", &[], |row| {
+                        let (name, values) = cells
+                            .split_first()
+                            .map_or(("", &[][..]), |(name, values)| (name, values));
+                        row.element("th", &[("scope", &"row")], |cell| {
+                            cell.text(name);
+                            if let Some(remark) = remark {
+                                cell.text_element("small", &[], remark);
+                            }
+                        });
+                        self::values(columns, values, row);
+                    });
+                }
+            });
+        });
+    });
+    body.raw("\n");
+}
+
+/// The head of a table.
+fn names(columns: &[&str], table: &mut Markup) {
+    table.element("thead", &[], |head| {
+        head.element("tr", &[], |row| {
+            for name in columns {
+                row.text_element("th", &[("scope", &"col")], name);
+            }
+        });
+    });
+}
+
+/// What stands in a row after its name, each with the name of its column for where that is not seen above it.
+fn values(columns: &[&str], values: &[String], row: &mut Markup) {
+    for (name, value) in columns.iter().skip(1).zip(values) {
+        row.text_element("td", &[("data-name", name)], value);
+    }
 }
 
 fn frontier(backtest: &Backtest, (id, title): (&str, &str), validation: bool, figure: &mut Markup) {

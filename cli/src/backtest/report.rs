@@ -1,12 +1,14 @@
 //! The results as JSON.
 
-use kompass_simulation::capacity::measure::Point;
+use kompass_capacity::Holding;
 use kompass_simulation::capacity::protocol::{Judged, OPERATING_SHARES, REPLAYS, Tried, Verdict};
 use kompass_simulation::capacity::{Backtest, Split};
 use serde::Serialize;
 
+use super::forecast::Forecast;
+use super::money::{Amount, Money};
 use super::origin::Origin;
-use super::words;
+use super::{money, robust, words};
 
 /// All that a backtest has found.
 #[derive(Debug, Serialize)]
@@ -28,6 +30,15 @@ pub(super) struct Report<'a> {
     oracle: Candidate,
     validation: Vec<Figures>,
     test: Vec<Figures>,
+    /// What was expected of each hour of the test, and what came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) forecast: Option<&'a Forecast>,
+    /// What policies cost, where there are prices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) money: Option<&'a Money>,
+    /// The same on altered pasts, where that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) robustness: Option<&'a [robust::Past]>,
 }
 
 /// The protocol's constants.
@@ -43,6 +54,16 @@ struct Protocol {
     bootstrap_resamples: u32,
     operating_shares: [f64; 3],
     seed: u64,
+    /// What bounds what is held, where anything does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holding: Option<Held>,
+}
+
+#[derive(Debug, Serialize)]
+struct Held {
+    nodes_max: Option<u32>,
+    node_hours_per_day: Option<u64>,
+    hold_s: i64,
 }
 
 /// Seconds from the trace's beginning.
@@ -115,6 +136,8 @@ struct Figures {
     bill_node_hours: f64,
     idle_node_hours: f64,
     launches: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cost: Option<Amount>,
 }
 
 impl<'a> Report<'a> {
@@ -139,6 +162,7 @@ impl<'a> Report<'a> {
                 bootstrap_resamples: 1_000,
                 operating_shares: OPERATING_SHARES,
                 seed: backtest.settings.seed,
+                holding: held(backtest.settings.holding),
             },
             source,
             trace_sha256: trace_sha256.to_owned(),
@@ -172,10 +196,21 @@ impl<'a> Report<'a> {
             },
             policies: backtest.tried.iter().map(policy).collect(),
             oracle: policy(&backtest.oracle),
-            validation: all().flat_map(|tried| figures(tried, &tried.validation)).collect(),
-            test: all().flat_map(|tried| figures(tried, &tried.test)).collect(),
+            validation: all().flat_map(|tried| figures(backtest, tried, 0)).collect(),
+            test: all().flat_map(|tried| figures(backtest, tried, 1)).collect(),
+            forecast: None,
+            money: None,
+            robustness: None,
         }
     }
+}
+
+fn held(holding: Holding) -> Option<Held> {
+    (holding != Holding::default()).then(|| Held {
+        nodes_max: holding.nodes_max,
+        node_hours_per_day: holding.limits.map(|limits| limits.day_node_ms / 3_600_000),
+        hold_s: holding.hold_ms / 1_000,
+    })
 }
 
 /// The parameters at the operating points.
@@ -213,18 +248,23 @@ fn standing(tried: &Tried, judged: &Judged) -> Standing {
     }
 }
 
-fn figures<'a>(tried: &'a Tried, points: &'a [Point]) -> impl Iterator<Item = Figures> + 'a {
-    points.iter().zip(&tried.parameters).map(|(point, &parameter)| Figures {
-        policy: tried.policy.clone(),
-        parameter,
-        wait_mean_s: point.wait_mean_s,
-        wait_p50_s: point.wait_p50_s,
-        wait_p95_s: point.wait_p95_s,
-        wait_p99_s: point.wait_p99_s,
-        waited_over_1s_share: point.waited_share,
-        wait_mean_by_node_size_s: point.wait_by_size_s,
-        bill_node_hours: point.bill_node_hours,
-        idle_node_hours: point.idle_node_hours,
-        launches: point.launches,
-    })
+fn figures<'a>(backtest: &'a Backtest, tried: &'a Tried, part: usize) -> impl Iterator<Item = Figures> + 'a {
+    let points = [&tried.validation, &tried.test][part];
+    points
+        .iter()
+        .zip(&tried.parameters)
+        .map(move |(point, &parameter)| Figures {
+            policy: tried.policy.clone(),
+            parameter,
+            wait_mean_s: point.wait_mean_s,
+            wait_p50_s: point.wait_p50_s,
+            wait_p95_s: point.wait_p95_s,
+            wait_p99_s: point.wait_p99_s,
+            waited_over_1s_share: point.waited_share,
+            wait_mean_by_node_size_s: point.wait_by_size_s,
+            bill_node_hours: point.bill_node_hours,
+            idle_node_hours: point.idle_node_hours,
+            launches: point.launches,
+            cost: money::cost(backtest, part, point),
+        })
 }

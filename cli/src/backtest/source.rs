@@ -157,6 +157,16 @@ impl Source {
         }
     }
 
+    /// Times of the trace of which nothing is known, milliseconds.
+    pub(super) fn unknown_ms(&self) -> Vec<(i64, i64)> {
+        let Place::Prometheus { history, .. } = &self.place else {
+            return Vec::new();
+        };
+        let from_ms = history.window.from_ms;
+        let gaps = history.gaps.iter();
+        gaps.map(|gap| (gap.from_ms - from_ms, gap.to_ms - from_ms)).collect()
+    }
+
     /// What went wrong, and what can be done about it here.
     pub(super) fn advise(&self, error: Error) -> anyhow::Error {
         let words = match (&self.place, &error) {

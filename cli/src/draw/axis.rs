@@ -7,6 +7,8 @@ use crate::table;
 pub(crate) enum Scale {
     /// Evenly, from 0 to this.
     Even(f64),
+    /// By their square roots, from 0 to this: what is rare and large leaves room for what is small.
+    Root(f64),
     /// Seconds by magnitude, from the first to the second; what is shorter lies at the beginning.
     Magnitude(f64, f64),
 }
@@ -29,6 +31,8 @@ pub(crate) struct Tick {
     pub(crate) label: String,
 }
 
+/// Closer than this on an axis that is not even, ticks are left out.
+const APART: f64 = 0.14;
 /// With more ticks than this the labels run into each other on a telephone.
 const TICKS_MAX: f64 = 6.0;
 
@@ -66,6 +70,11 @@ impl Scale {
         Self::Even(if max.is_finite() && max > 0.0 { max } else { 1.0 })
     }
 
+    /// By roots, from 0 to `max`; there is room for something where all is 0.
+    pub(crate) fn root(max: f64) -> Self {
+        Self::Root(if max.is_finite() && max > 0.0 { max } else { 1.0 })
+    }
+
     /// Seconds by magnitude, from a known time that is not above `min_s`, from 1 s on, to ten times as much at least.
     pub(crate) fn magnitude(min_s: f64, max_s: f64) -> Self {
         let from_s = known().take_while(|value| *value <= min_s).last().unwrap_or(1.0);
@@ -77,6 +86,7 @@ impl Scale {
     pub(crate) fn place(self, value: f64) -> f64 {
         let place = match self {
             Self::Even(max) => value / max,
+            Self::Root(max) => (value.max(0.0) / max).sqrt(),
             Self::Magnitude(min, max) => (value.max(min) / min).ln() / (max / min).ln(),
         };
         if place.is_finite() { place.clamp(0.0, 1.0) } else { 0.0 }
@@ -86,6 +96,7 @@ impl Scale {
     pub(crate) fn value(self, place: f64) -> f64 {
         match self {
             Self::Even(max) => max * place,
+            Self::Root(max) => max * place * place,
             Self::Magnitude(min, max) => min * ((max / min).ln() * place).exp(),
         }
     }
@@ -94,6 +105,7 @@ impl Scale {
     pub(crate) fn ticks(self, unit: Unit) -> Vec<Tick> {
         match self {
             Self::Magnitude(min, max) => magnitudes(min, max),
+            Self::Root(max) => self.roots(max, unit),
             Self::Even(max) => {
                 let step = match unit {
                     Unit::Time => time_step(max),
@@ -112,6 +124,31 @@ impl Scale {
                     .collect()
             }
         }
+    }
+}
+
+impl Scale {
+    /// 0, and of 1, 2, 5, 10, 20, 50… (or 0.1, 0.2…) those that are far enough from each other.
+    fn roots(self, max: f64, unit: Unit) -> Vec<Tick> {
+        let first = 10_f64.powf((max * APART * APART).log10().floor());
+        let tick = |value: f64| Tick {
+            value,
+            label: label(value, value, unit),
+        };
+        let mut ticks = vec![tick(0.0)];
+        let (mut last, mut size) = (0.0, first);
+        while size <= max {
+            for value in [1.0, 2.0, 5.0].map(|factor| factor * size) {
+                // Half a gang is nothing to write down.
+                let whole = unit != Unit::Count || value >= 1.0;
+                if whole && value <= max && self.place(value) >= last + APART {
+                    last = self.place(value);
+                    ticks.push(tick(value));
+                }
+            }
+            size *= 10.0;
+        }
+        ticks
     }
 }
 
@@ -207,6 +244,16 @@ mod tests {
     }
 
     #[test]
+    fn ticks_by_roots_leave_room_for_small_values() {
+        assert_eq!(labels(Scale::root(130.0), Unit::Count).join("|"), "0|5|20|50|100");
+        assert_eq!(
+            labels(Scale::root(2_000.0), Unit::Count).join("|"),
+            "0|50|200|500|1,000|2,000"
+        );
+        assert_eq!(labels(Scale::root(1.0), Unit::Count).join("|"), "0|1");
+    }
+
+    #[test]
     fn magnitudes_are_times_that_people_know() {
         let ticks = labels(Scale::magnitude(0.0, 200_000.0), Unit::Time).join("|");
         assert_eq!(ticks, "1 s|10 s|1 min|10 min|1 h|6 h|1 d");
@@ -222,6 +269,10 @@ mod tests {
             Scale::even(0.0),
             Scale::even(f64::NAN),
             Scale::even(7.0),
+            Scale::root(0.0),
+            Scale::root(f64::INFINITY),
+            Scale::root(0.3),
+            Scale::root(5e7),
             Scale::magnitude(0.0, f64::INFINITY),
             Scale::magnitude(0.0, 1e5),
             Scale::magnitude(1e12, 1.0),

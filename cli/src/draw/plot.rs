@@ -120,6 +120,31 @@ pub(crate) fn line(svg: &mut Markup, policy: usize, line: &Line) {
     }
 }
 
+/// Fills what is below a line, down to the axis; nothing is filled at a gap.
+pub(crate) fn area(svg: &mut Markup, policy: usize, points: &Line) {
+    let mut path = String::new();
+    for part in points.split(Option::is_none) {
+        let inside: Vec<(At, At)> = part
+            .iter()
+            .flatten()
+            .map(|&(x, y)| (At(across(x)), At(up(y))))
+            .collect();
+        let (Some((first, _)), Some((last, _))) = (inside.first(), inside.last()) else {
+            continue;
+        };
+        // Writing to a string never fails.
+        let _ = write!(path, "M{first} {}", At(BOTTOM));
+        for (x, y) in &inside {
+            let _ = write!(path, "L{x} {y}");
+        }
+        let _ = write!(path, "L{last} {}Z", At(BOTTOM));
+    }
+    if !path.is_empty() {
+        let class = format!("area {}", colour(policy));
+        svg.empty("path", &[("class", &class), ("d", &path)]);
+    }
+}
+
 /// The style sheet's class for the policy with this number.
 pub(crate) fn colour(policy: usize) -> String {
     format!("p{}", policy % COLOURS)
@@ -150,6 +175,20 @@ fn write(svg: &mut Markup, class: &str, at: (f64, f64), text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_area_is_closed_on_both_sides_of_a_gap() {
+        let mut svg = Markup::default();
+        area(
+            &mut svg,
+            0,
+            &vec![None, Some((0.0, 0.5)), Some((0.5, 1.0)), None, Some((1.0, 0.0))],
+        );
+        assert_eq!(
+            svg.finish(),
+            "<path class=\"area p0\" d=\"M58 242L58 145L262 48L262 242ZM466 242L466 242L466 242Z\"/>"
+        );
+    }
 
     #[test]
     fn a_line_is_broken_at_gaps_and_short_where_it_is_level() {

@@ -6,13 +6,14 @@
 //! Pure: no I/O, no clock, no randomness; the time is an argument, resources are integers.
 //!
 //! ```text
-//!  Past (submissions, ends) ──> Policy ──> headroom at each tick, in nodes ──> hysteresis ──> budget
+//!  Past (submissions, ends) ──> Policy ──> headroom at each tick, in nodes ──> holding: hysteresis ──> budget
 //!                                 ▲
 //!              money ──> newsvendor: the quantile that pays
 //! ```
 
 pub mod budget;
 pub mod echo;
+pub mod holding;
 pub mod hysteresis;
 pub mod newsvendor;
 pub mod past;
@@ -20,6 +21,7 @@ pub mod policy;
 pub mod shape;
 pub mod time_of_day;
 
+pub use holding::Holding;
 pub use past::{Ended, Past, Submitted};
 pub use policy::{Family, Policy};
 pub use shape::{Members, Shape};

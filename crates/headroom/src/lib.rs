@@ -6,6 +6,8 @@
 //! submitted and ended shortly before ([`features`]). The policy ([`taught`]) then holds a node while it is worth more than
 //! a price; the price is the parameter, and the backtest chooses it.
 //!
+//! Beside that, [`expected`] tells how well the arrivals of each hour were forecast.
+//!
 //! Pure: no I/O, no clock, no randomness.
 //!
 //! ```text
@@ -13,6 +15,7 @@
 //!    └────> features: what was just submitted, what ended ──────────┴──> taught: nodes to hold
 //! ```
 
+pub mod expected;
 pub mod features;
 pub mod lesson;
 pub mod taught;

@@ -9,12 +9,14 @@
 //!        report <── recommend <── bootstrap over days <── protocol: operating points <─┴─ frontier of fixed headroom
 //! ```
 
+pub mod altered;
 pub mod bootstrap;
 pub mod decide;
 pub mod engine;
 pub mod frontier;
 pub mod input;
 pub mod measure;
+pub mod money;
 mod nodes;
 pub mod protocol;
 mod queue;

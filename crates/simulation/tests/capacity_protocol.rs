@@ -4,8 +4,12 @@
 
 mod generated;
 
-use kompass_capacity::{Family, Past, Policy, Shape};
+use kompass_capacity::budget::Limits;
+use kompass_capacity::newsvendor::Prices;
+use kompass_capacity::{Family, Holding, Past, Policy, Shape};
 use kompass_simulation::Gang;
+use kompass_simulation::capacity::measure::Point;
+use kompass_simulation::capacity::money::{Cheapest, Cost};
 use kompass_simulation::capacity::protocol::{Error, Verdict};
 use kompass_simulation::capacity::{Backtest, Settings, Timing};
 
@@ -14,6 +18,8 @@ fn settings() -> Settings {
         shape: Shape::new(8_000, 32_768).unwrap(),
         timing: Timing::new(150_000),
         seed: 1,
+        holding: Holding::default(),
+        prices: None,
     }
 }
 
@@ -119,6 +125,73 @@ fn decisions_on_tape_give_the_same_again() {
     late[0].first_ms += 300_000;
     let error = Backtest::run(&gangs, settings(), &families(), late, &mut |_, _| {}).unwrap_err();
     assert!(error.to_string().contains("their times are not those"), "{error}");
+}
+
+#[test]
+fn bounds_hold_for_all_that_is_held_and_prices_add_sums_only() {
+    let gangs = generated::trace(19, 100);
+    let plain = backtest(&gangs).unwrap();
+    assert_eq!(Cheapest::of_each(&plain), []);
+    let prices = Prices {
+        node_hour: 400_000,
+        wait_hour: 40_000_000,
+    };
+    let run = |settings: Settings| Backtest::run(&gangs, settings, &families(), vec![], &mut |_, _| {}).unwrap();
+    let priced = run(Settings {
+        prices: Some(prices),
+        ..settings()
+    });
+    for (plain, priced) in plain.tried.iter().zip(&priced.tried) {
+        let as_far = plain.test.len();
+        assert!(priced.test.len() >= as_far && priced.test[..as_far] == plain.test[..]);
+        assert_eq!(
+            (&priced.on_test, &priced.in_hindsight),
+            (&plain.on_test, &plain.in_hindsight)
+        );
+    }
+    let cheapest = Cheapest::of_each(&priced);
+    for cheapest in &cheapest {
+        let tried = &priced.tried[cheapest.policy];
+        let total = |point: &Point| Cost::new(point, priced.submitted[0], prices).total();
+        assert!(
+            tried
+                .validation
+                .iter()
+                .all(|point| cheapest.validation.total() <= total(point))
+        );
+        // Nodes alone cost more at the end, so that no parameter that was not tried is cheaper.
+        assert!(Cost::new(tried.validation.last().unwrap(), priced.submitted[0], prices).nodes > 0.0);
+        assert!(cheapest.in_hindsight.total() <= cheapest.test.total());
+    }
+    assert!(
+        cheapest[0].parameter > 0,
+        "waiting is dear enough to hold some: {cheapest:?}"
+    );
+
+    let bounded = run(Settings {
+        holding: Holding {
+            nodes_max: Some(4),
+            hold_ms: 600_000,
+            limits: Some(Limits {
+                hour_node_ms: u64::MAX,
+                day_node_ms: 48 * 3_600_000,
+            }),
+        },
+        ..settings()
+    });
+    assert_eq!(bounded.tried[0].parameters.len(), 5);
+    for tape in bounded.decisions() {
+        for held in &tape.headroom {
+            assert!(held.iter().all(|nodes| *nodes <= 4));
+            for day in held.windows(288) {
+                assert!(day.iter().map(|nodes| u64::from(*nodes)).sum::<u64>() <= 48 * 12);
+            }
+        }
+    }
+    // Two nodes at all times are within it, four are not: the same two are held for all days, the four for half of them.
+    let fixed = &bounded.tried[0].test;
+    assert_eq!(fixed[2], plain.tried[0].test[2]);
+    assert!(fixed[4].bill_node_hours < plain.tried[0].test[4].bill_node_hours - 100.0);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The protocol: every policy on validation and test, operating points, choice on the validation, ratios on the test.
 
-use kompass_capacity::{Family, Shape};
+use kompass_capacity::newsvendor::Prices;
+use kompass_capacity::{Family, Holding, Shape};
 
 use super::bootstrap::{self, Beside};
 use super::frontier::{Hull, Vertex};
@@ -32,6 +33,10 @@ pub struct Settings {
     pub timing: Timing,
     /// Of jitter and bootstrap.
     pub seed: u64,
+    /// What stands between what a policy wants and what is held, under every policy.
+    pub holding: Holding,
+    /// What nodes and waiting cost, where that is to be told.
+    pub prices: Option<Prices>,
 }
 
 /// A policy with what came out for it.
@@ -104,6 +109,8 @@ pub struct Backtest {
     pub gangs: usize,
     /// Gangs that were left out because a pod is larger than a node.
     pub left_out: usize,
+    /// Node-size of the gangs of validation and test, nodes.
+    pub submitted: [f64; 2],
     /// Where policies were compared.
     pub operating_points: Vec<OperatingPoint>,
     /// Fixed headroom first, then the families.
@@ -207,6 +214,7 @@ impl Backtest {
             split,
             gangs: jobs.len(),
             left_out,
+            submitted: runs.submitted(),
             operating_points,
             tried,
             oracle,
@@ -246,7 +254,7 @@ impl Judged {
 fn try_fixed(runs: &Runs, note: Note<'_>) -> (Vec<Point>, Vec<Point>) {
     let mut until_nobody_waits = |part: usize, least: usize| {
         let mut points: Vec<Point> = Vec::new();
-        let all = FIXED_MAX as usize + 1;
+        let all = runs.parameters(0).len();
         while points.len() < all {
             let done = f64::midpoint(part as f64, points.len() as f64 / all as f64);
             note(runs.done(0, done), &runs.step(0, part));
@@ -267,7 +275,7 @@ fn try_fixed(runs: &Runs, note: Note<'_>) -> (Vec<Point>, Vec<Point>) {
 }
 
 /// A family on validation and test, as far as its bills are of use: up to the first parameter beyond the last operating
-/// point of both.
+/// point of both, and where there are prices until nodes alone cost more than the cheapest parameter does.
 fn try_family(
     runs: &Runs,
     policy: usize,
@@ -278,7 +286,12 @@ fn try_family(
     let beyond = |points: &[Point], bills: &[f64]| points.iter().any(|point| point.bill_node_hours > most(bills));
     let (mut validation, mut test) = (Vec::new(), Vec::new());
     let all = runs.parameters(policy).len();
-    while validation.len() < all && !(beyond(&validation, bills) && beyond(&test, test_bills)) {
+    let enough = |validation: &[Point], test: &[Point]| {
+        beyond(validation, bills)
+            && beyond(test, test_bills)
+            && (0..2).all(|part| runs.is_too_dear([validation, test][part], part))
+    };
+    while validation.len() < all && !enough(&validation, &test) {
         let next: Vec<usize> = (validation.len()..(validation.len() + WAVE).min(all)).collect();
         let done = validation.len() as f64 / all as f64;
         note(runs.done(policy, done), &runs.step(policy, 0));

@@ -1,11 +1,13 @@
 //! All replays of a backtest, and points as the means over them.
 
-use kompass_capacity::{Family, Shape};
+use kompass_capacity::newsvendor::Prices;
+use kompass_capacity::{Family, Holding, Shape};
 
 use super::decide::{Decisions, decide, oracle};
 use super::engine::{self, World};
 use super::input::{self, Job, Seen, Timing};
 use super::measure::{Point, measure, taken_node_hours};
+use super::money::Cost;
 use super::protocol::{Error, FIXED_MAX, REPLAYS, Settings};
 use super::split::{Part, Split};
 use super::work;
@@ -40,6 +42,9 @@ pub(super) struct Runs {
     names: Vec<String>,
     parameters: Vec<Vec<f64>>,
     taken: [f64; 2],
+    submitted: [f64; 2],
+    holding: Holding,
+    prices: Option<Prices>,
     /// The trace as recorded (without jobs, it is only decided for), then the replays.
     replays: Vec<Replay>,
     tapes: Vec<Tape>,
@@ -63,7 +68,13 @@ impl Runs {
         tapes: Vec<Tape>,
     ) -> Result<Self, Error> {
         let parts = [split.validation, split.test];
-        let Settings { shape, timing, seed } = settings;
+        let Settings {
+            shape,
+            timing,
+            seed,
+            holding,
+            prices,
+        } = settings;
         let span_ms = (parts[0].begin_ms(), parts[1].end_ms);
         let replays = work::each(REPLAYS as usize + 1, |number| {
             let number = u32::try_from(number).unwrap_or(0);
@@ -74,12 +85,16 @@ impl Runs {
                 .map(|family| decide(family, shape, &seen, timing, span_ms))
                 .collect();
             decisions.push(oracle(&ORACLE, shape, &seen, timing, span_ms));
+            for wanted in decisions.iter_mut().flat_map(|decisions| &mut decisions.headroom) {
+                *wanted = holding.held(wanted, span_ms.0, timing.tick_ms);
+            }
             Replay {
                 jobs: parts.map(|part| if number == 0 { Vec::new() } else { of_part(&jobs, part) }),
                 decisions,
             }
         });
-        let fixed: Vec<f64> = (0..=FIXED_MAX).map(f64::from).collect();
+        let most = holding.nodes_max.map_or(FIXED_MAX, |most| most.min(FIXED_MAX));
+        let fixed: Vec<f64> = (0..=most).map(f64::from).collect();
         let named = families.iter().map(|family| family.name.to_owned());
         let with = families.iter().map(|family| family.parameters.clone());
         let runs = Self {
@@ -92,6 +107,12 @@ impl Runs {
                 .collect(),
             parameters: std::iter::once(fixed).chain(with).chain([ORACLE.to_vec()]).collect(),
             taken: parts.map(|part| taken_node_hours(&of_part(jobs, part), part, shape.parts())),
+            submitted: parts.map(|part| {
+                let inside = jobs.iter().filter(|job| part.day(job.recorded_ms).is_some());
+                inside.map(|job| i128::from(job.size)).sum::<i128>() as f64 / shape.parts() as f64
+            }),
+            holding,
+            prices,
             replays,
             tapes,
         };
@@ -144,6 +165,22 @@ impl Runs {
 
     pub(super) fn parameters(&self, policy: usize) -> &[f64] {
         &self.parameters[policy]
+    }
+
+    /// Node-size of the gangs of each part, nodes.
+    pub(super) const fn submitted(&self) -> [f64; 2] {
+        self.submitted
+    }
+
+    /// Whether nodes alone cost more at the last of these points of a part than the cheapest of them costs; so where there
+    /// are no prices.
+    pub(super) fn is_too_dear(&self, points: &[Point], part: usize) -> bool {
+        let Some(prices) = self.prices else { return true };
+        let mut costs = points
+            .iter()
+            .map(|point| Cost::new(point, self.submitted[part], prices));
+        let least = costs.clone().map(Cost::total).fold(f64::INFINITY, f64::min);
+        costs.next_back().is_some_and(|cost| cost.nodes > least)
     }
 
     /// A point for each of these parameters (by number) on a part (0 validation, 1 test).
@@ -200,8 +237,10 @@ impl Runs {
     fn decided(&self, policy: usize, parameter: usize, replay: usize) -> (Vec<u32>, Vec<Option<i64>>) {
         let ticks = self.ticks(self.parts[1].end_ms);
         let Some(family) = policy.checked_sub(1) else {
+            let wanted = vec![u32::try_from(parameter).unwrap_or(u32::MAX); ticks];
+            let begin_ms = self.parts[0].begin_ms();
             return (
-                vec![u32::try_from(parameter).unwrap_or(u32::MAX); ticks],
+                self.holding.held(&wanted, begin_ms, self.timing.tick_ms),
                 vec![None; ticks],
             );
         };
