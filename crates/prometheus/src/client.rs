@@ -61,7 +61,7 @@ impl Default for Options {
             total_limit: Duration::from_mins(10),
             attempts: 4,
             // Some 1.5 million points; four answers at once are read at most.
-            max_bytes: 8 << 20,
+            max_bytes: 4 << 20,
             // A gang is some 20 points, its pods 8 each: enough for a million pods, 320 MB.
             max_points: 20_000_000,
         }

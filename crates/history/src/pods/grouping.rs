@@ -59,39 +59,24 @@ pub(super) fn gangs(pods: BTreeMap<PodId, Pod>, seen: &Seen, window: Window, tal
 fn grouped(pods: BTreeMap<PodId, Pod>, seen: &Seen, tally: &mut Tally) -> Vec<Members> {
     let mut groups: Vec<Members> = Vec::new();
     let mut directory = Directory::default();
-    let mut executors = Vec::new();
-    for (PodId { namespace, name, .. }, pod) in pods {
-        let role = pod.labels.as_ref().and_then(|labels| labels.role.as_deref());
-        let is_driver = match role {
-            Some("driver") => true,
-            Some("executor") => false,
-            _ if is_spark_name(&name) => name.ends_with("-driver"),
-            _ => continue,
-        };
-        let Some(created_ms) = pod.created_ms else {
-            tally.add(Reason::NoCreation, 1);
-            continue;
-        };
-        let ended = pod.ended(seen);
-        let member = Member {
-            namespace,
-            name,
-            pod,
-            created_ms,
-            ended,
-        };
-        if is_driver {
-            directory.add(&member, groups.len());
+    // Drivers first. Executors are many times more: each is taken out of the map into its gang.
+    for (id, pod) in &pods {
+        if let Some(driver) = Member::new(id, pod, true, seen) {
+            directory.add(&driver, groups.len());
             groups.push(Members {
-                driver: Some(member),
+                driver: Some(driver),
                 executors: Vec::new(),
             });
-        } else {
-            executors.push(member);
         }
     }
     let mut orphans: BTreeMap<(Arc<str>, Box<str>), Members> = BTreeMap::new();
-    for executor in executors {
+    for (id, pod) in pods {
+        if is_driver(&id, &pod).is_some() && pod.created_ms().is_none() {
+            tally.add(Reason::NoCreation, 1);
+        }
+        let Some(executor) = Member::new(&id, &pod, false, seen) else {
+            continue;
+        };
         let members = if let Some(index) = directory.driver_of(&executor, &groups) {
             &mut groups[index]
         } else {
@@ -103,6 +88,15 @@ fn grouped(pods: BTreeMap<PodId, Pod>, seen: &Seen, tally: &mut Tally) -> Vec<Me
     groups.extend(orphans.into_values());
     groups.retain(|members| members.is_sparks(tally));
     groups
+}
+
+/// Whether a pod is a driver or an executor; none if it is neither.
+fn is_driver(id: &PodId, pod: &Pod) -> Option<bool> {
+    match pod.labels.as_ref().and_then(|labels| labels.role.as_deref()) {
+        Some("driver") => Some(true),
+        Some("executor") => Some(false),
+        _ => is_spark_name(&id.name).then(|| id.name.ends_with("-driver")),
+    }
 }
 
 impl Directory {
@@ -143,6 +137,18 @@ impl Directory {
 }
 
 impl Member {
+    /// A driver, or an executor, that has a time of creation.
+    fn new(id: &PodId, pod: &Pod, driver: bool, seen: &Seen) -> Option<Self> {
+        let created_ms = pod.created_ms().filter(|_| is_driver(id, pod) == Some(driver))?;
+        Some(Self {
+            namespace: id.namespace.clone(),
+            name: id.name.clone(),
+            pod: pod.clone(),
+            created_ms,
+            ended: pod.ended(seen),
+        })
+    }
+
     fn labels(&self) -> Option<&SparkLabels> {
         self.pod.labels.as_deref()
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
+use std::num::NonZeroI64;
 use std::sync::Arc;
 
 use kompass_core::Resources;
@@ -21,29 +22,32 @@ pub(super) struct PodId {
     uid: u128,
 }
 
+/// Milliseconds since 1970 UTC; 1970 itself is no time.
+type Time = Option<NonZeroI64>;
+
 /// A pod, as far as it is known.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Pod {
-    pub(super) created_ms: Option<i64>,
-    started_ms: Option<i64>,
-    completed_ms: Option<i64>,
+    created_ms: Time,
+    started_ms: Time,
+    completed_ms: Time,
     /// When it was last seen to be gone.
-    gone_ms: Option<i64>,
+    gone_ms: Time,
     /// Whether it was there at the end.
     at_end: bool,
     /// What its containers request together, and the largest of its init containers: thousandths of a CPU, bytes.
     requests: Option<(u64, u64)>,
     init: (u64, u64),
-    pub(super) labels: Option<Box<SparkLabels>>,
+    /// When its labels were seen last, and which.
+    labels_ms: Time,
+    pub(super) labels: Option<Arc<SparkLabels>>,
     /// How it ended, if that was seen.
     pub(super) end: Option<End>,
 }
 
 /// Labels of Spark and of KOMPASS.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct SparkLabels {
-    /// When they were seen last.
-    last_ms: i64,
     pub(super) role: Option<Arc<str>>,
     pub(super) application_id: Option<Arc<str>>,
     pub(super) application: Option<Arc<str>>,
@@ -51,9 +55,12 @@ pub(super) struct SparkLabels {
     pub(super) queue: Option<Arc<str>>,
 }
 
-/// Texts that many pods have in common, each once.
+/// Texts and labels that many pods have in common, each once.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Texts(HashSet<Arc<str>>);
+pub(super) struct Texts {
+    texts: HashSet<Arc<str>>,
+    labels: HashSet<Arc<SparkLabels>>,
+}
 
 impl PodId {
     pub(super) fn new(namespace: Arc<str>, name: &str, uid: &str) -> Self {
@@ -76,42 +83,33 @@ fn number(uid: &str) -> u128 {
 
 impl Texts {
     pub(super) fn shared(&mut self, text: &str) -> Arc<str> {
-        if let Some(known) = self.0.get(text) {
+        if let Some(known) = self.texts.get(text) {
             return known.clone();
         }
         let text: Arc<str> = text.into();
-        self.0.insert(text.clone());
+        self.texts.insert(text.clone());
         text
     }
-}
 
-impl SparkLabels {
-    fn new(labels: &Labels, last_ms: i64, texts: &mut Texts) -> Self {
+    fn labels(&mut self, labels: &Labels) -> Arc<SparkLabels> {
         let mut of = |name| {
             Some(label(labels, name))
                 .filter(|text| !text.is_empty())
-                .map(|text| texts.shared(text))
+                .map(|text| self.shared(text))
         };
-        Self {
-            last_ms,
+        let labels = SparkLabels {
             role: of("label_spark_role"),
             application_id: of("label_spark_app_selector"),
             application: of("label_spark_app_name"),
             profile_key: of("label_kompass_dev_profile_key"),
             queue: of("label_kompass_dev_queue"),
+        };
+        if let Some(known) = self.labels.get(&labels) {
+            return known.clone();
         }
-    }
-
-    /// By which of two sets counts, whatever comes first.
-    fn order(&self) -> impl Ord {
-        let texts = (
-            &self.profile_key,
-            &self.application_id,
-            &self.application,
-            &self.role,
-            &self.queue,
-        );
-        (self.last_ms, format!("{texts:?}"))
+        let labels = Arc::new(labels);
+        self.labels.insert(labels.clone());
+        labels
     }
 }
 
@@ -119,12 +117,13 @@ impl Pod {
     /// Takes over what one series tells: times and sizes don't change, and of the containers of a pod the last one ends it,
     /// so that the largest value counts.
     pub(super) fn learn(&mut self, fact: PodFact, labels: &Labels, largest: f64, last_ms: i64, texts: &mut Texts) {
-        let latest = |known: &mut Option<i64>, at_ms: i64| *known = (*known).max(Some(at_ms));
+        let latest = |known: &mut Time, at_ms: i64| *known = (*known).max(NonZeroI64::new(at_ms));
         match fact {
             PodFact::Labels => {
-                let new = SparkLabels::new(labels, last_ms, texts);
-                if self.labels.as_ref().is_none_or(|known| known.order() < new.order()) {
-                    self.labels = Some(Box::new(new));
+                // The last ones count, in whatever order they come.
+                let new = (NonZeroI64::new(last_ms), Some(texts.labels(labels)));
+                if (self.labels_ms, &self.labels) < (new.0, &new.1) {
+                    (self.labels_ms, self.labels) = new;
                 }
             }
             PodFact::Created => latest(&mut self.created_ms, milliseconds(largest)),
@@ -143,9 +142,9 @@ impl Pod {
     /// When it ended, and whether it is only known to have run until then; none if it has not ended.
     pub(super) fn ended(&self, seen: &Seen) -> Option<(i64, bool)> {
         if let Some(completed_ms) = self.completed_ms {
-            return Some((completed_ms, false));
+            return Some((completed_ms.get(), false));
         }
-        let gone_ms = self.gone_ms.filter(|_| !self.at_end)?;
+        let gone_ms = self.gone_ms.filter(|_| !self.at_end)?.get();
         // Its last sample is older than the time in which none was found, by a step at most.
         let unseen_ms = gone_ms - GONE_STEP_MS - STEP_MS;
         let looked = (unseen_ms + 2 * STEP_MS..=gone_ms)
@@ -159,10 +158,15 @@ impl Pod {
         })
     }
 
+    /// When it was created.
+    pub(super) fn created_ms(&self) -> Option<i64> {
+        self.created_ms.map(NonZeroI64::get)
+    }
+
     /// When it began to run. Some releases of kube-state-metrics don't tell of pods that are gone soon.
     pub(super) fn started_ms(&self) -> Option<i64> {
         let ended = self.completed_ms.and(self.created_ms);
-        self.started_ms.or(ended)
+        self.started_ms.or(ended).map(NonZeroI64::get)
     }
 
     /// Whether it is known what it requests.
