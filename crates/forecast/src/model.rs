@@ -58,6 +58,36 @@ pub struct Forecast {
     pub quantiles: Vec<(u16, f64)>,
 }
 
+/// A window of the past as a model sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Example {
+    /// When it is forecast: all before this is known. Milliseconds since 1970 UTC.
+    pub origin_ms: u64,
+    /// The window's begin.
+    pub start_ms: u64,
+    /// What the model looks at.
+    pub features: Vec<f64>,
+    /// Root of the mean of what arrived in the window.
+    pub target: f64,
+}
+
+/// What a model of this setup is fitted on, in order of time: for other models to be fitted on the same.
+pub fn examples(setup: &Setup, history: &History<'_>) -> Result<Vec<Example>, Error> {
+    setup.check()?;
+    let rest = history.series.less(history.certain);
+    let rows = Rows::of(setup, &rest, &history.calendar).map_err(|source| history.unfit(source))?;
+    let example = |row| {
+        let Window { origin, lead, .. } = rows.window(row);
+        Example {
+            origin_ms: rest.time_ms(origin),
+            start_ms: rest.time_ms(origin + lead),
+            features: rows.row(row).to_vec(),
+            target: rows.target(row),
+        }
+    };
+    Ok((0..rows.len()).map(example).collect())
+}
+
 /// A fitted model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

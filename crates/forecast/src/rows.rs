@@ -15,6 +15,7 @@ pub(crate) struct Rows {
     columns: usize,
     features: Vec<f64>,
     targets: Vec<f64>,
+    windows: Vec<Window>,
     /// Rows that were forecast together.
     batches: Vec<Range<usize>>,
 }
@@ -29,6 +30,7 @@ impl Rows {
             columns: spec.columns(),
             features: Vec::new(),
             targets: Vec::new(),
+            windows: Vec::new(),
             batches: Vec::new(),
         };
         let history = usize::try_from(setup.history).unwrap_or(usize::MAX);
@@ -41,7 +43,9 @@ impl Rows {
             let first = rows.targets.len();
             for lead in 0..leads {
                 if let Some(sum) = series.sum(origin + lead, span) {
-                    spec.write(&past, calendar, Window { origin, lead, span }, &mut rows.features);
+                    let window = Window { origin, lead, span };
+                    spec.write(&past, calendar, window, &mut rows.features);
+                    rows.windows.push(window);
                     rows.targets.push(root(sum, span));
                 }
             }
@@ -57,6 +61,14 @@ impl Rows {
 
     pub(crate) fn batches(&self) -> impl Iterator<Item = Range<usize>> {
         self.batches.iter().cloned()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.targets.len()
+    }
+
+    pub(crate) fn window(&self, row: usize) -> Window {
+        self.windows[row]
     }
 
     pub(crate) fn row(&self, row: usize) -> &[f64] {
