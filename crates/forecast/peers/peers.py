@@ -127,11 +127,13 @@ def trial(random):
 
 def lightgbm(values, test, days, series_start_s, features):
     """The same rows as ours. Roots as the target: a quantile of roots is the root of the quantile."""
-    from lightgbm import LGBMRegressor
+    import lightgbm as library
 
     def fit(parameters, share, rows, table, roots):
-        model = LGBMRegressor(objective="quantile", alpha=share, verbose=-1, n_jobs=1, seed=1, **parameters)
-        return model.fit(table[rows], roots[rows])
+        fixed = {"objective": "quantile", "alpha": share, "verbose": -1, "num_threads": 1, "seed": 1}
+        rounds = parameters["n_estimators"]
+        parameters = {key: value for key, value in parameters.items() if key != "n_estimators"}
+        return library.train(fixed | parameters, library.Dataset(table[rows], roots[rows]), rounds)
 
     told = {}
     for name, path in features.items():
