@@ -1,27 +1,33 @@
 //! How good the forecasts are: mean pinball loss and coverage on series of buckets, next bucket and day ahead, beside the
 //! seasonal naive model; and how long a fit and a forecast take.
 //!
-//! `cargo bench -p kompass-forecast --bench pinball -- FILE[:TEST_DAYS]…`; a file is CSV with the header `start_s,value`: seconds
-//! since 1970 UTC and what arrived in the bucket that begins then, without gaps.
+//! `cargo bench -p kompass-forecast --bench pinball -- [--out=FOLDER] FILE[:TEST_DAYS]…`; a file is CSV with the header
+//! `start_s,value`: seconds since 1970 UTC and what arrived in the bucket that begins then, without gaps. With `--out`,
+//! FOLDER gets per series and horizon what each model forecast, and the features of every window of the series
+//! (`peers/README.md`).
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use kompass_forecast::calendar::{Calendar, DAY_MS};
 use kompass_forecast::features::FeatureSpec;
-use kompass_forecast::model::{Forecast, History, Horizon, Model, Setup};
+use kompass_forecast::model::{Forecast, History, Horizon, Model, Setup, examples};
 use kompass_forecast::series::Series;
 
 const QUANTILES: [u16; 3] = [500, 900, 950];
 const TEST_DAYS: usize = 21;
 
 fn main() {
-    let files: Vec<String> = std::env::args()
+    let (options, files): (Vec<String>, Vec<String>) = std::env::args()
         .skip(1)
-        .filter(|argument| !argument.starts_with("--"))
-        .collect();
+        .partition(|argument| argument.starts_with("--"));
+    let out = options
+        .iter()
+        .find_map(|option| option.strip_prefix("--out="))
+        .map(Path::new);
     let holidays = BTreeSet::new();
     let calendar = Calendar {
         offset_s: &|_| 0,
@@ -36,8 +42,16 @@ fn main() {
         for (name, at_midnight) in [("next", false), ("day", true)] {
             let setup = setup(&series, at_midnight);
             for model in [true, false] {
-                let score = walk(&series, calendar, &setup, test, model);
-                score.print(file, name, if model { "ridge" } else { "naive" });
+                let told = walk(&series, calendar, &setup, test, model);
+                let model = if model { "ridge" } else { "naive" };
+                Score::of(&told).print(&stem(file), name, model);
+                if let Some(out) = out {
+                    write_told(&out.join(format!("{}-{name}-{model}.csv", stem(file))), &told);
+                }
+            }
+            if let Some(out) = out {
+                let path = out.join(format!("{}-{name}-features.csv", stem(file)));
+                write_features(&path, &series, calendar, &setup);
             }
         }
     }
@@ -61,6 +75,13 @@ fn setup(series: &Series, at_midnight: bool) -> Setup {
     }
 }
 
+/// A forecast, when it was made, and what came.
+struct Told {
+    origin_ms: u64,
+    forecast: Forecast,
+    actual: f64,
+}
+
 /// Sums over the test.
 #[derive(Default)]
 struct Score {
@@ -72,6 +93,14 @@ struct Score {
 }
 
 impl Score {
+    fn of(told: &[Told]) -> Self {
+        let mut score = Self::default();
+        for told in told {
+            score.add(&told.forecast, told.actual);
+        }
+        score
+    }
+
     fn add(&mut self, forecast: &Forecast, actual: f64) {
         for (index, &(quantile, value)) in forecast.quantiles.iter().enumerate() {
             let share = f64::from(quantile) / 1_000.0;
@@ -87,11 +116,7 @@ impl Score {
         self.forecasts += 1;
     }
 
-    fn print(&self, file: &str, horizon: &str, model: &str) {
-        let name = std::path::Path::new(file)
-            .file_stem()
-            .unwrap_or_default()
-            .to_string_lossy();
+    fn print(&self, name: &str, horizon: &str, model: &str) {
         let loss = self.loss.map(|loss| loss / self.demand);
         let covered = self
             .covered
@@ -109,10 +134,57 @@ impl Score {
     }
 }
 
+fn stem(file: &str) -> String {
+    let stem = Path::new(file).file_stem().unwrap_or_default();
+    stem.to_string_lossy().into_owned()
+}
+
+fn write_told(path: &Path, told: &[Told]) {
+    let mut rows = csv::Writer::from_path(path).unwrap();
+    rows.write_record(["origin_s", "start_s", "q500", "q900", "q950"])
+        .unwrap();
+    for told in told {
+        let mut row = vec![
+            (told.origin_ms / 1_000).to_string(),
+            (told.forecast.start_ms / 1_000).to_string(),
+        ];
+        row.extend(told.forecast.quantiles.iter().map(|(_, value)| format!("{value:.4}")));
+        rows.write_record(row).unwrap();
+    }
+    rows.flush().unwrap();
+}
+
+/// Windows of the whole series, roots throughout as the model sees them; the last columns are the features.
+fn write_features(path: &Path, series: &Series, calendar: Calendar<'_>, setup: &Setup) {
+    let setup = Setup {
+        history: u32::try_from(series.len()).unwrap(),
+        ..setup.clone()
+    };
+    let history = History {
+        series,
+        certain: &[],
+        calendar,
+    };
+    let mut rows = csv::Writer::from_path(path).unwrap();
+    let mut header = vec!["origin_s".to_owned(), "start_s".to_owned(), "root".to_owned()];
+    header.extend((0..setup.features.columns()).map(|column| format!("f{column}")));
+    rows.write_record(header).unwrap();
+    for example in examples(&setup, &history).unwrap() {
+        let mut row = vec![
+            (example.origin_ms / 1_000).to_string(),
+            (example.start_ms / 1_000).to_string(),
+            example.target.to_string(),
+        ];
+        row.extend(example.features.iter().map(f64::to_string));
+        rows.write_record(row).unwrap();
+    }
+    rows.flush().unwrap();
+}
+
 /// Forecasts from `test` on, fitted anew each midnight on what was known then.
-fn walk(series: &Series, calendar: Calendar<'_>, setup: &Setup, test: usize, ridge: bool) -> Score {
+fn walk(series: &Series, calendar: Calendar<'_>, setup: &Setup, test: usize, ridge: bool) -> Vec<Told> {
     let day = usize::try_from(DAY_MS / series.bucket_ms()).unwrap();
-    let mut score = Score::default();
+    let mut told = Vec::new();
     let mut model: Option<Model> = None;
     for midnight in (test..series.len()).step_by(day) {
         let known = series.before(midnight);
@@ -134,9 +206,14 @@ fn walk(series: &Series, calendar: Calendar<'_>, setup: &Setup, test: usize, rid
                 certain: &[],
                 calendar,
             };
-            for (lead, forecast) in fitted.forecast(&history(&known)).unwrap().iter().enumerate() {
+            let forecasts = fitted.forecast(&history(&known)).unwrap();
+            for (lead, forecast) in forecasts.into_iter().enumerate() {
                 if let Some(actual) = series.value(origin + lead) {
-                    score.add(forecast, actual);
+                    told.push(Told {
+                        origin_ms: series.time_ms(origin),
+                        forecast,
+                        actual,
+                    });
                 }
             }
             let known = series.before(origin + leads);
@@ -144,7 +221,7 @@ fn walk(series: &Series, calendar: Calendar<'_>, setup: &Setup, test: usize, rid
         }
         model = Some(fitted);
     }
-    score
+    told
 }
 
 fn read(file: &str) -> Series {

@@ -1,6 +1,6 @@
-//! Quantiles of a model's errors that hold their promise: of the last errors, at a level that follows how often it was
-//! exceeded (adaptive conformal inference: Gibbs and Candès, "Adaptive conformal inference under distribution shift",
-//! 2021).
+//! Quantiles of a model's errors that hold their promise: of the last errors, the newest counting most (Barber et al.,
+//! "Conformal prediction beyond exchangeability", 2023), at a level that follows how often it was exceeded (adaptive
+//! conformal inference: Gibbs and Candès, "Adaptive conformal inference under distribution shift", 2021).
 
 use std::collections::VecDeque;
 
@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 pub const MAX_GAMMA: f64 = 0.02;
 /// Errors that are remembered at most.
 pub const MAX_SCORES: usize = 20_000;
+/// An error this part of the window older counts half as much: 17 days of 56.
+const HALF_LIFE: f64 = 0.3;
 /// Quantiles of one model at most.
 pub const MAX_QUANTILES: usize = 32;
 
@@ -77,8 +79,20 @@ impl Calibration {
 
     /// Each quantile (thousandths) with the error that is not exceeded, ascending in both; none before the first error.
     pub(crate) fn quantiles(&self) -> Vec<(u16, f64)> {
-        let mut sorted: Vec<f64> = self.scores.iter().copied().collect();
-        sorted.sort_unstable_by(f64::total_cmp);
+        let keep = 0.5_f64.powf(1.0 / (HALF_LIFE * self.window as f64));
+        let mut weight = 1.0;
+        let mut sorted = Vec::with_capacity(self.scores.len());
+        for &score in self.scores.iter().rev() {
+            weight *= keep;
+            sorted.push((score, weight));
+        }
+        sorted.sort_unstable_by(|one, other| one.0.total_cmp(&other.0));
+        // In each place the weight of all that are not larger.
+        let mut sum = 0.0;
+        for (_, weight) in &mut sorted {
+            sum += *weight;
+            *weight = sum;
+        }
         let mut least = f64::NEG_INFINITY;
         let quantiles = self.levels.iter().filter_map(|level| {
             // Levels move on their own and may cross; the quantiles must not.
@@ -111,15 +125,19 @@ fn share(per_mille: u16) -> f64 {
     f64::from(per_mille) / 1_000.0
 }
 
-/// The value at a level between the smallest (0) and the largest (1), as if one more value were to come.
-fn at(sorted: &[f64], level: f64) -> Option<f64> {
-    let last = sorted.len().checked_sub(1)?;
-    let position = (level * (sorted.len() as f64 + 1.0) - 1.0).clamp(0.0, last as f64);
-    // Within 0 and `last`, so nothing is cut off.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-    let below = position as usize;
-    let above = (below + 1).min(last);
-    Some(sorted[below] + (sorted[above] - sorted[below]) * (position - below as f64))
+/// The value at a level between the smallest (0) and the largest (1), as if one more value of weight 1 were to come. Each
+/// value stands with the weight of all up to it.
+fn at(sorted: &[(f64, f64)], level: f64) -> Option<f64> {
+    let &(largest, weight) = sorted.last()?;
+    let wanted = level * (weight + 1.0);
+    let above = sorted.partition_point(|&(_, upto)| upto < wanted);
+    let Some(&(value, upto)) = sorted.get(above) else {
+        return Some(largest);
+    };
+    let Some(&(before, upto_before)) = above.checked_sub(1).and_then(|below| sorted.get(below)) else {
+        return Some(value);
+    };
+    Some(before + (value - before) * (wanted - upto_before) / (upto - upto_before))
 }
 
 #[cfg(test)]
@@ -136,12 +154,34 @@ mod tests {
 
     #[test]
     fn takes_the_quantiles_of_the_last_errors() {
-        let scores: Vec<f64> = (0..200).map(f64::from).collect();
+        // Each hundred in another order than that of its values, so that old and new ones are mixed.
+        let scores: Vec<f64> = (0..200)
+            .map(|index| f64::from(index / 100 * 100 + index * 37 % 100))
+            .collect();
         let expected = [(500, 149.5), (900, 189.9), (950, 194.95)];
         for ((quantile, bound), (_, expected)) in seen(&scores, 0.0).quantiles().into_iter().zip(expected) {
-            assert!((bound - expected).abs() < 1e-9, "{quantile}: {bound}");
+            assert!((bound - expected).abs() < 3.0, "{quantile}: {bound}");
         }
         assert_eq!(seen(&[], 0.01).quantiles(), []);
+    }
+
+    #[test]
+    fn an_error_of_three_tenths_of_the_window_ago_counts_half() {
+        // 30 errors of 2, then 30 of 1, then 30 of 0: weights 1 to 2 to 4.
+        let scores: Vec<f64> = [2.0, 1.0, 0.0].into_iter().flat_map(|score| [score; 30]).collect();
+        let mut calibration = Calibration::new(&[500, 550, 840, 880], 100, 0.0);
+        calibration.observe(&scores);
+        let bounds: Vec<f64> = calibration.quantiles().into_iter().map(|(_, bound)| bound).collect();
+        // With one more to come the zeros are 55.7 % of the weight, zeros and ones 83.5 %.
+        assert_eq!((bounds[0], bounds[1]), (0.0, 0.0));
+        assert!(bounds[2] > 1.0 && (bounds[3] - 2.0).abs() < 1e-9, "{bounds:?}");
+    }
+
+    #[test]
+    fn few_errors_give_wide_quantiles() {
+        // Of nine errors, that of a tenth to come exceeds the largest in one case of ten.
+        let few: Vec<f64> = (1..=9).map(f64::from).collect();
+        assert!((seen(&few, 0.0).quantiles()[1].1 - 9.0).abs() < 1e-9);
     }
 
     #[test]

@@ -82,9 +82,22 @@ impl Ridge {
         penalty: f64,
         min_rows: usize,
     ) -> Result<Self, Error> {
+        Self::fit_weighed(features, columns, targets, &vec![1.0; targets.len()], penalty, min_rows)
+    }
+
+    /// The same where rows count by `weights`, one positive number for each; only their ratios matter.
+    pub(crate) fn fit_weighed(
+        features: &[f64],
+        columns: usize,
+        targets: &[f64],
+        weights: &[f64],
+        penalty: f64,
+        min_rows: usize,
+    ) -> Result<Self, Error> {
         let rows = targets.len();
         check(features, columns, targets, penalty, min_rows)?;
-        let mean_target = mean(targets.iter().copied(), rows);
+        debug_assert_eq!(weights.len(), rows);
+        let mean_target = mean(targets.iter().copied(), weights);
         if !mean_target.is_finite() {
             return Err(Error::Unsolved);
         }
@@ -95,25 +108,29 @@ impl Ridge {
             return Err(Error::ConstantTarget);
         }
         let scales: Vec<Scale> = (0..columns)
-            .map(|column| Scale::of(features, columns, column, rows))
+            .map(|column| Scale::of(features, columns, column, weights))
             .collect();
         let used: Vec<usize> = (0..columns).filter(|&column| scales[column].spread > 0.0).collect();
         if used.is_empty() {
             return Err(Error::ConstantFeatures);
         }
-        let weight = (penalty * rows as f64).sqrt();
+        let per_weight = rows as f64 / weights.iter().sum::<f64>();
+        let pulls: Vec<f64> = weights.iter().map(|weight| (weight * per_weight).sqrt()).collect();
+        let pull_to_zero = (penalty * rows as f64).sqrt();
         let matrix = Array2::from_shape_fn((rows + used.len(), used.len()), |(row, position)| {
             if row < rows {
                 let column = used[position];
-                scales[column].of_value(features[row * columns + column])
+                scales[column].of_value(features[row * columns + column]) * pulls[row]
             } else if row - rows == position {
-                weight
+                pull_to_zero
             } else {
                 0.0
             }
         });
         let wanted = Array1::from_shape_fn(rows + used.len(), |row| {
-            targets.get(row).map_or(0.0, |target| target - mean_target)
+            targets
+                .get(row)
+                .map_or(0.0, |target| (target - mean_target) * pulls[row])
         });
         let solved = LinearRegression::new()
             .with_intercept(false)
@@ -179,10 +196,10 @@ struct Scale {
 }
 
 impl Scale {
-    fn of(features: &[f64], columns: usize, column: usize, rows: usize) -> Self {
+    fn of(features: &[f64], columns: usize, column: usize, weights: &[f64]) -> Self {
         let cells = || features.iter().skip(column).step_by(columns).copied();
-        let mean = mean(cells(), rows);
-        let spread = self::mean(cells().map(|cell| (cell - mean).powi(2)), rows).sqrt();
+        let mean = mean(cells(), weights);
+        let spread = self::mean(cells().map(|cell| (cell - mean).powi(2)), weights).sqrt();
         Self {
             mean,
             spread: if spread > LEAST_SPREAD * mean.abs() {
@@ -228,8 +245,9 @@ fn range<'a>(values: impl IntoIterator<Item = &'a f64>) -> (f64, f64) {
         .fold(range, |(low, high), &value| (low.min(value), high.max(value)))
 }
 
-fn mean(values: impl Iterator<Item = f64>, count: usize) -> f64 {
-    values.sum::<f64>() / count as f64
+fn mean(values: impl Iterator<Item = f64>, weights: &[f64]) -> f64 {
+    let sum: f64 = values.zip(weights).map(|(value, weight)| value * weight).sum();
+    sum / weights.iter().sum::<f64>()
 }
 
 #[cfg(test)]

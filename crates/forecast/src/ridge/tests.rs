@@ -120,3 +120,18 @@ fn answers_no_more_than_it_was_ever_answered() {
     // Each has been 1, but never both.
     assert!((fitted.predict(&[1.0, 1.0]) - 1.0).abs() < 1e-9);
 }
+
+#[test]
+fn a_row_of_weight_two_is_a_row_given_twice() {
+    let (mut features, mut targets) = line(50);
+    targets[7] += 3.0;
+    let mut weights = vec![0.25; 50];
+    weights[7] = 0.5;
+    let weighed = Ridge::fit_weighed(&features, 2, &targets, &weights, 0.1, 10).unwrap();
+    features.extend_from_within(14..16);
+    targets.push(targets[7]);
+    let twice = Ridge::fit(&features, 2, &targets, 0.1, 10).unwrap();
+    for row in features.chunks(2) {
+        assert!((weighed.predict(row) - twice.predict(row)).abs() < 1e-9);
+    }
+}
