@@ -8,6 +8,7 @@ use clap::Parser;
 use kompass_capacity::budget::Limits;
 use kompass_capacity::newsvendor::Prices;
 use kompass_capacity::{Shape, shape};
+use kompass_forecast::wall::{self, Wall};
 use kompass_kube::lease;
 use kompass_prometheus::{Address, Client, Options};
 use kompass_service::args::{Admin, DurationError, End, Log, duration};
@@ -71,6 +72,12 @@ pub struct Args {
     /// Hours of empty nodes in any 24 hours at most.
     #[arg(long, value_name = "HOURS", value_parser = clap::value_parser!(u64).range(0..=1_000_000))]
     pub node_hours_per_day: Option<u64>,
+    /// Time zone of the users' working hours, such as Europe/Berlin; without it, UTC.
+    #[arg(long, env = "KOMPASS_TIME_ZONE", value_name = "ZONE")]
+    pub time_zone: Option<String>,
+    /// File with the users' holidays: one date a line, such as 2026-12-25, and after # what you like.
+    #[arg(long, env = "KOMPASS_HOLIDAYS", value_name = "FILE")]
+    pub holidays: Option<PathBuf>,
     /// Whether to tell only what would be held (observe), or also to recommend it (recommend).
     #[arg(long, env = "KOMPASS_PREDICTOR_MODE", value_enum, default_value_t = Mode::Observe)]
     pub mode: Mode,
@@ -149,6 +156,9 @@ pub enum Error {
     /// Nothing can be kept there.
     #[error("failed to use --model-dir {path}: it is no folder; make it", path = .0.display())]
     ModelDir(PathBuf),
+    /// No such time zone, or no dates.
+    #[error("failed to use --time-zone or --holidays")]
+    Wall(#[from] wall::Error),
     /// Prometheus can't be asked so.
     #[error("failed to use the options of Prometheus")]
     Prometheus(#[from] kompass_prometheus::Error),
@@ -228,6 +238,15 @@ impl Args {
             total_limit: LATELY_LIMIT,
             ..whole.clone()
         };
+        let mut wall = self
+            .time_zone
+            .as_deref()
+            .map(Wall::in_zone)
+            .transpose()?
+            .unwrap_or_default();
+        if let Some(holidays) = self.holidays.map(read).transpose()? {
+            wall = wall.with_holidays(&String::from_utf8_lossy(&holidays))?;
+        }
         let settings = Settings {
             shape: Shape::new(self.node_cpu_milli, self.node_memory_mib)?,
             timing: Timing::new(i64::from(self.boot_s) * 1_000),
@@ -240,6 +259,7 @@ impl Args {
                 hour_node_ms: u64::from(self.max_nodes) * NODE_HOUR,
                 day_node_ms: hours * NODE_HOUR,
             }),
+            wall: wall.into(),
         };
         Ok(Config {
             listen: self.listen,
@@ -325,6 +345,8 @@ mod tests {
             (["--node-cpu-milli", "0"], "what a node offers"),
             (["--prometheus-token-file", "not/there"], "not/there"),
             (["--prometheus-ca-file", "not/there"], "not/there"),
+            (["--holidays", "not/there"], "not/there"),
+            (["--time-zone", "Mars/Phobos"], "--time-zone"),
             (["--model-dir", "not/there"], "not/there"),
         ] {
             let least: Vec<&str> = if more[0] == "--node-cpu-milli" {

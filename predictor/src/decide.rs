@@ -78,12 +78,11 @@ pub struct Decider {
 impl Decider {
     /// Has held nothing yet.
     pub fn new(settings: Settings) -> Self {
+        let tick_ms = settings.timing.tick_ms;
         Self {
-            settings,
             hysteresis: Hysteresis::new(HOLD_MS),
-            budget: settings
-                .limits
-                .map(|limits| Budget::new(limits, settings.timing.tick_ms)),
+            budget: settings.limits.map(|limits| Budget::new(limits, tick_ms)),
+            settings,
             recovering_ms: None,
             blind: false,
             last_ms: None,

@@ -9,13 +9,15 @@ use std::collections::VecDeque;
 use kompass_capacity::Shape;
 use kompass_forecast::drift::{Drift, Outcome, Watch};
 use kompass_forecast::fallback::{self, Answer};
+use kompass_forecast::hourly::Hourly;
 use kompass_forecast::model::Forecast;
 use kompass_forecast::series::Series;
+use kompass_forecast::wall::Wall;
 use kompass_history::Gap;
 
 use crate::judge::LATER_MS;
 use crate::model::Model;
-use crate::outlook::{self, Fitted, HOUR_MS, Outlook};
+use crate::outlook::{self, HOUR_MS, Outlook};
 use crate::past::Known;
 
 /// Forecasts in a day.
@@ -29,7 +31,7 @@ const WATCHED: u16 = 900;
 #[derive(Debug)]
 pub struct Follower {
     /// Of the model in use: up to when the past went into it, and what forecasts.
-    fitted: Option<(i64, Fitted)>,
+    fitted: Option<(i64, Hourly)>,
     standing: Standing,
     watch: Watch,
     kept: VecDeque<Kept>,
@@ -66,6 +68,8 @@ pub struct Sight<'a> {
     pub until_ms: i64,
     /// The nodes.
     pub shape: Shape,
+    /// The users' clock.
+    pub wall: &'a Wall,
 }
 
 /// What came of a tick.
@@ -113,18 +117,18 @@ impl Follower {
         let mut scores = Vec::new();
         let mut drift = None;
         if let Some(series) = &series {
-            scores = self.judge(series, sight.until_ms);
+            scores = self.judge(series, sight);
             drift = self.judge_model();
-            self.keep(series);
+            self.keep(series, sight.wall);
         }
         let demoted = match self.standing {
             Standing::Followed => None,
             Standing::Waiting(drift) | Standing::Proving(drift) => Some(drift),
         };
-        let nothing = Fitted::default();
+        let nothing = Hourly::default();
         let fitted = self.fitted.as_ref().map_or(&nothing, |(_, fitted)| fitted);
         Followed {
-            outlook: outlook::outlook(fitted, demoted, series.as_ref()),
+            outlook: outlook::outlook(fitted, demoted, series.as_ref(), sight.wall),
             scores,
             drift,
             demoted: demoted.is_some(),
@@ -132,7 +136,7 @@ impl Follower {
     }
 
     /// The model in use, if it is another.
-    fn take(&mut self, model: Option<(i64, &Fitted)>) {
+    fn take(&mut self, model: Option<(i64, &Hourly)>) {
         let Some((until_ms, fitted)) = model else { return };
         if self.fitted.as_ref().is_some_and(|(known_ms, _)| *known_ms == until_ms) {
             return;
@@ -147,7 +151,7 @@ impl Follower {
     }
 
     /// Judges the forecasts whose hours are known by now.
-    fn judge(&mut self, series: &Series, until_ms: i64) -> Vec<Score> {
+    fn judge(&mut self, series: &Series, sight: Sight<'_>) -> Vec<Score> {
         let mut scores = Vec::new();
         while let Some(kept) = self.kept.front() {
             let last_ms = kept
@@ -156,20 +160,21 @@ impl Follower {
                 .chain(&kept.naive)
                 .map(|forecast| forecast.end_ms)
                 .max();
-            let is_known = |last_ms: u64| i64::try_from(last_ms).is_ok_and(|last_ms| last_ms + LATER_MS <= until_ms);
+            let is_known =
+                |last_ms: u64| i64::try_from(last_ms).is_ok_and(|last_ms| last_ms + LATER_MS <= sight.until_ms);
             if !last_ms.is_none_or(is_known) {
                 break;
             }
             let Some(kept) = self.kept.pop_front() else { break };
             scores.extend(kept.scores(series));
-            self.observe(&kept, series);
+            self.observe(&kept, series, sight.wall);
         }
         scores
     }
 
     /// Teaches the model how far it was off, and looks whether it still fits.
-    fn observe(&mut self, kept: &Kept, series: &Series) {
-        let Some(Fitted { model: Some(model), .. }) = self.fitted.as_mut().map(|(_, fitted)| fitted) else {
+    fn observe(&mut self, kept: &Kept, series: &Series, wall: &Wall) {
+        let Some(Hourly { model: Some(model), .. }) = self.fitted.as_mut().map(|(_, fitted)| fitted) else {
             return;
         };
         let Some(origin) = index(series, kept.start_ms) else {
@@ -178,7 +183,7 @@ impl Follower {
         if kept.start_ms < model.fitted_until_ms() {
             return;
         }
-        let Ok(errors) = outlook::with(series, |history| model.observe(history, origin)) else {
+        let Ok(errors) = wall.history(series, |history| model.observe(history, origin)) else {
             return;
         };
         let (Some(&score), Some(actual)) = (errors.first(), series.value(origin)) else {
@@ -213,13 +218,13 @@ impl Follower {
     }
 
     /// Keeps the forecasts of the hour that has begun, once.
-    fn keep(&mut self, series: &Series) {
+    fn keep(&mut self, series: &Series, wall: &Wall) {
         let Some((_, fitted)) = &self.fitted else { return };
         let start_ms = series.time_ms(series.len());
         if self.kept.back().is_some_and(|kept| kept.start_ms >= start_ms) {
             return;
         }
-        let (model, naive) = outlook::with(series, |history| {
+        let (model, naive) = wall.history(series, |history| {
             let model = fallback::forecast(fitted.model.as_ref(), None, None, history);
             (model, fallback::forecast(None, None, fitted.naive.as_ref(), history))
         });
@@ -313,7 +318,7 @@ mod tests {
             .collect();
         let known = Known::new(&before, settings.shape);
         let mut model = learn(two_days(), &settings, None, &|| true).unwrap();
-        model.outlook = outlook::fit(&history(0, until_h * HOUR_MS, before), &known, settings.shape, None);
+        model.outlook = outlook::fit(&history(0, until_h * HOUR_MS, before), &known, &settings, None);
         model.until_ms = until_h * HOUR_MS;
         model
     }
@@ -337,6 +342,7 @@ mod tests {
                 known: &known,
                 until_ms,
                 shape,
+                wall: &Wall::default(),
             };
             let given = follower.follow(Some(&current), sight);
             // A second tick in the same hour changes nothing.
@@ -417,6 +423,7 @@ mod tests {
             known: &known,
             until_ms: 100 * HOUR_MS,
             shape: settings(1, 1).shape,
+            wall: &Wall::default(),
         };
         let mut follower = Follower::default();
         let given = follower.follow(None, sight);
@@ -443,7 +450,7 @@ mod tests {
             for (number, (loss, score, learned)) in (1..).zip(hours) {
                 let before = is_demoted(&follower);
                 if learned {
-                    follower.take(Some((number, &Fitted::default())));
+                    follower.take(Some((number, &Hourly::default())));
                 }
                 prop_assert_eq!(is_demoted(&follower), before, "a new model alone changes nothing");
                 follower.watch.observe(Outcome { score, covered: true, loss, naive_loss: 1.0 });

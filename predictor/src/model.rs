@@ -1,6 +1,7 @@
 //! What was learned from the past. Pure.
 
 use kompass_capacity::{Past, policy};
+use kompass_forecast::hourly::Hourly;
 use kompass_headroom::Worth;
 use kompass_headroom::features::Record;
 use kompass_history::{Gang, Gap, History, Kin};
@@ -36,7 +37,7 @@ pub struct Model {
     /// What nodes are worth, where the rule goes by that.
     worth: Option<Worth>,
     /// What is expected to be submitted.
-    pub outlook: outlook::Fitted,
+    pub outlook: Hourly,
 }
 
 /// Why there is no model of a history.
@@ -82,7 +83,7 @@ pub fn learn(
         _ => window.from_ms,
     };
     let (choice, worth) = choose(&known, (from_ms, to_ms), settings, go_on)?;
-    let outlook = outlook::fit(&history, &known, settings.shape, before.map(|before| &before.outlook));
+    let outlook = outlook::fit(&history, &known, settings, before.map(|before| &before.outlook));
     Ok(Model {
         until_ms: window.to_ms,
         from_ms: window.from_ms,

@@ -1,32 +1,21 @@
 //! What is expected to be submitted in this hour and the next, in nodes. Pure.
 
-use std::collections::BTreeSet;
-
 use kompass_capacity::Shape;
-use kompass_forecast::calendar::Calendar;
 use kompass_forecast::drift::Drift;
 use kompass_forecast::fallback::{self, Answer};
-use kompass_forecast::features::FeatureSpec;
-use kompass_forecast::model::{self, Forecast, Horizon, Model, Setup};
+use kompass_forecast::hourly::Hourly;
+use kompass_forecast::model::Forecast;
 use kompass_forecast::series::Series;
+use kompass_forecast::wall::Wall;
 use kompass_history::{Gap, History};
 use serde::Serialize;
 
 use crate::past::Known;
+use crate::settings::Settings;
 
 pub(crate) const HOUR_MS: i64 = 3_600_000;
 /// Of an hour so much may be unknown; then the hour is.
 const UNKNOWN_MS: i64 = 300_000;
-/// Hours of history that count at most.
-const HISTORY_H: u32 = 120 * 24;
-
-/// The models of what is submitted.
-#[derive(Debug, Clone, Default)]
-pub struct Fitted {
-    pub(crate) model: Option<Model>,
-    /// The same hour a week before, or the day before where that is too long ago.
-    pub(crate) naive: Option<Model>,
-}
 
 /// What is expected, for people and programs.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -52,64 +41,25 @@ pub struct Hour {
     pub quantiles: Vec<(u16, f64)>,
 }
 
-/// As it was chosen for hourly series, see the crate's benchmark.
-fn setup() -> Setup {
-    Setup {
-        features: FeatureSpec::hourly(),
-        horizon: Horizon {
-            leads: 2,
-            span: 1,
-            at_midnight: false,
-        },
-        penalty: 0.1,
-        history: HISTORY_H,
-        errors: 56 * 24,
-        gamma: 0.01,
-        quantiles: vec![500, 900, 950],
-    }
-}
-
 /// Fits what can be fitted; what can't be is told with the outlook.
-pub fn fit(history: &History, known: &Known, shape: Shape, before: Option<&Fitted>) -> Fitted {
+pub fn fit(history: &History, known: &Known, settings: &Settings, before: Option<&Hourly>) -> Hourly {
     let window = (history.window.from_ms, history.window.to_ms);
-    let Some(series) = series(window, &history.gaps, known, shape) else {
-        return Fitted::default();
-    };
-    with(&series, |history| {
-        let naive = [7, 1].into_iter().find_map(|days| {
-            let naive = Model::naive(&setup(), history, days).ok();
-            naive.filter(|naive| naive.errors() >= fallback::LEAST_ERRORS)
-        });
-        let mut before = before.and_then(|before| before.model.clone());
-        if let Some(before) = &mut before {
-            observe(before, history);
-        }
-        Fitted {
-            model: Model::fit(&setup(), history, before.as_ref()).ok(),
-            naive,
-        }
-    })
-}
-
-/// Learns how far a model's forecasts were off since it was fitted.
-fn observe(model: &mut Model, history: &model::History<'_>) {
-    let series = history.series;
-    let leads = usize::try_from(model.setup().horizon.leads).unwrap_or(usize::MAX);
-    for origin in 1..(series.len() + 1).saturating_sub(leads) {
-        if series.time_ms(origin) >= model.fitted_until_ms() && model.observe(history, origin).is_err() {
-            return;
-        }
+    match series(window, &history.gaps, known, settings.shape) {
+        Some(series) => settings
+            .wall
+            .history(&series, |history| Hourly::fit(history, before.cloned())),
+        None => Hourly::default(),
     }
 }
 
 /// What is expected at the end of a series, by the model unless it has drifted.
-pub(crate) fn outlook(fitted: &Fitted, drift: Option<Drift>, series: Option<&Series>) -> Outlook {
+pub(crate) fn outlook(fitted: &Hourly, drift: Option<Drift>, series: Option<&Series>, wall: &Wall) -> Outlook {
     let Some(series) = series else {
         let reason = Some("less than an hour is known".to_owned());
         let (by, hours) = ("nothing", Vec::new());
         return Outlook { by, reason, hours };
     };
-    let answer = with(series, |history| {
+    let answer = wall.history(series, |history| {
         fallback::forecast(fitted.model.as_ref(), drift, fitted.naive.as_ref(), history)
     });
     let (by, forecasts, reason) = match answer {
@@ -164,19 +114,6 @@ pub(crate) fn series((from_ms, to_ms): (i64, i64), gaps: &[Gap], known: &Known, 
     Series::new(start_ms, HOUR_MS.unsigned_abs(), sizes).ok()
 }
 
-/// By UTC: whose clock the users go by is not known.
-pub(crate) fn with<T>(series: &Series, f: impl FnOnce(&model::History<'_>) -> T) -> T {
-    let calendar = Calendar {
-        offset_s: &|_| 0,
-        holidays: &BTreeSet::new(),
-    };
-    f(&model::History {
-        series,
-        certain: &[],
-        calendar,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use kompass_history::End;
@@ -196,12 +133,19 @@ mod tests {
     }
 
     fn told(history: &History) -> Outlook {
-        let shape = settings(1, 1).shape;
-        let known = Known::new(&history.gangs, shape);
-        let fitted = fit(history, &known, shape, None);
+        by_clock(history, Wall::default())
+    }
+
+    fn by_clock(history: &History, wall: Wall) -> Outlook {
+        let settings = Settings {
+            wall: wall.into(),
+            ..settings(1, 1)
+        };
+        let known = Known::new(&history.gangs, settings.shape);
+        let fitted = fit(history, &known, &settings, None);
         let window = (history.window.from_ms, history.window.to_ms);
-        let series = series(window, &history.gaps, &known, shape);
-        outlook(&fitted, None, series.as_ref())
+        let series = series(window, &history.gaps, &known, settings.shape);
+        outlook(&fitted, None, series.as_ref(), &settings.wall)
     }
 
     #[test]
@@ -223,6 +167,34 @@ mod tests {
             "{told:?}"
         );
         assert!(now.quantiles.is_sorted_by(|low, high| low.1 <= high.1), "{told:?}");
+    }
+
+    /// Gangs come from 8:00 on by the clock of Berlin. In the week after clocks went forward that is an hour earlier by UTC.
+    #[test]
+    fn the_morning_is_that_of_the_users_clock() {
+        let berlin = Wall::in_zone("Europe/Berlin").unwrap();
+        // 2026-03-08 00:00 UTC, three weeks before.
+        let begin_ms: i64 = 1_772_928_000_000;
+        let local_hour = |at_ms: i64| {
+            let offset_ms = i64::from(berlin.offset_s(at_ms.unsigned_abs())) * 1_000;
+            (at_ms + offset_ms).div_euclid(HOUR_MS).rem_euclid(24)
+        };
+        // The Tuesday after, at 6:00 UTC.
+        let end_ms = begin_ms + (23 * 24 + 6) * HOUR_MS;
+        let hours = (begin_ms..end_ms)
+            .step_by(3_600_000)
+            .filter(|&at_ms| (8..12).contains(&local_hour(at_ms)));
+        let gangs = hours.flat_map(|at_ms| (0..4).map(move |number| at_ms + number * 600_000));
+        let gangs = gangs
+            .map(|at_ms| gang(at_ms, Some(60_000), End::Succeeded, 5))
+            .collect();
+        let past = history(begin_ms, end_ms, gangs);
+        assert_eq!(local_hour(end_ms), 8, "the hour in which they come");
+        let (by_clock, by_utc) = (by_clock(&past, berlin), told(&past));
+        assert!(
+            by_clock.hours[0].nodes > 1.5 * by_utc.hours[0].nodes,
+            "{by_clock:?} {by_utc:?}"
+        );
     }
 
     #[test]

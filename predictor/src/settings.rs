@@ -1,12 +1,15 @@
 //! What decisions depend on besides the past.
 
+use std::sync::Arc;
+
 use kompass_capacity::Shape;
 use kompass_capacity::budget::Limits;
 use kompass_capacity::newsvendor::Prices;
+use kompass_forecast::wall::Wall;
 use kompass_simulation::capacity::Timing;
 
 /// Chosen by the operator.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Settings {
     /// The nodes that gangs run on.
     pub shape: Shape,
@@ -18,6 +21,8 @@ pub struct Settings {
     pub nodes_max: u32,
     /// What they may come to in an hour and in a day.
     pub limits: Option<Limits>,
+    /// The users' clock and holidays.
+    pub wall: Arc<Wall>,
 }
 
 #[cfg(test)]
@@ -32,6 +37,7 @@ pub(crate) mod tests {
             prices: Prices { node_hour, wait_hour },
             nodes_max: 40,
             limits: None,
+            wall: Arc::default(),
         }
     }
 }

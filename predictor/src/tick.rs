@@ -59,9 +59,9 @@ impl Ticker {
     /// Before the first tick.
     pub fn new(settings: Settings) -> Self {
         Self {
-            settings,
-            decider: Decider::new(settings),
+            decider: Decider::new(settings.clone()),
             judge: Judge::new(settings.timing.tick_ms),
+            settings,
             follower: Follower::default(),
             lately: None,
         }
@@ -152,6 +152,7 @@ impl Ticker {
             known,
             until_ms,
             shape: self.settings.shape,
+            wall: &self.settings.wall,
         };
         self.follower.follow(model, sight)
     }

@@ -26,7 +26,7 @@ pub async fn run(app: Arc<App>, end: CancellationToken) -> Result<(), Error> {
     let tick = Duration::from_millis(app.config.settings.timing.tick_ms.unsigned_abs());
     let mut ticks = tokio::time::interval(tick);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut ticker = Ticker::new(app.config.settings);
+    let mut ticker = Ticker::new(app.config.settings.clone());
     loop {
         tokio::select! {
             biased;

@@ -98,7 +98,7 @@ async fn once(app: &Arc<App>, end: &CancellationToken) -> Outcome {
     for warning in &history.warnings {
         tracing::warn!(warning, "Prometheus has something to say about its answers");
     }
-    let settings = app.config.settings;
+    let settings = app.config.settings.clone();
     let before = {
         let state = app.state();
         // Errors of a model that has drifted say nothing about the next one.
@@ -153,7 +153,7 @@ async fn restore(app: &App, end: &CancellationToken) -> bool {
     let Some(folder) = app.config.model_dir.clone() else {
         return false;
     };
-    let (settings, now_ms, go_on) = (app.config.settings, app.now_ms(), end.clone());
+    let (settings, now_ms, go_on) = (app.config.settings.clone(), app.now_ms(), end.clone());
     let learned = tokio::task::spawn_blocking(move || {
         let (history, trouble) = shelf::load(&folder, now_ms);
         let learned = history.map(|history| model::learn(history, &settings, None, &|| !go_on.is_cancelled()));

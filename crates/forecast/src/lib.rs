@@ -3,7 +3,7 @@
 //!
 //! [`series`] counts arrivals per bucket of time, [`model`] fits a [`ridge`] to their square roots on [`features`] of the
 //! past, and [`conformal`] makes quantiles of its residuals. [`fallback`] stands in where no model can be had, and says why.
-//! [`drift`] notices when a model no longer fits, [`file`] writes and reads models, [`runtimes`] is about run times.
+//! [`hourly`] is the pair of models that the predictor uses, and [`wall`] the users' clock. [`drift`] notices when a model no longer fits, [`file`] writes and reads models, [`runtimes`] is about run times.
 //!
 //! This is the only crate that knows linfa, and no type of linfa's shows outside.
 
@@ -13,6 +13,7 @@ pub mod drift;
 pub mod fallback;
 pub mod features;
 pub mod file;
+pub mod hourly;
 pub mod model;
 mod past;
 pub mod ridge;
@@ -20,3 +21,4 @@ mod rows;
 pub mod runtimes;
 pub mod series;
 mod setup;
+pub mod wall;

@@ -3,14 +3,12 @@
 //!
 //! Sizes are in nodes: of each pod of a gang the larger of its shares of a node's CPU and memory.
 
-use std::collections::BTreeSet;
-
 use kompass_capacity::Shape;
-use kompass_forecast::calendar::Calendar;
 use kompass_forecast::fallback::{self, Answer};
-use kompass_forecast::features::FeatureSpec;
-use kompass_forecast::model::{Forecast, History, Horizon, Model, Setup};
+use kompass_forecast::hourly::Hourly;
+use kompass_forecast::model::Forecast;
 use kompass_forecast::series::Series;
+use kompass_forecast::wall::Wall;
 use kompass_simulation::capacity::input::Job;
 use kompass_simulation::capacity::split::Part;
 
@@ -72,23 +70,6 @@ pub struct Score {
     pub naive_loss: f64,
 }
 
-/// As the predictor's, which was chosen for hourly series: see the benchmark of `crates/forecast`.
-fn setup() -> Setup {
-    Setup {
-        features: FeatureSpec::hourly(),
-        horizon: Horizon {
-            leads: 2,
-            span: 1,
-            at_midnight: false,
-        },
-        penalty: 0.1,
-        history: 120 * 24,
-        errors: 56 * 24,
-        gamma: 0.01,
-        quantiles: vec![MEDIAN, HIGH, 950],
-    }
-}
-
 /// Each whole hour of a part. `jobs` are in order of submission, as recorded; nothing is known of the times `unknown_ms`, each from the
 /// first to before the second, nor of what was before the first job. `note` is told how much is done, from 0 to 1.
 pub fn expected(
@@ -103,24 +84,17 @@ pub fn expected(
     };
     let begin = usize::try_from(hours_up(part.start_ms) - first).unwrap_or(0);
     let mut hours = Vec::new();
-    let mut model: Option<Model> = None;
-    let mut naive: Option<Model> = None;
+    let mut models = Hourly::default();
+    // Times are those of the trace, which begins whenever it does.
+    let wall = Wall::default();
     for origin in begin..series.len() {
         let known = series.before(origin);
         if (origin - begin).is_multiple_of(DAY_H) {
             note((origin - begin) as f64 / (series.len() - begin) as f64);
-            with(&known, |history| {
-                naive = [7, 1].into_iter().find_map(|days| {
-                    let naive = Model::naive(&setup(), history, days).ok();
-                    naive.filter(|naive| naive.errors() >= fallback::LEAST_ERRORS)
-                });
-                if let Some(model) = &mut model {
-                    observe(model, history);
-                }
-                model = Model::fit(&setup(), history, model.as_ref()).ok();
-            });
+            models = wall.history(&known, |history| Hourly::fit(history, Some(models)));
         }
-        let (answer, alone) = with(&known, |history| {
+        let (answer, alone) = wall.history(&known, |history| {
+            let Hourly { model, naive } = &models;
             let alone = naive.as_ref().and_then(|naive| naive.forecast(history).ok());
             (fallback::forecast(model.as_ref(), None, naive.as_ref(), history), alone)
         });
@@ -138,17 +112,6 @@ pub fn expected(
         });
     }
     hours
-}
-
-/// Learns how far a model's forecasts were off since it was fitted.
-fn observe(model: &mut Model, history: &History<'_>) {
-    let series = history.series;
-    let leads = usize::try_from(model.setup().horizon.leads).unwrap_or(usize::MAX);
-    for origin in 0..(series.len() + 1).saturating_sub(leads) {
-        if series.time_ms(origin) >= model.fitted_until_ms() && model.observe(history, origin).is_err() {
-            return;
-        }
-    }
 }
 
 impl Band {
@@ -229,19 +192,6 @@ fn series(jobs: &[Job], shape: Shape, unknown_ms: &[(i64, i64)], end_ms: i64) ->
 
 const fn hours_up(at_ms: i64) -> i64 {
     (at_ms + HOUR_MS - 1).div_euclid(HOUR_MS)
-}
-
-/// By UTC, as the predictor does.
-fn with<T>(series: &Series, f: impl FnOnce(&History<'_>) -> T) -> T {
-    let calendar = Calendar {
-        offset_s: &|_| 0,
-        holidays: &BTreeSet::new(),
-    };
-    f(&History {
-        series,
-        certain: &[],
-        calendar,
-    })
 }
 
 #[cfg(test)]
