@@ -7,6 +7,7 @@
 //!  api_only ── etcd + API server + controller manager + scheduler, several side by side
 //!  kwok ────── nodes and pods that only exist in the API
 //!  images ──── pause and Spark, built from Dockerfiles without a container engine
+//!  prometheus  a real Prometheus with a given past
 //!  full ────── everything with a real node and real pods, in a network of its own
 //! ```
 //!
@@ -25,3 +26,4 @@ pub mod prerequisites;
 pub mod process;
 pub mod programs;
 pub mod progress;
+pub mod prometheus;

@@ -8,7 +8,7 @@ use kompass_prometheus::{Error, Options, history};
 
 use crate::extender::{Extender, Truth, scrape, wider};
 use crate::samples::{BEGIN_MS, Chance, DAY_MS, HOUR_MS, MINUTE_MS, Samples};
-use crate::server::Server;
+use crate::server::{Server, asking};
 
 const DAYS: i64 = 28;
 const END_MS: i64 = BEGIN_MS + DAYS * DAY_MS;
@@ -114,7 +114,7 @@ fn is_told(gang: &Gang, truth: &Truth) -> bool {
 async fn four_weeks_of_counters_are_the_gangs_that_ran() {
     let gangs = truth();
     let mut server = Server::with(&samples(&gangs).text(), &[]).await.unwrap();
-    let client = server.client(Options::default());
+    let client = asking(&server, Options::default());
     let now = u64::try_from(END_MS).unwrap();
     let begun = std::time::Instant::now();
     let told = history(&client, SINCE, now).await.unwrap();
@@ -188,12 +188,12 @@ async fn four_weeks_of_counters_are_the_gangs_that_ran() {
 
     // A server that takes less at once gives the same.
     server.restart(&["--query.max-samples=30000"]).await.unwrap();
-    let client = server.client(Options::default());
+    let client = asking(&server, Options::default());
     let pieces = history(&client, SINCE, now).await.unwrap();
     assert_eq!(pieces, told);
     // One that takes next to nothing is too small.
     server.restart(&["--query.max-samples=2"]).await.unwrap();
-    let refused = history(&server.client(Options::default()), SINCE, now).await;
+    let refused = history(&asking(&server, Options::default()), SINCE, now).await;
     assert!(matches!(refused, Err(Error::TooMuch { .. })), "{refused:?}");
 
     // One that stalls costs its limit.
@@ -203,7 +203,7 @@ async fn four_weeks_of_counters_are_the_gangs_that_ran() {
         attempts: 2,
         ..Options::default()
     };
-    let stalled = history(&server.client(hasty), SINCE, now).await;
+    let stalled = history(&asking(&server, hasty), SINCE, now).await;
     assert!(
         matches!(stalled, Err(Error::Timeout { attempts: 2, .. })),
         "{stalled:?}"
@@ -224,7 +224,7 @@ async fn before_the_first_sample_nothing_is_known() {
     let server = Server::with(&samples.text(), &[]).await.unwrap();
     let now = u64::try_from(BEGIN_MS + 2 * DAY_MS).unwrap();
     let two_days = Duration::from_hours(48);
-    let told = history(&server.client(Options::default()), two_days, now)
+    let told = history(&asking(&server, Options::default()), two_days, now)
         .await
         .unwrap();
     let begin = Gap {
@@ -237,14 +237,14 @@ async fn before_the_first_sample_nothing_is_known() {
 
     // Nothing at all is an error that says what to look for; so is a selector that fits nothing.
     let long_ago = now - u64::try_from(100 * DAY_MS).unwrap();
-    let nothing = history(&server.client(Options::default()), two_days, long_ago).await;
+    let nothing = history(&asking(&server, Options::default()), two_days, long_ago).await;
     assert!(matches!(nothing, Err(Error::History(_))), "{nothing:?}");
     for (selector, refused) in [("cluster=\"other\"", false), ("cluster=}", true)] {
         let options = Options {
             selector: selector.to_owned(),
             ..Options::default()
         };
-        let got = history(&server.client(options), two_days, now).await;
+        let got = history(&asking(&server, options), two_days, now).await;
         assert_eq!(
             matches!(got, Err(Error::Refused { .. })),
             refused,

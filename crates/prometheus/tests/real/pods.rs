@@ -9,7 +9,7 @@ use kompass_prometheus::{Options, history};
 
 use crate::extender::{Extender, Truth, scrape};
 use crate::samples::{BEGIN_MS, DAY_MS, HOUR_MS, MINUTE_MS, Samples};
-use crate::server::Server;
+use crate::server::{Server, asking};
 
 /// kube-state-metrics was away.
 const GAP: (i64, i64) = (BEGIN_MS + 30 * HOUR_MS, BEGIN_MS + 32 * HOUR_MS);
@@ -121,7 +121,7 @@ async fn told(samples: &Samples) -> History {
     let server = Server::with(&samples.text(), &[]).await.unwrap();
     let now = u64::try_from(END_MS).unwrap();
     let since = Duration::from_hours(72);
-    history(&server.client(Options::default()), since, now).await.unwrap()
+    history(&asking(&server, Options::default()), since, now).await.unwrap()
 }
 
 fn dropped(history: &History, reason: Reason) -> u64 {

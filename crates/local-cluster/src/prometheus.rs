@@ -1,0 +1,108 @@
+//! A real Prometheus (the distribution's package) on a data folder of its own, filled with samples as it would have scraped
+//! them.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::process::{self, Daemon, STOP_LIMIT, Spec};
+
+const READY: Duration = Duration::from_mins(1);
+
+/// Why there is no Prometheus.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The disk is full, or the like.
+    #[error("failed to write or read a file of Prometheus")]
+    File(#[from] std::io::Error),
+    /// It is not there.
+    #[error("failed to run promtool; `cargo xtask prepare` installs it")]
+    Promtool(#[source] std::io::Error),
+    /// The text is not as it should be.
+    #[error("failed to take the samples: {0}")]
+    Samples(String),
+    /// It does not come up, or does not go down.
+    #[error("failed to run Prometheus")]
+    Process(#[from] process::Error),
+    /// Another release, perhaps.
+    #[error("failed to find the address in the log of Prometheus")]
+    Address,
+}
+
+/// A running Prometheus. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    /// Its process.
+    pub daemon: Daemon,
+    address: String,
+    folder: TempDir,
+}
+
+impl Server {
+    /// Starts one that knows the samples of a text in the format of `OpenMetrics`, and no others.
+    pub async fn with(text: &str, arguments: &[&str]) -> Result<Self, Error> {
+        let folder = TempDir::new()?;
+        let (file, data) = (folder.path().join("samples"), folder.path().join("data"));
+        std::fs::write(&file, text)?;
+        let output = Command::new("promtool")
+            .args(["tsdb", "create-blocks-from", "openmetrics", "--quiet"])
+            // Else blocks are of two hours, and the whole text is read for each.
+            .arg("--max-block-duration=744h")
+            .args([&file, &data])
+            .kill_on_drop(true)
+            .output()
+            .await
+            .map_err(Error::Promtool)?;
+        if !output.status.success() {
+            return Err(Error::Samples(String::from_utf8_lossy(&output.stderr).into_owned()));
+        }
+        let (daemon, address) = start(folder.path(), &data, arguments).await?;
+        Ok(Self {
+            daemon,
+            address,
+            folder,
+        })
+    }
+
+    /// Starts it again with other arguments.
+    pub async fn restart(&mut self, arguments: &[&str]) -> Result<(), Error> {
+        self.daemon.stop(STOP_LIMIT).await?;
+        // Its log is read for what it says when it is ready.
+        std::fs::remove_file(self.daemon.log())?;
+        let data = self.folder.path().join("data");
+        (self.daemon, self.address) = start(self.folder.path(), &data, arguments).await?;
+        Ok(())
+    }
+
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+}
+
+async fn start(folder: &Path, data: &Path, arguments: &[&str]) -> Result<(Daemon, String), Error> {
+    let configuration = folder.join("prometheus.yml");
+    std::fs::write(&configuration, "global: {}\n")?;
+    let spec = Spec::new("prometheus", "prometheus", folder)
+        .path_flag("config.file", &configuration)
+        .path_flag("storage.tsdb.path", data)
+        // Samples are of fixed times, which may be long ago.
+        .argument("--storage.tsdb.retention.time=100y")
+        // The kernel chooses the port; it is told in the log.
+        .argument("--web.listen-address=127.0.0.1:0")
+        .arguments(arguments.iter().copied());
+    let mut daemon = Daemon::start(spec)?;
+    let log = daemon.log().to_owned();
+    let ready = || {
+        let log = std::fs::read_to_string(&log).unwrap_or_default();
+        async move { log.contains("Server is ready to receive web requests") }
+    };
+    daemon.ready(READY, ready).await?;
+    let log = std::fs::read_to_string(&log)?;
+    // After a restart there are several.
+    let (_, told) = log.rsplit_once("msg=\"Listening on\" address=").ok_or(Error::Address)?;
+    let address = told.split_whitespace().next().ok_or(Error::Address)?;
+    Ok((daemon, address.to_owned()))
+}
