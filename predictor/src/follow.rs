@@ -113,7 +113,7 @@ impl Follower {
     /// A tick.
     pub fn follow(&mut self, model: Option<&Model>, sight: Sight<'_>) -> Followed {
         self.take(model.map(|model| (model.until_ms, &model.outlook)));
-        let series = outlook::series(sight.window, sight.gaps, sight.known, sight.shape);
+        let series = outlook::sizes(sight.window, sight.gaps, sight.known, sight.shape);
         let mut scores = Vec::new();
         let mut drift = None;
         if let Some(series) = &series {

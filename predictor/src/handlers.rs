@@ -10,6 +10,8 @@ use http::StatusCode;
 use serde::Serialize;
 use serde_json::json;
 
+use crate::arrivals::Arrivals;
+use crate::outlook::Outlook;
 use crate::state::App;
 
 /// Keys in a question for a run time.
@@ -108,8 +110,17 @@ async fn decisions(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Re
 }
 
 async fn forecast(State(app): State<Arc<App>>) -> Response {
-    match &app.state().outlook {
-        Some(outlook) => Json(outlook).into_response(),
+    #[derive(Serialize)]
+    struct Expected<'a> {
+        #[serde(flatten)]
+        outlook: &'a Outlook,
+        #[serde(flatten)]
+        arrivals: &'a Arrivals,
+    }
+    let state = app.state();
+    let arrivals = &state.arrivals;
+    match &state.outlook {
+        Some(outlook) => Json(Expected { outlook, arrivals }).into_response(),
         None => Json(json!({ "by": "nothing", "reason": "nothing has been read yet", "hours": [] })).into_response(),
     }
 }

@@ -10,9 +10,10 @@
 //! What it was learned from is kept on disk where there is a folder for it ([`kept`], [`shelf`]), and read again from
 //! Prometheus after a restart in any case.
 //!
-//! Pure are [`past`], [`choice`], [`contest`], [`model`], [`decide`], [`judge`], [`outlook`], [`follow`], [`kept`], [`schedule`], [`certain`] and [`tick`]: the time is an argument.
+//! Pure are [`past`], [`arrivals`], [`choice`], [`contest`], [`model`], [`decide`], [`judge`], [`outlook`], [`follow`], [`kept`], [`schedule`], [`certain`] and [`tick`]: the time is an argument.
 
 pub mod args;
+pub mod arrivals;
 pub mod certain;
 pub mod choice;
 pub mod contest;

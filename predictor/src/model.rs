@@ -7,9 +7,9 @@ use kompass_headroom::features::Record;
 use kompass_history::{Gang, Gap, History, Kin};
 
 use crate::choice::{self, Choice, Rule};
-use crate::outlook;
 use crate::past::{Known, known_until_ms};
 use crate::settings::Settings;
+use crate::{arrivals, outlook};
 
 const HOUR_MS: i64 = 3_600_000;
 /// Less known history than this teaches nothing.
@@ -38,6 +38,8 @@ pub struct Model {
     worth: Option<Worth>,
     /// What is expected to be submitted.
     pub outlook: Hourly,
+    /// What else is.
+    pub arrivals: arrivals::Fitted,
 }
 
 /// Why there is no model of a history.
@@ -84,6 +86,7 @@ pub fn learn(
     };
     let (choice, worth) = choose(&known, (from_ms, to_ms), settings, go_on)?;
     let outlook = outlook::fit(&history, &known, settings, before.map(|before| &before.outlook));
+    let arrivals = arrivals::fit(&history, &known, settings, before.map(|before| &before.arrivals), go_on);
     Ok(Model {
         until_ms: window.to_ms,
         from_ms: window.from_ms,
@@ -95,6 +98,7 @@ pub fn learn(
         choice,
         worth,
         outlook,
+        arrivals,
     })
 }
 

@@ -1,6 +1,6 @@
 //! What is expected to be submitted in this hour and the next, in nodes. Pure.
 
-use kompass_capacity::Shape;
+use kompass_capacity::{Shape, Submitted};
 use kompass_forecast::drift::Drift;
 use kompass_forecast::fallback::{self, Answer};
 use kompass_forecast::hourly::Hourly;
@@ -44,7 +44,7 @@ pub struct Hour {
 /// Fits what can be fitted; what can't be is told with the outlook.
 pub fn fit(history: &History, known: &Known, settings: &Settings, before: Option<&Hourly>) -> Hourly {
     let window = (history.window.from_ms, history.window.to_ms);
-    match series(window, &history.gaps, known, settings.shape) {
+    match sizes(window, &history.gaps, known, settings.shape) {
         Some(series) => settings
             .wall
             .history(&series, |history| Hourly::fit(history, before.cloned())),
@@ -86,7 +86,17 @@ impl From<Forecast> for Hour {
 }
 
 /// Node-size of what was submitted in each whole hour of a window; none if it has no hour.
-pub(crate) fn series((from_ms, to_ms): (i64, i64), gaps: &[Gap], known: &Known, shape: Shape) -> Option<Series> {
+pub(crate) fn sizes(window: (i64, i64), gaps: &[Gap], known: &Known, shape: Shape) -> Option<Series> {
+    series(window, gaps, known, |gang| gang.size as f64 / shape.parts() as f64)
+}
+
+/// The sum of something about what was submitted in each whole hour of a window; none if it has no hour.
+pub(crate) fn series(
+    (from_ms, to_ms): (i64, i64),
+    gaps: &[Gap],
+    known: &Known,
+    what: impl Fn(&Submitted) -> f64,
+) -> Option<Series> {
     let first = (from_ms + HOUR_MS - 1).div_euclid(HOUR_MS);
     let hours = usize::try_from(to_ms.div_euclid(HOUR_MS) - first)
         .ok()
@@ -95,7 +105,7 @@ pub(crate) fn series((from_ms, to_ms): (i64, i64), gaps: &[Gap], known: &Known, 
     let hour_of = |at_ms: i64| usize::try_from(at_ms.div_euclid(HOUR_MS) - first).ok();
     for gang in &known.submitted {
         if let Some(size) = hour_of(gang.at_ms).and_then(|hour| sizes.get_mut(hour)) {
-            *size += gang.size as f64 / shape.parts() as f64;
+            *size += what(gang);
         }
     }
     let mut unknown_ms = vec![0; hours];
@@ -144,7 +154,7 @@ mod tests {
         let known = Known::new(&history.gangs, settings.shape);
         let fitted = fit(history, &known, &settings, None);
         let window = (history.window.from_ms, history.window.to_ms);
-        let series = series(window, &history.gaps, &known, settings.shape);
+        let series = sizes(window, &history.gaps, &known, settings.shape);
         outlook(&fitted, None, series.as_ref(), &settings.wall)
     }
 

@@ -21,6 +21,8 @@ pub struct Known {
     pub jobs: Vec<Job>,
     /// Gangs with a pod that is larger than a node.
     pub too_large: usize,
+    /// Names of the profiles, by their numbers in the others.
+    pub profiles: Vec<String>,
 }
 
 impl Known {
@@ -30,7 +32,10 @@ impl Known {
         let mut profiles: HashMap<&str, u32> = HashMap::new();
         for gang in gangs {
             let next = u32::try_from(profiles.len()).unwrap_or(u32::MAX);
-            let profile = *profiles.entry(&gang.profile).or_insert(next);
+            let profile = *profiles.entry(&gang.profile).or_insert_with(|| {
+                known.profiles.push(gang.profile.clone());
+                next
+            });
             let mut members = [members(1, &gang.driver), members(gang.executors, &gang.executor)];
             let fits = |member: &Members| member.count == 0 || shape.holds(member.cpu_milli, member.memory_mib);
             if !members.iter().all(fits) {

@@ -9,6 +9,7 @@ use kompass_service::clock::Clock;
 use tokio::sync::{Notify, watch};
 
 use crate::args::Config;
+use crate::arrivals::Arrivals;
 use crate::decide::Decision;
 use crate::metrics::Metrics;
 use crate::model::Model;
@@ -60,6 +61,8 @@ pub struct State {
     pub runtimes: Arc<Runtimes>,
     /// What is expected.
     pub outlook: Option<Outlook>,
+    /// What else is.
+    pub arrivals: Arrivals,
     /// The forecasts of the model in use are not followed: it has drifted, or the one before it had.
     pub demoted: bool,
     decisions: VecDeque<Decision>,

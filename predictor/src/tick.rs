@@ -3,6 +3,7 @@
 use kompass_forecast::runtimes::Runtimes;
 use kompass_history::{History, Kin};
 
+use crate::arrivals::{self, Arrivals};
 use crate::certain::{self, Certain};
 use crate::decide::{Decider, Decision, Sight, Told};
 use crate::follow::{self, Followed, Follower};
@@ -49,6 +50,8 @@ pub struct Ticked {
     pub runtimes: Runtimes,
     /// What is expected to be submitted, and how what was expected turned out.
     pub followed: Followed,
+    /// What else is expected.
+    pub arrivals: Arrivals,
     /// Time of the last day of which nothing is known, milliseconds.
     pub unknown_ms: i64,
     /// Into so many parts.
@@ -113,12 +116,15 @@ impl Ticker {
         let verdict = self
             .judge
             .judge(&known.submitted, until_ms.unwrap_or(i64::MIN), settings.shape);
+        let runtimes = past::runtimes(&gangs, kin);
+        let (followed, arrivals) = self.follow(event.model.ok(), &known, now_ms);
         Ticked {
             decision,
             verdict,
             certain,
-            runtimes: past::runtimes(&gangs, kin),
-            followed: self.follow(event.model.ok(), &known, now_ms),
+            runtimes,
+            followed,
+            arrivals,
             unknown_ms: self.lately.as_ref().map_or(0, History::unknown_ms),
             gaps: self.lately.as_ref().map_or(0, |lately| lately.gaps.len()),
         }
@@ -133,7 +139,7 @@ impl Ticker {
     }
 
     /// What is expected at the end of what was read last.
-    fn follow(&mut self, model: Option<&Model>, known: &Known, now_ms: i64) -> Followed {
+    fn follow(&mut self, model: Option<&Model>, known: &Known, now_ms: i64) -> (Followed, Arrivals) {
         let mut gaps = model.map_or_else(Vec::new, |model| model.gaps.clone());
         let mut window = (now_ms, now_ms);
         let mut until_ms = i64::MIN;
@@ -154,7 +160,12 @@ impl Ticker {
             shape: self.settings.shape,
             wall: &self.settings.wall,
         };
-        self.follower.follow(model, sight)
+        let arrivals = model.map_or_else(Arrivals::default, |model| {
+            let (window, gaps) = (sight.window, sight.gaps);
+            let sight = arrivals::Sight { window, gaps, known };
+            arrivals::told(&model.arrivals, sight, &self.settings)
+        });
+        (self.follower.follow(model, sight), arrivals)
     }
 }
 

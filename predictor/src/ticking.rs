@@ -77,6 +77,7 @@ fn tell(app: &App, given: Ticked) {
         certain,
         runtimes,
         followed,
+        arrivals,
         unknown_ms,
         gaps,
     } = given;
@@ -106,4 +107,5 @@ fn tell(app: &App, given: Ticked) {
     state.runtimes = Arc::new(runtimes);
     state.demoted = followed.demoted;
     state.outlook = Some(followed.outlook);
+    state.arrivals = arrivals;
 }

@@ -134,6 +134,10 @@ async fn a_real_prometheus_is_learned_from() {
     }
     let (_, forecast) = get(&service, "/v1/forecast").await;
     assert_eq!(forecast["by"], "model", "{forecast}");
+    assert_eq!(forecast["profiles"][0]["profile"], KEY, "{forecast}");
+    // A burst of four comes every other hour, and the last one came an hour ago.
+    let [this, next] = [0, 1].map(|hour| forecast["gangs"]["hours"][hour]["gangs"].as_f64().unwrap());
+    assert!(this < 2.0 && next > 2.0, "{forecast}");
     service.shutdown().trigger();
     service.run().await.unwrap();
 }
