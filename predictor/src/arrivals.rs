@@ -115,7 +115,7 @@ pub fn fit(
         Some(
             settings
                 .wall
-                .history(&series, |history| Hourly::fit(history, before.cloned())),
+                .history(&series, &[], |history| Hourly::fit(history, before.cloned())),
         )
     };
     let gangs = fit(sight.series(one), before.map(|before| &before.gangs)).unwrap_or_default();
@@ -146,7 +146,7 @@ pub fn told(fitted: &Fitted, sight: Sight<'_>, settings: &Settings) -> Arrivals 
         let Some(series) = series else {
             return ("nothing", Vec::new(), Some("less than an hour is known".to_owned()));
         };
-        let answer = settings.wall.history(&series, |history| {
+        let answer = settings.wall.history(&series, &[], |history| {
             fallback::forecast(fitted.model.as_ref(), None, fitted.naive.as_ref(), history)
         });
         match answer {

@@ -13,7 +13,7 @@ use crate::schedule::Schedule;
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
 /// So long after its time a job is submitted at most.
-const LATE_MS: i64 = 2 * MINUTE_MS;
+pub(crate) const LATE_MS: i64 = 2 * MINUTE_MS;
 /// Times of a schedule that are looked at, the last ones; with fewer than the least, nothing is certain.
 const TIMES_MAX: usize = 20;
 const TIMES_MIN: usize = 3;
@@ -72,7 +72,7 @@ pub fn certain(
 }
 
 /// The profiles that a schedule starts, with the median of their sizes.
-fn started(schedule: &Schedule, known: &Known, until_ms: i64) -> Vec<(u32, u64)> {
+pub(crate) fn started(schedule: &Schedule, known: &Known, until_ms: i64) -> Vec<(u32, u64)> {
     let last_ms = until_ms.saturating_sub(LATE_MS);
     let mut times = Vec::new();
     for back_ms in BACK_MS {
@@ -137,7 +137,7 @@ impl Seen {
 }
 
 /// Whether a gang of a profile has not ended.
-fn runs(known: &Known, profile: u32) -> bool {
+pub(crate) fn runs(known: &Known, profile: u32) -> bool {
     let ended: HashSet<usize> = known.ended.iter().map(|end| end.gang).collect();
     let mut gangs = known.submitted.iter().enumerate();
     gangs.any(|(number, gang)| gang.profile == profile && !ended.contains(&number))

@@ -17,8 +17,9 @@ use kompass_history::Gap;
 
 use crate::judge::LATER_MS;
 use crate::model::Model;
-use crate::outlook::{self, HOUR_MS, Outlook};
+use crate::outlook::{self, HOUR_MS, Outlook, Seen};
 use crate::past::Known;
+use crate::schedule::Schedule;
 
 /// Forecasts in a day.
 const PER_DAY: usize = 24;
@@ -70,6 +71,8 @@ pub struct Sight<'a> {
     pub shape: Shape,
     /// The users' clock.
     pub wall: &'a Wall,
+    /// What starts jobs at times that are known.
+    pub schedules: &'a [Schedule],
 }
 
 /// What came of a tick.
@@ -113,13 +116,20 @@ impl Follower {
     /// A tick.
     pub fn follow(&mut self, model: Option<&Model>, sight: Sight<'_>) -> Followed {
         self.take(model.map(|model| (model.until_ms, &model.outlook)));
-        let series = outlook::sizes(sight.window, sight.gaps, sight.known, sight.shape);
+        let known = (sight.known, sight.until_ms);
+        let seen = Seen::new(
+            sight.window,
+            sight.gaps,
+            known,
+            (sight.shape, sight.wall),
+            sight.schedules,
+        );
         let mut scores = Vec::new();
         let mut drift = None;
-        if let Some(series) = &series {
-            scores = self.judge(series, sight);
+        if let Some(seen) = &seen {
+            scores = self.judge(seen, sight.until_ms);
             drift = self.judge_model();
-            self.keep(series, sight.wall);
+            self.keep(seen);
         }
         let demoted = match self.standing {
             Standing::Followed => None,
@@ -128,7 +138,7 @@ impl Follower {
         let nothing = Hourly::default();
         let fitted = self.fitted.as_ref().map_or(&nothing, |(_, fitted)| fitted);
         Followed {
-            outlook: outlook::outlook(fitted, demoted, series.as_ref(), sight.wall),
+            outlook: outlook::outlook(fitted, demoted, seen.as_ref()),
             scores,
             drift,
             demoted: demoted.is_some(),
@@ -151,7 +161,7 @@ impl Follower {
     }
 
     /// Judges the forecasts whose hours are known by now.
-    fn judge(&mut self, series: &Series, sight: Sight<'_>) -> Vec<Score> {
+    fn judge(&mut self, seen: &Seen<'_>, until_ms: i64) -> Vec<Score> {
         let mut scores = Vec::new();
         while let Some(kept) = self.kept.front() {
             let last_ms = kept
@@ -160,33 +170,32 @@ impl Follower {
                 .chain(&kept.naive)
                 .map(|forecast| forecast.end_ms)
                 .max();
-            let is_known =
-                |last_ms: u64| i64::try_from(last_ms).is_ok_and(|last_ms| last_ms + LATER_MS <= sight.until_ms);
+            let is_known = |last_ms: u64| i64::try_from(last_ms).is_ok_and(|last_ms| last_ms + LATER_MS <= until_ms);
             if !last_ms.is_none_or(is_known) {
                 break;
             }
             let Some(kept) = self.kept.pop_front() else { break };
-            scores.extend(kept.scores(series));
-            self.observe(&kept, series, sight.wall);
+            scores.extend(kept.scores(&seen.series));
+            self.observe(&kept, seen);
         }
         scores
     }
 
     /// Teaches the model how far it was off, and looks whether it still fits.
-    fn observe(&mut self, kept: &Kept, series: &Series, wall: &Wall) {
+    fn observe(&mut self, kept: &Kept, seen: &Seen<'_>) {
         let Some(Hourly { model: Some(model), .. }) = self.fitted.as_mut().map(|(_, fitted)| fitted) else {
             return;
         };
-        let Some(origin) = index(series, kept.start_ms) else {
+        let Some(origin) = index(&seen.series, kept.start_ms) else {
             return;
         };
         if kept.start_ms < model.fitted_until_ms() {
             return;
         }
-        let Ok(errors) = wall.history(series, |history| model.observe(history, origin)) else {
+        let Ok(errors) = seen.history(|history| model.observe(history, origin)) else {
             return;
         };
-        let (Some(&score), Some(actual)) = (errors.first(), series.value(origin)) else {
+        let (Some(&score), Some(actual)) = (errors.first(), seen.series.value(origin)) else {
             return;
         };
         let (Some(forecast), naive) = (kept.model.first(), kept.naive.first()) else {
@@ -218,13 +227,13 @@ impl Follower {
     }
 
     /// Keeps the forecasts of the hour that has begun, once.
-    fn keep(&mut self, series: &Series, wall: &Wall) {
+    fn keep(&mut self, seen: &Seen<'_>) {
         let Some((_, fitted)) = &self.fitted else { return };
-        let start_ms = series.time_ms(series.len());
+        let start_ms = seen.series.time_ms(seen.series.len());
         if self.kept.back().is_some_and(|kept| kept.start_ms >= start_ms) {
             return;
         }
-        let (model, naive) = wall.history(series, |history| {
+        let (model, naive) = seen.history(|history| {
             let model = fallback::forecast(fitted.model.as_ref(), None, None, history);
             (model, fallback::forecast(None, None, fitted.naive.as_ref(), history))
         });
@@ -317,8 +326,8 @@ mod tests {
             .cloned()
             .collect();
         let known = Known::new(&before, settings.shape);
-        let mut model = learn(two_days(), &settings, None, &|| true).unwrap();
-        model.outlook = outlook::fit(&history(0, until_h * HOUR_MS, before), &known, &settings, None);
+        let mut model = learn(two_days(), &settings, &[], None, &|| true).unwrap();
+        model.outlook = outlook::fit(&history(0, until_h * HOUR_MS, before), &known, &settings, &[], None);
         model.until_ms = until_h * HOUR_MS;
         model
     }
@@ -343,6 +352,7 @@ mod tests {
                 until_ms,
                 shape,
                 wall: &Wall::default(),
+                schedules: &[],
             };
             let given = follower.follow(Some(&current), sight);
             // A second tick in the same hour changes nothing.
@@ -424,6 +434,7 @@ mod tests {
             until_ms: 100 * HOUR_MS,
             shape: settings(1, 1).shape,
             wall: &Wall::default(),
+            schedules: &[],
         };
         let mut follower = Follower::default();
         let given = follower.follow(None, sight);

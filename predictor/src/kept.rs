@@ -234,7 +234,7 @@ pub(crate) mod tests {
         past.gangs[7] = gang(past.gangs[7].submit_ms, None, End::Running, 3);
         past.gangs[8].profile = "other".into();
         past.kin = [("other".to_owned(), vec!["name.other".to_owned()])].into();
-        learn(past, &settings(1_000_000, 20_000_000), None, &|| true).unwrap()
+        learn(past, &settings(1_000_000, 20_000_000), &[], None, &|| true).unwrap()
     }
 
     static GOOD: LazyLock<Vec<u8>> = LazyLock::new(|| encode(&model()));
@@ -243,7 +243,7 @@ pub(crate) mod tests {
     fn the_same_model_is_learned_from_the_file() {
         let (written, read) = (model(), decode(&GOOD).unwrap());
         assert_eq!((&read.gangs, &read.kin), (&written.gangs, &written.kin));
-        let again = learn(read, &settings(1_000_000, 20_000_000), None, &|| true).unwrap();
+        let again = learn(read, &settings(1_000_000, 20_000_000), &[], None, &|| true).unwrap();
         assert_eq!(
             (again.until_ms, again.from_ms, &again.gaps),
             (written.until_ms, written.from_ms, &written.gaps)

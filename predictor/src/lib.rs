@@ -28,6 +28,7 @@ pub mod model;
 pub mod outlook;
 pub mod past;
 pub mod schedule;
+mod scheduled;
 pub mod schedules;
 pub mod settings;
 pub mod shelf;

@@ -8,6 +8,7 @@ use kompass_history::{Gang, Gap, History, Kin};
 
 use crate::choice::{self, Choice, Rule};
 use crate::past::{Known, known_until_ms};
+use crate::schedule::Schedule;
 use crate::settings::Settings;
 use crate::{arrivals, outlook};
 
@@ -63,10 +64,11 @@ impl Error {
     }
 }
 
-/// Learns from a history. `before` is the model in use. `go_on` is asked now and then.
+/// Learns from a history, and from what schedules start. `before` is the model in use. `go_on` is asked now and then.
 pub fn learn(
     history: History,
     settings: &Settings,
+    schedules: &[Schedule],
     before: Option<&Model>,
     go_on: &dyn Fn() -> bool,
 ) -> Result<Model, Error> {
@@ -85,7 +87,13 @@ pub fn learn(
         _ => window.from_ms,
     };
     let (choice, worth) = choose(&known, (from_ms, to_ms), settings, go_on)?;
-    let outlook = outlook::fit(&history, &known, settings, before.map(|before| &before.outlook));
+    let outlook = outlook::fit(
+        &history,
+        &known,
+        settings,
+        schedules,
+        before.map(|before| &before.outlook),
+    );
     let arrivals = arrivals::fit(&history, &known, settings, before.map(|before| &before.arrivals), go_on);
     Ok(Model {
         until_ms: window.to_ms,
@@ -173,7 +181,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_model_says_what_it_was_learned_from() {
-        let model = learn(two_days(), &settings(1_000_000, 20_000_000), None, &|| true).unwrap();
+        let model = learn(two_days(), &settings(1_000_000, 20_000_000), &[], None, &|| true).unwrap();
         assert_eq!(
             (model.until_ms, model.gangs.len(), model.too_large),
             (48 * HOUR_MS, 144, 0)
@@ -184,7 +192,7 @@ pub(crate) mod tests {
     #[test]
     fn its_rule_wants_nodes_when_gangs_come() {
         let settings = settings(1_000_000, 20_000_000);
-        let mut model = learn(two_days(), &settings, None, &|| true).unwrap();
+        let mut model = learn(two_days(), &settings, &[], None, &|| true).unwrap();
         let known = Known::new(&model.gangs, settings.shape);
         let at = |model: &Model, now_ms: i64| model.wanted(&settings, now_ms, &known.at(now_ms, settings.shape));
         model.choice.rule = Rule::Fixed(3);
@@ -209,13 +217,13 @@ pub(crate) mod tests {
     fn too_little_is_told() {
         let mut short = two_days();
         short.gaps = vec![gap(0, 24 * HOUR_MS + 1)];
-        let error = learn(short, &settings(1, 1), None, &|| true).unwrap_err();
+        let error = learn(short, &settings(1, 1), &[], None, &|| true).unwrap_err();
         assert_eq!(error, Error::ShortHistory { known_h: 23 });
         assert!(error.is_too_little());
         let quiet = history(0, 48 * HOUR_MS, Vec::new());
-        let error = learn(quiet, &settings(1, 1), None, &|| true).unwrap_err();
+        let error = learn(quiet, &settings(1, 1), &[], None, &|| true).unwrap_err();
         assert_eq!(error, Error::Choice(choice::Error::FewGangs(0)));
-        let error = learn(two_days(), &settings(1, 1), None, &|| false).unwrap_err();
+        let error = learn(two_days(), &settings(1, 1), &[], None, &|| false).unwrap_err();
         assert!(!error.is_too_little());
     }
 }

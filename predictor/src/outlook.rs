@@ -4,13 +4,15 @@ use kompass_capacity::{Shape, Submitted};
 use kompass_forecast::drift::Drift;
 use kompass_forecast::fallback::{self, Answer};
 use kompass_forecast::hourly::Hourly;
-use kompass_forecast::model::Forecast;
+use kompass_forecast::model::{self, Forecast};
 use kompass_forecast::series::Series;
 use kompass_forecast::wall::Wall;
 use kompass_history::{Gap, History};
 use serde::Serialize;
 
-use crate::past::Known;
+use crate::past::{Known, known_until_ms};
+use crate::schedule::Schedule;
+use crate::scheduled;
 use crate::settings::Settings;
 
 pub(crate) const HOUR_MS: i64 = 3_600_000;
@@ -42,26 +44,68 @@ pub struct Hour {
 }
 
 /// Fits what can be fitted; what can't be is told with the outlook.
-pub fn fit(history: &History, known: &Known, settings: &Settings, before: Option<&Hourly>) -> Hourly {
-    let window = (history.window.from_ms, history.window.to_ms);
-    match sizes(window, &history.gaps, known, settings.shape) {
-        Some(series) => settings
-            .wall
-            .history(&series, |history| Hourly::fit(history, before.cloned())),
+pub fn fit(
+    history: &History,
+    known: &Known,
+    settings: &Settings,
+    schedules: &[Schedule],
+    before: Option<&Hourly>,
+) -> Hourly {
+    match seen(history, known, settings, schedules) {
+        Some(seen) => seen.history(|history| Hourly::fit(history, before.cloned())),
         None => Hourly::default(),
     }
 }
 
-/// What is expected at the end of a series, by the model unless it has drifted.
-pub(crate) fn outlook(fitted: &Hourly, drift: Option<Drift>, series: Option<&Series>, wall: &Wall) -> Outlook {
-    let Some(series) = series else {
+fn seen<'a>(history: &History, known: &Known, settings: &'a Settings, schedules: &[Schedule]) -> Option<Seen<'a>> {
+    let window = (history.window.from_ms, history.window.to_ms);
+    let known = (known, known_until_ms(history));
+    Seen::new(
+        window,
+        &history.gaps,
+        known,
+        (settings.shape, &settings.wall),
+        schedules,
+    )
+}
+
+/// What was submitted by hour, what of it schedules started and will start, and by which clock it is looked at.
+#[derive(Debug)]
+pub(crate) struct Seen<'a> {
+    pub(crate) series: Series,
+    certain: Vec<f64>,
+    wall: &'a Wall,
+}
+
+impl<'a> Seen<'a> {
+    /// None if not an hour of a window is known. `until_ms`: until when the past is.
+    pub(crate) fn new(
+        window: (i64, i64),
+        gaps: &[Gap],
+        (known, until_ms): (&Known, i64),
+        settings: (Shape, &'a Wall),
+        schedules: &[Schedule],
+    ) -> Option<Self> {
+        let (shape, wall) = settings;
+        let series = sizes(window, gaps, known, shape)?;
+        let certain = scheduled::by_hour(schedules, &series, known, until_ms, shape);
+        Some(Self { series, certain, wall })
+    }
+
+    pub(crate) fn history<T>(&self, f: impl FnOnce(&model::History<'_>) -> T) -> T {
+        self.wall.history(&self.series, &self.certain, f)
+    }
+}
+
+/// What is expected at the end of what was seen, by the model unless it has drifted.
+pub(crate) fn outlook(fitted: &Hourly, drift: Option<Drift>, seen: Option<&Seen<'_>>) -> Outlook {
+    let Some(seen) = seen else {
         let reason = Some("less than an hour is known".to_owned());
         let (by, hours) = ("nothing", Vec::new());
         return Outlook { by, reason, hours };
     };
-    let answer = wall.history(series, |history| {
-        fallback::forecast(fitted.model.as_ref(), drift, fitted.naive.as_ref(), history)
-    });
+    let answer =
+        seen.history(|history| fallback::forecast(fitted.model.as_ref(), drift, fitted.naive.as_ref(), history));
     let (by, forecasts, reason) = match answer {
         Answer::Model(forecasts) => ("model", forecasts, None),
         Answer::Naive(forecasts, reason) => ("naive", forecasts, Some(reason)),
@@ -126,10 +170,11 @@ pub(crate) fn series(
 
 #[cfg(test)]
 mod tests {
-    use kompass_history::End;
+    use kompass_history::{End, Gang};
 
     use super::*;
     use crate::past::tests::{gang, gap, history};
+    use crate::schedule::tests::scheduled;
     use crate::settings::tests::settings;
 
     /// Each working hour of three weeks, 8:00 to 12:00, gangs of three nodes; before and after it none.
@@ -143,19 +188,18 @@ mod tests {
     }
 
     fn told(history: &History) -> Outlook {
-        by_clock(history, Wall::default())
+        by_clock(history, Wall::default(), &[])
     }
 
-    fn by_clock(history: &History, wall: Wall) -> Outlook {
+    fn by_clock(history: &History, wall: Wall, schedules: &[Schedule]) -> Outlook {
         let settings = Settings {
             wall: wall.into(),
             ..settings(1, 1)
         };
         let known = Known::new(&history.gangs, settings.shape);
-        let fitted = fit(history, &known, &settings, None);
-        let window = (history.window.from_ms, history.window.to_ms);
-        let series = sizes(window, &history.gaps, &known, settings.shape);
-        outlook(&fitted, None, series.as_ref(), &settings.wall)
+        let fitted = fit(history, &known, &settings, schedules, None);
+        let seen = seen(history, &known, &settings, schedules);
+        outlook(&fitted, None, seen.as_ref())
     }
 
     #[test]
@@ -200,11 +244,38 @@ mod tests {
             .collect();
         let past = history(begin_ms, end_ms, gangs);
         assert_eq!(local_hour(end_ms), 8, "the hour in which they come");
-        let (by_clock, by_utc) = (by_clock(&past, berlin), told(&past));
+        let (by_clock, by_utc) = (by_clock(&past, berlin, &[]), told(&past));
         assert!(
             by_clock.hours[0].nodes > 1.5 * by_utc.hours[0].nodes,
             "{by_clock:?} {by_utc:?}"
         );
+    }
+
+    /// A large job comes now and then at 9:00, on days without a pattern. It is 9:00 on the 21st.
+    #[test]
+    fn what_a_schedule_starts_is_part_of_the_forecast() {
+        let mut past = mornings();
+        let schedule = Schedule::new(&scheduled("0 9 2,3,9,13,21 * *", None)).unwrap();
+        let times = schedule.fires(0, past.window.to_ms);
+        assert_eq!(times.len(), 5);
+        past.gangs.extend(times[..4].iter().map(|&at_ms| Gang {
+            profile: "large".into(),
+            ..gang(at_ms + 9_000, Some(60_000), End::Succeeded, 100)
+        }));
+        past.gangs.retain(|gang| gang.submit_ms < past.window.to_ms);
+        past.gangs.sort_by_key(|gang| gang.submit_ms);
+        let (with, without) = (by_clock(&past, Wall::default(), &[schedule]), told(&past));
+        // A hundred executors and their driver, beside what comes every morning.
+        let size = 100.5;
+        assert!(
+            with.hours[0].nodes > without.hours[0].nodes + size / 2.0,
+            "{with:?} {without:?}"
+        );
+        assert!(
+            with.hours[0].quantiles.iter().all(|&(_, nodes)| nodes >= size),
+            "{with:?}"
+        );
+        assert!(with.hours[1].nodes < size / 2.0, "{with:?}");
     }
 
     #[test]

@@ -117,7 +117,7 @@ impl Ticker {
             .judge
             .judge(&known.submitted, until_ms.unwrap_or(i64::MIN), settings.shape);
         let runtimes = past::runtimes(&gangs, kin);
-        let (followed, arrivals) = self.follow(event.model.ok(), &known, now_ms);
+        let (followed, arrivals) = self.follow(event.model.ok(), &known, event.schedules, now_ms);
         Ticked {
             decision,
             verdict,
@@ -139,7 +139,13 @@ impl Ticker {
     }
 
     /// What is expected at the end of what was read last.
-    fn follow(&mut self, model: Option<&Model>, known: &Known, now_ms: i64) -> (Followed, Arrivals) {
+    fn follow(
+        &mut self,
+        model: Option<&Model>,
+        known: &Known,
+        schedules: &[Schedule],
+        now_ms: i64,
+    ) -> (Followed, Arrivals) {
         let mut gaps = model.map_or_else(Vec::new, |model| model.gaps.clone());
         let mut window = (now_ms, now_ms);
         let mut until_ms = i64::MIN;
@@ -159,6 +165,7 @@ impl Ticker {
             until_ms,
             shape: self.settings.shape,
             wall: &self.settings.wall,
+            schedules,
         };
         let arrivals = model.map_or_else(Arrivals::default, |model| {
             let (window, gaps) = (sight.window, sight.gaps);
@@ -182,7 +189,7 @@ mod tests {
     const DAY_MS: i64 = 24 * HOUR_MS;
 
     fn model() -> Model {
-        let mut model = learn(two_days(), &settings(1_000_000, 20_000_000), None, &|| true).unwrap();
+        let mut model = learn(two_days(), &settings(1_000_000, 20_000_000), &[], None, &|| true).unwrap();
         model.choice.rule = Rule::Fixed(2);
         model
     }

@@ -99,15 +99,18 @@ async fn once(app: &Arc<App>, end: &CancellationToken) -> Outcome {
         tracing::warn!(warning, "Prometheus has something to say about its answers");
     }
     let settings = app.config.settings.clone();
-    let before = {
+    let (before, schedules) = {
         let state = app.state();
+        let schedules = Arc::clone(&state.schedules);
         // Errors of a model that has drifted say nothing about the next one.
-        state.model.clone().filter(|_| !state.demoted)
+        (state.model.clone().filter(|_| !state.demoted), schedules)
     };
     let go_on = end.clone();
     // It looks at the token often, so the end need not wait for it long.
     let learned = tokio::task::spawn_blocking(move || {
-        model::learn(history, &settings, before.as_deref(), &|| !go_on.is_cancelled())
+        model::learn(history, &settings, &schedules, before.as_deref(), &|| {
+            !go_on.is_cancelled()
+        })
     });
     match learned.await {
         Ok(Ok(model)) => {
@@ -156,7 +159,7 @@ async fn restore(app: &App, end: &CancellationToken) -> bool {
     let (settings, now_ms, go_on) = (app.config.settings.clone(), app.now_ms(), end.clone());
     let learned = tokio::task::spawn_blocking(move || {
         let (history, trouble) = shelf::load(&folder, now_ms);
-        let learned = history.map(|history| model::learn(history, &settings, None, &|| !go_on.is_cancelled()));
+        let learned = history.map(|history| model::learn(history, &settings, &[], None, &|| !go_on.is_cancelled()));
         (learned, trouble)
     });
     let (learned, trouble) = match learned.await {

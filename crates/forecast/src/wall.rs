@@ -87,15 +87,15 @@ impl Wall {
         }
     }
 
-    /// What a model may know: a series, by this clock.
-    pub fn history<T>(&self, series: &Series, f: impl FnOnce(&History<'_>) -> T) -> T {
+    /// What a model may know: a series by this clock, and what of it was or will be certain, as in [`History`].
+    pub fn history<T>(&self, series: &Series, certain: &[f64], f: impl FnOnce(&History<'_>) -> T) -> T {
         let calendar = Calendar {
             offset_s: &|time_ms| self.offset_s(time_ms),
             holidays: &self.holidays,
         };
         f(&History {
             series,
-            certain: &[],
+            certain,
             calendar,
         })
     }

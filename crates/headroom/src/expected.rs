@@ -91,9 +91,9 @@ pub fn expected(
         let known = series.before(origin);
         if (origin - begin).is_multiple_of(DAY_H) {
             note((origin - begin) as f64 / (series.len() - begin) as f64);
-            models = wall.history(&known, |history| Hourly::fit(history, Some(models)));
+            models = wall.history(&known, &[], |history| Hourly::fit(history, Some(models)));
         }
-        let (answer, alone) = wall.history(&known, |history| {
+        let (answer, alone) = wall.history(&known, &[], |history| {
             let Hourly { model, naive } = &models;
             let alone = naive.as_ref().and_then(|naive| naive.forecast(history).ok());
             (fallback::forecast(model.as_ref(), None, naive.as_ref(), history), alone)
