@@ -246,6 +246,7 @@ mod tests {
                 reason: Reason::Before,
                 count: 1_234,
             }],
+            kin: kompass_history::Kin::new(),
             warnings: vec!["a store is away".to_owned()],
         };
         let part = |day: i64| Part {
