@@ -137,22 +137,22 @@ fn bounds_hold_for_all_that_is_held_and_prices_add_sums_only() {
         wait_hour: 40_000_000,
     };
     let run = |settings: Settings| Backtest::run(&gangs, settings, &families(), vec![], &mut |_, _| {}).unwrap();
-    let priced = run(Settings {
+    let told = run(Settings {
         prices: Some(prices),
         ..settings()
     });
-    for (plain, priced) in plain.tried.iter().zip(&priced.tried) {
+    for (plain, told) in plain.tried.iter().zip(&told.tried) {
         let as_far = plain.test.len();
-        assert!(priced.test.len() >= as_far && priced.test[..as_far] == plain.test[..]);
+        assert!(told.test.len() >= as_far && told.test[..as_far] == plain.test[..]);
         assert_eq!(
-            (&priced.on_test, &priced.in_hindsight),
+            (&told.on_test, &told.in_hindsight),
             (&plain.on_test, &plain.in_hindsight)
         );
     }
-    let cheapest = Cheapest::of_each(&priced);
+    let cheapest = Cheapest::of_each(&told);
     for cheapest in &cheapest {
-        let tried = &priced.tried[cheapest.policy];
-        let total = |point: &Point| Cost::new(point, priced.submitted[0], prices).total();
+        let tried = &told.tried[cheapest.policy];
+        let total = |point: &Point| Cost::new(point, told.submitted[0], prices).total();
         assert!(
             tried
                 .validation
@@ -160,7 +160,7 @@ fn bounds_hold_for_all_that_is_held_and_prices_add_sums_only() {
                 .all(|point| cheapest.validation.total() <= total(point))
         );
         // Nodes alone cost more at the end, so that no parameter that was not tried is cheaper.
-        assert!(Cost::new(tried.validation.last().unwrap(), priced.submitted[0], prices).nodes > 0.0);
+        assert!(Cost::new(tried.validation.last().unwrap(), told.submitted[0], prices).nodes > 0.0);
         assert!(cheapest.in_hindsight.total() <= cheapest.test.total());
     }
     assert!(
