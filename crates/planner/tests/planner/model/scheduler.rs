@@ -88,7 +88,9 @@ impl Model {
                 promise.doubtful = false;
                 replica.promises.insert(uid.into(), promise);
             }
-        } else if replica.promises.get(uid).is_some_and(|promise| !promise.binding) {
+        } else if !matches!(answer, FilterAnswer::NotReady(_))
+            && replica.promises.get(uid).is_some_and(|promise| !promise.binding)
+        {
             // Looked for another place in vain: what was kept for it may be free now.
             replica.promises.remove(uid);
         }
