@@ -28,25 +28,32 @@ use crate::decide::Turn;
 use crate::gang::{Gang, GangId, OrderKey, Stage};
 use crate::lookahead::Reservation;
 use crate::nodes::NodeId;
-use crate::outlook::Outlook;
+use crate::outlook::{Fits, Outlook};
 use crate::pack::{Placement, looks_at};
 use crate::paper::{Next, WORK_OF_ONE};
 use crate::planner::Planner;
 use crate::pods::{PodEntry, Seat};
-use crate::queue::Candidate;
+use crate::queue::{Candidate, Kept};
 use crate::runtimes::Known;
 use crate::start::Limited;
 
 /// What a gang needs, by which gangs are equal to the packing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Need {
+    pub(crate) size: Size,
+    /// Executors.
+    pub(crate) minimum: u64,
+}
+
+/// All of a need but how many executors.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Size {
     driver: Resources,
     ports: Box<[u16]>,
     driver_class: ClassId,
     executor: Resources,
     class: ClassId,
     spacing: Option<Arc<Spacing>>,
-    minimum: u64,
 }
 
 /// A vain attempt to start a gang of some need behind a head: the state in which it was made.
@@ -82,12 +89,14 @@ impl Planner {
         let shape = gang.shape.as_ref()?;
         let driver = &self.pods.all[gang.driver];
         Some(Need {
-            driver: driver.requests.clone(),
-            ports: driver.ports.clone(),
-            driver_class: gang.driver_class,
-            executor: shape.executor.clone(),
-            class: shape.class,
-            spacing: shape.spacing.clone(),
+            size: Size {
+                driver: driver.requests.clone(),
+                ports: driver.ports.clone(),
+                driver_class: gang.driver_class,
+                executor: shape.executor.clone(),
+                class: shape.class,
+                spacing: shape.spacing.clone(),
+            },
             minimum: shape.minimum,
         })
     }
@@ -153,7 +162,7 @@ impl Planner {
             if self.exempt(id, turn).is_some() || self.rests(id, turn) || self.limits(id) != Limited::Not {
                 continue;
             }
-            if self.is_short(&self.ask(id, None)) {
+            if self.is_short(&self.ask(id, None)) || self.surely_lacks_room(queue, candidate, turn) {
                 self.note_vain(queue, candidate, None);
                 continue;
             }
@@ -188,6 +197,36 @@ impl Planner {
             before = Some((run_ms, key));
         }
         None
+    }
+
+    /// Whether there is no room for a gang now, by what is kept of its size: false where nothing is.
+    ///
+    /// Each end of a gang makes all that wait worth another try. Gangs of one size differ in how many executors they want,
+    /// and how many fit is one number for all of them, which follows the nodes that have changed.
+    fn surely_lacks_room(&mut self, queue: &str, candidate: Candidate, turn: &mut Turn) -> bool {
+        let gang = &self.gangs[candidate.key.gang];
+        let (minimum, is_plain) = (gang.minimum(), gang.avoid.is_none() && gang.spacing().is_none());
+        if minimum == 0 || !is_plain {
+            return false;
+        }
+        let lacks = match self.queues.fits(queue, candidate, &self.nodes) {
+            Kept::There(fits) => fits.lacks(minimum),
+            Kept::NotWorth => false,
+            Kept::NotYet => {
+                if !turn.may_work(self.nodes.free().len()) {
+                    return false;
+                }
+                let fits = Fits::new(&self.nodes, self.wanted(candidate.key.gang));
+                let lacks = fits.lacks(minimum);
+                self.queues.keep_fits(queue, candidate, fits);
+                lacks
+            }
+        };
+        debug_assert!(
+            !lacks || self.room_now(&self.ask(candidate.key.gang, None)).is_none(),
+            "it has room after all"
+        );
+        lacks
     }
 
     /// For each need that is not known to be hopeless the gang that is expected to run shortest, the shortest first; from

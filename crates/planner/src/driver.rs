@@ -115,7 +115,7 @@ impl Planner {
         if let Some(need) = self.need(id) {
             let run_ms = self.runtime(&self.gangs[id]).p90_ms();
             let gang = &mut self.gangs[id];
-            gang.listed = self.queues.list(&gang.queue, gang.key(id), need, run_ms);
+            gang.listed = self.queues.list(&gang.queue, gang.key(id), &need, run_ms);
         }
     }
 

@@ -149,6 +149,61 @@ impl Outlook {
     }
 }
 
+/// How many executors of one size would fit now beside their driver, kept between decisions. For gangs without rules about
+/// each other.
+#[derive(Debug)]
+pub(crate) struct Fits {
+    wanted: Wanted,
+    tally: Tally,
+    /// Of the journal of nodes, so many entries are seen.
+    seen: u64,
+}
+
+impl Fits {
+    /// More executors than any gang has; sums of it for all nodes are far from the end of numbers.
+    const ANY: u64 = 1 << 32;
+
+    /// For gangs that want the same but for the count.
+    pub(crate) fn new(nodes: &Nodes, wanted: Wanted) -> Self {
+        let mut fits = Self {
+            wanted: Wanted {
+                count: Self::ANY,
+                ..wanted
+            },
+            tally: Tally::default(),
+            seen: nodes.journal.seen(),
+        };
+        fits.count(nodes, 0..nodes.free().len());
+        fits
+    }
+
+    /// Brings it up to date.
+    pub(crate) fn follow(&mut self, nodes: &Nodes) {
+        if let Some(changed) = nodes.journal.since(self.seen) {
+            self.count(nodes, changed.map(NodeId::index));
+        } else {
+            self.tally = Tally::default();
+            self.count(nodes, 0..nodes.free().len());
+        }
+        self.seen = nodes.journal.seen();
+    }
+
+    /// Whether so many executors, more than none, and their driver have no room.
+    pub(crate) fn lacks(&self, count: u64) -> bool {
+        let least = self.tally.losses.first_key_value().map(|(&loss, _)| loss);
+        least.is_none_or(|loss| self.tally.total - loss < count)
+    }
+
+    fn count(&mut self, nodes: &Nodes, indices: impl Iterator<Item = usize>) {
+        let ask = self.wanted.ask(View::Now(None));
+        self.tally.nodes.resize(nodes.free().len(), Takes::NOTHING);
+        for index in indices {
+            let (takes, beside) = capacity(nodes, &ask, NodeId::at(index), &nodes.free()[index]);
+            self.tally.set(index, Takes::new(takes, beside));
+        }
+    }
+}
+
 /// What a node takes. Two plain numbers, since thousands are counted at a stretch.
 #[derive(Debug, Clone, Copy)]
 struct Takes {

@@ -1,13 +1,16 @@
 //! The queues: who waits, in which order, and who needs the same.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::Hash;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use crate::backfill::{Need, Vain};
+use crate::backfill::{Need, Size, Vain};
 use crate::gang::{GangId, Lack, OrderKey};
+use crate::nodes::Nodes;
+use crate::outlook::Fits;
 
 /// All queues that have gangs waiting.
 #[derive(Debug, Default)]
@@ -23,23 +26,104 @@ pub(crate) struct Queues {
 struct Waiting {
     order: BTreeSet<OrderKey>,
     /// Those whose profile is known, by what they need.
-    alike: Vec<Alike>,
-    /// Where each need is in `alike`; and the places that are free.
-    places: FxHashMap<Arc<Need>, usize>,
-    free: Vec<usize>,
+    alike: Numbered<Need, Alike>,
+    /// Their sizes.
+    sizes: Numbered<Size, Sized>,
+    /// Of so many sizes it is kept how many executors fit.
+    fits_kept: usize,
     /// Those that something other than their place was said of when the queue was last looked at.
     judged: Vec<OrderKey>,
 }
 
 /// Gangs of equal needs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Alike {
-    need: Arc<Need>,
+    /// The number of their size.
+    size: usize,
     /// By the run time that was expected when they came, milliseconds.
     shortest: BTreeSet<(i64, OrderKey)>,
     vain: Option<Vain>,
     /// That there is no room for any of them.
     lack: Option<Found>,
+}
+
+/// What gangs that wait have in common but for how many executors they want.
+#[derive(Debug, Default)]
+struct Sized {
+    /// So many needs have it.
+    needs: usize,
+    fits: Option<Box<Fits>>,
+}
+
+/// What is kept of how many executors of a size fit.
+#[derive(Debug)]
+pub(crate) enum Kept<'a> {
+    /// It, up to date.
+    There(&'a Fits),
+    /// Nothing yet.
+    NotYet,
+    /// Nothing, and too few gangs would use it.
+    NotWorth,
+}
+
+/// Needs of one size from which on it is worth to keep how many fit.
+const NEEDS_MIN: usize = 3;
+/// Sizes of which that is kept at most, in one queue.
+const FITS_MAX: usize = 64;
+
+/// Values by keys, with numbers that stay theirs as long as they are there.
+#[derive(Debug)]
+struct Numbered<K, V> {
+    all: Vec<Option<(Arc<K>, V)>>,
+    numbers: FxHashMap<Arc<K>, usize>,
+    free: Vec<usize>,
+}
+
+impl<K, V> Default for Numbered<K, V> {
+    fn default() -> Self {
+        Self {
+            all: Vec::new(),
+            numbers: FxHashMap::default(),
+            free: Vec::new(),
+        }
+    }
+}
+
+impl<K: Hash + Eq + Clone, V: Default> Numbered<K, V> {
+    /// The number of a key, and whether it is new.
+    fn number(&mut self, key: &K) -> (usize, bool) {
+        if let Some(&number) = self.numbers.get(key) {
+            return (number, false);
+        }
+        let key = Arc::new(key.clone());
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.all.push(None);
+            self.all.len() - 1
+        });
+        self.all[number] = Some((key.clone(), V::default()));
+        self.numbers.insert(key, number);
+        (number, true)
+    }
+
+    fn get(&self, number: usize) -> Option<&V> {
+        self.all.get(number)?.as_ref().map(|(_, value)| value)
+    }
+
+    fn get_mut(&mut self, number: usize) -> Option<&mut V> {
+        self.all.get_mut(number)?.as_mut().map(|(_, value)| value)
+    }
+
+    fn remove(&mut self, number: usize) {
+        if let Some((key, _)) = self.all.get_mut(number).and_then(Option::take) {
+            self.numbers.remove(&key);
+            self.free.push(number);
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (usize, &V)> {
+        let all = self.all.iter().enumerate();
+        all.filter_map(|(number, value)| Some((number, &value.as_ref()?.1)))
+    }
 }
 
 /// What was found where the nodes were in some state.
@@ -66,26 +150,6 @@ pub(crate) struct Candidate {
     place: usize,
 }
 
-impl Waiting {
-    /// A place for gangs of a need that none has yet.
-    fn place(&mut self, need: Arc<Need>) -> usize {
-        let alike = Alike {
-            need: need.clone(),
-            shortest: BTreeSet::new(),
-            vain: None,
-            lack: None,
-        };
-        let place = self.free.pop().unwrap_or(self.alike.len());
-        if let Some(free) = self.alike.get_mut(place) {
-            *free = alike;
-        } else {
-            self.alike.push(alike);
-        }
-        self.places.insert(need, place);
-        place
-    }
-}
-
 impl Queues {
     pub(crate) fn insert(&mut self, queue: &Arc<str>, key: OrderKey) {
         self.waiting.entry(queue.clone()).or_default().order.insert(key);
@@ -101,32 +165,50 @@ impl Queues {
     }
 
     /// Lists a waiting gang among those alike.
-    pub(crate) fn list(&mut self, queue: &Arc<str>, key: OrderKey, need: Need, run_ms: i64) -> Option<Listed> {
+    pub(crate) fn list(&mut self, queue: &Arc<str>, key: OrderKey, need: &Need, run_ms: i64) -> Option<Listed> {
         let waiting = self.waiting.get_mut(queue)?;
-        let place = match waiting.places.get(&need) {
-            Some(&place) => place,
-            None => waiting.place(Arc::new(need)),
-        };
-        waiting.alike[place].shortest.insert((run_ms, key));
+        let (place, is_new) = waiting.alike.number(need);
+        let alike = waiting.alike.get_mut(place)?;
+        if is_new {
+            let (size, _) = waiting.sizes.number(&need.size);
+            alike.size = size;
+            waiting.sizes.get_mut(size)?.needs += 1;
+        }
+        alike.shortest.insert((run_ms, key));
         Some(Listed { place, run_ms })
     }
 
     /// Takes it off again.
     pub(crate) fn unlist(&mut self, queue: &Arc<str>, key: OrderKey, listed: Listed) {
-        if let Some(waiting) = self.waiting.get_mut(queue)
-            && let Some(alike) = waiting.alike.get_mut(listed.place)
-            && alike.shortest.remove(&(listed.run_ms, key))
-            && alike.shortest.is_empty()
-        {
-            waiting.places.remove(&alike.need);
-            waiting.free.push(listed.place);
+        let Some(waiting) = self.waiting.get_mut(queue) else {
+            return;
+        };
+        let Some(alike) = waiting.alike.get_mut(listed.place) else {
+            return;
+        };
+        alike.shortest.remove(&(listed.run_ms, key));
+        if !alike.shortest.is_empty() {
+            return;
+        }
+        let number = alike.size;
+        waiting.alike.remove(listed.place);
+        if let Some(size) = waiting.sizes.get_mut(number) {
+            size.needs -= 1;
+            if size.needs == 0 {
+                waiting.fits_kept -= usize::from(size.fits.is_some());
+                waiting.sizes.remove(number);
+            }
         }
     }
 
     /// For each need the gang that is expected to run shortest; not the head, and none that is hopeless.
     pub(crate) fn shortest(&self, queue: &str, head: GangId, hopeless: impl Fn(&Vain, i64) -> bool) -> Vec<Candidate> {
-        let alike = self.waiting.get(queue).into_iter().flat_map(|waiting| &waiting.alike);
-        let shortest = alike.enumerate().filter_map(|(place, alike)| {
+        let alike = self
+            .waiting
+            .get(queue)
+            .into_iter()
+            .flat_map(|waiting| waiting.alike.iter());
+        let shortest = alike.filter_map(|(place, alike)| {
             let &(run_ms, key) = alike.shortest.iter().find(|(_, key)| key.gang != head)?;
             let tried = alike.vain.as_ref().is_some_and(|vain| hopeless(vain, run_ms));
             (!tried).then_some(Candidate { run_ms, key, place })
@@ -146,6 +228,37 @@ impl Queues {
     pub(crate) fn lack(&self, queue: &str, listed: Listed, state: (u64, u64)) -> Option<Lack> {
         let found = self.waiting.get(queue)?.alike.get(listed.place)?.lack?;
         ((found.grown, found.capacity) == state).then_some(found.lack)
+    }
+
+    /// How many executors of a candidate's size fit, brought up to date, if that is kept.
+    pub(crate) fn fits(&mut self, queue: &str, of: Candidate, nodes: &Nodes) -> Kept<'_> {
+        let Some(waiting) = self.waiting.get_mut(queue) else {
+            return Kept::NotWorth;
+        };
+        let size = waiting.alike.get(of.place).map(|alike| alike.size);
+        let Some(size) = size.and_then(|size| waiting.sizes.get_mut(size)) else {
+            return Kept::NotWorth;
+        };
+        match &mut size.fits {
+            Some(fits) => {
+                fits.follow(nodes);
+                Kept::There(fits)
+            }
+            None if size.needs < NEEDS_MIN || waiting.fits_kept >= FITS_MAX => Kept::NotWorth,
+            None => Kept::NotYet,
+        }
+    }
+
+    /// Keeps it from now on.
+    pub(crate) fn keep_fits(&mut self, queue: &str, of: Candidate, fits: Fits) {
+        let Some(waiting) = self.waiting.get_mut(queue) else {
+            return;
+        };
+        let size = waiting.alike.get(of.place).map(|alike| alike.size);
+        if let Some(size) = size.and_then(|size| waiting.sizes.get_mut(size)) {
+            waiting.fits_kept += usize::from(size.fits.is_none());
+            size.fits = Some(Box::new(fits));
+        }
     }
 
     pub(crate) fn note_vain(&mut self, queue: &str, of: Candidate, attempt: Vain) {
