@@ -25,6 +25,7 @@ const LONGEST_S: u64 = 366 * 24 * 3_600;
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/v1/runtime", get(runtime))
+        .route("/v1/shape", get(shape))
         .route("/v1/decisions", get(decisions))
         .route("/v1/forecast", get(forecast))
         .with_state(app)
@@ -40,20 +41,59 @@ struct RunTime<'a> {
     key: &'a str,
 }
 
-/// The contract with the admission webhook, see docs/architecture.md.
-async fn runtime(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
+/// The keys in a question, the job's own first; none if they are no good.
+fn keys(query: Option<String>) -> Option<Vec<String>> {
     let query = query.unwrap_or_default();
     let pairs = form_urlencoded::parse(query.as_bytes());
-    let keys: Vec<String> = pairs
-        .filter(|(name, _)| name == "key")
-        .map(|(_, key)| key.into_owned())
-        .collect();
-    let answers = &app.metrics.runtime_answers;
+    let keys = pairs.filter(|(name, _)| name == "key").map(|(_, key)| key.into_owned());
+    let keys: Vec<String> = keys.take(KEYS_MAX + 1).collect();
     let fits = |key: &String| (1..=KEY_BYTES_MAX).contains(&key.len());
-    if !(1..=KEYS_MAX).contains(&keys.len()) || !keys.iter().all(fits) {
+    ((1..=KEYS_MAX).contains(&keys.len()) && keys.iter().all(fits)).then_some(keys)
+}
+
+/// How many executors of which size a job has.
+#[derive(Debug, Serialize)]
+struct GangShape<'a> {
+    executors_p50: u64,
+    executors_p90: u64,
+    executor_cpu_milli: u64,
+    executor_memory_mib: u64,
+    driver_cpu_milli: u64,
+    driver_memory_mib: u64,
+    samples: u64,
+    /// The key that it was learned from.
+    key: &'a str,
+}
+
+async fn shape(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
+    let Some(keys) = keys(query) else {
+        return refuse("ask with one to four keys of 1 to 63 bytes: /v1/shape?key=<own>&key=<wider>");
+    };
+    let shapes = Arc::clone(&app.state().shapes);
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    let Some(told) = shapes.estimate(&keys) else {
+        return StatusCode::NO_CONTENT.into_response();
+    };
+    Json(GangShape {
+        executors_p50: told.executors_p50,
+        executors_p90: told.executors_p90,
+        executor_cpu_milli: told.size.executor_cpu_milli,
+        executor_memory_mib: told.size.executor_memory_mib,
+        driver_cpu_milli: told.size.driver_cpu_milli,
+        driver_memory_mib: told.size.driver_memory_mib,
+        samples: told.samples,
+        key: told.key,
+    })
+    .into_response()
+}
+
+/// The contract with the admission webhook, see docs/architecture.md.
+async fn runtime(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
+    let answers = &app.metrics.runtime_answers;
+    let Some(keys) = keys(query) else {
         answers.with(["refused"]).inc();
         return refuse("ask with one to four keys of 1 to 63 bytes: /v1/runtime?key=<own>&key=<wider>");
-    }
+    };
     let runtimes = Arc::clone(&app.state().runtimes);
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let Some(told) = runtimes.estimate(&keys, 0, &[]) else {

@@ -7,6 +7,7 @@ use kompass_capacity::{Ended, Members, Past, Shape, Submitted};
 use kompass_core::Resources;
 use kompass_core::resources::MIB;
 use kompass_forecast::runtimes::{Run, Runtimes};
+use kompass_forecast::shapes::{Shapes, Size};
 use kompass_history::{End, Gang, History, Kin};
 use kompass_simulation::capacity::input::Job;
 
@@ -120,12 +121,35 @@ pub fn runtimes(gangs: &[Gang], kin: [&Kin; 2]) -> Runtimes {
                 seconds: run_ms.max(0).unsigned_abs().div_ceil(1_000),
                 ended: gang.end == End::Succeeded,
             };
-            let wider = kin.into_iter().find_map(|kin| kin.get(&gang.profile));
-            let wider = wider.into_iter().flatten().map(String::as_str);
-            runtimes.observe([gang.profile.as_str()].into_iter().chain(wider), run);
+            runtimes.observe(keys(gang, kin), run);
         }
     }
     runtimes
+}
+
+/// How many executors of which size gangs had, by the same keys. Of those that still run more may come.
+pub fn shapes(gangs: &[Gang], kin: [&Kin; 2]) -> Shapes {
+    let mut shapes = Shapes::default();
+    for gang in gangs
+        .iter()
+        .filter(|gang| gang.end != End::Running && gang.run_ms.is_some())
+    {
+        let size = Size {
+            driver_cpu_milli: gang.driver.cpu_milli,
+            driver_memory_mib: gang.driver.memory_bytes.div_ceil(MIB),
+            executor_cpu_milli: gang.executor.cpu_milli,
+            executor_memory_mib: gang.executor.memory_bytes.div_ceil(MIB),
+        };
+        shapes.observe(keys(gang, kin), gang.executors, size);
+    }
+    shapes
+}
+
+/// The keys of a gang, its own first.
+fn keys<'a>(gang: &'a Gang, kin: [&'a Kin; 2]) -> impl Iterator<Item = &'a str> {
+    let wider = kin.into_iter().find_map(|kin| kin.get(&gang.profile));
+    let wider = wider.into_iter().flatten().map(String::as_str);
+    [gang.profile.as_str()].into_iter().chain(wider)
 }
 
 /// Until when a history is known, milliseconds: its end, or where the gap begins that it ends with.
@@ -255,6 +279,20 @@ pub(crate) mod tests {
             "{named:?} {all:?}"
         );
         assert!(told(&["dag.old"]).is_none(), "what is told last counts");
+    }
+
+    #[test]
+    fn what_ran_and_ended_tells_how_many_executors_there_are() {
+        let gangs = [
+            gang(0, Some(100), End::Succeeded, 3),
+            gang(1, Some(100), End::CutOff, 3),
+            gang(2, Some(100), End::Running, 50),
+            gang(3, None, End::CutOff, 50),
+        ];
+        let shapes = shapes(&gangs, NO_KIN);
+        let told = shapes.estimate(&["etl-1"]).unwrap();
+        assert_eq!((told.executors_p90, told.samples), (3, 2));
+        assert_eq!((told.size.driver_cpu_milli, told.size.executor_memory_mib), (500, 512));
     }
 
     #[test]

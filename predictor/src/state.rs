@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use kompass_forecast::runtimes::Runtimes;
+use kompass_forecast::shapes::Shapes;
 use kompass_kube::lease::Claim;
 use kompass_service::clock::Clock;
 use tokio::sync::{Notify, watch};
@@ -59,6 +60,8 @@ pub struct State {
     pub schedules: Arc<Vec<Schedule>>,
     /// How long gangs ran.
     pub runtimes: Arc<Runtimes>,
+    /// How many executors of which size they had.
+    pub shapes: Arc<Shapes>,
     /// What is expected.
     pub outlook: Option<Outlook>,
     /// What else is.

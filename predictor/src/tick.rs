@@ -1,6 +1,7 @@
 //! One tick: from a newly read last day to a decision and all else that is told until the next one. Pure.
 
 use kompass_forecast::runtimes::Runtimes;
+use kompass_forecast::shapes::Shapes;
 use kompass_history::{History, Kin};
 
 use crate::arrivals::{self, Arrivals};
@@ -48,6 +49,8 @@ pub struct Ticked {
     pub certain: Vec<Certain>,
     /// How long gangs ran.
     pub runtimes: Runtimes,
+    /// How many executors they had.
+    pub shapes: Shapes,
     /// What is expected to be submitted, and how what was expected turned out.
     pub followed: Followed,
     /// What else is expected.
@@ -116,13 +119,14 @@ impl Ticker {
         let verdict = self
             .judge
             .judge(&known.submitted, until_ms.unwrap_or(i64::MIN), settings.shape);
-        let runtimes = past::runtimes(&gangs, kin);
+        let (runtimes, shapes) = (past::runtimes(&gangs, kin), past::shapes(&gangs, kin));
         let (followed, arrivals) = self.follow(event.model.ok(), &known, event.schedules, now_ms);
         Ticked {
             decision,
             verdict,
             certain,
             runtimes,
+            shapes,
             followed,
             arrivals,
             unknown_ms: self.lately.as_ref().map_or(0, History::unknown_ms),

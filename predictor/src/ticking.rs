@@ -76,6 +76,7 @@ fn tell(app: &App, given: Ticked) {
         verdict,
         certain,
         runtimes,
+        shapes,
         followed,
         arrivals,
         unknown_ms,
@@ -105,6 +106,7 @@ fn tell(app: &App, given: Ticked) {
     }
     state.decided(decision);
     state.runtimes = Arc::new(runtimes);
+    state.shapes = Arc::new(shapes);
     state.demoted = followed.demoted;
     state.outlook = Some(followed.outlook);
     state.arrivals = arrivals;

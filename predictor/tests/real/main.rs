@@ -152,6 +152,18 @@ async fn a_real_prometheus_is_learned_from() {
         assert!((1_000..1_500).contains(&p50_s), "19 min 55 s: {answer}");
         assert_eq!(samples, DAYS * 12 * 4, "{answer}");
     }
+    let (_, shape) = get(&service, &format!("/v1/shape?key=never-seen&key={WIDER}")).await;
+    assert_eq!(
+        (&shape["executors_p90"], &shape["executor_cpu_milli"]),
+        (&1.into(), &1_000.into()),
+        "{shape}"
+    );
+    assert_eq!(
+        (&shape["driver_memory_mib"], &shape["key"]),
+        (&1_024.into(), &WIDER.into()),
+        "{shape}"
+    );
+    assert_eq!(get(&service, "/v1/shape").await.0, StatusCode::BAD_REQUEST);
     let (_, forecast) = get(&service, "/v1/forecast").await;
     assert_eq!(forecast["by"], "model", "{forecast}");
     assert_eq!(forecast["profiles"][0]["profile"], KEY, "{forecast}");
