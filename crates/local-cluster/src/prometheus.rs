@@ -9,6 +9,8 @@ use tokio::process::Command;
 
 use crate::process::{self, Daemon, STOP_LIMIT, Spec};
 
+/// What its log says before its address.
+const LISTENS: &str = "msg=\"Listening on\" address=";
 const READY: Duration = Duration::from_mins(1);
 
 /// Why there is no Prometheus.
@@ -97,7 +99,8 @@ async fn start(folder: &Path, data: &Path, arguments: &[&str]) -> Result<(Daemon
     let log = daemon.log().to_owned();
     let ready = || {
         let log = std::fs::read_to_string(&log).unwrap_or_default();
-        async move { log.contains("Server is ready to receive web requests") }
+        // It says so in either order.
+        async move { log.contains("Server is ready to receive web requests") && log.contains(LISTENS) }
     };
     daemon.ready(READY, ready).await?;
     let log = std::fs::read_to_string(&log)?;
