@@ -105,7 +105,7 @@ async fn start(folder: &Path, data: &Path, arguments: &[&str]) -> Result<(Daemon
     daemon.ready(READY, ready).await?;
     let log = std::fs::read_to_string(&log)?;
     // After a restart there are several.
-    let (_, told) = log.rsplit_once("msg=\"Listening on\" address=").ok_or(Error::Address)?;
+    let (_, told) = log.rsplit_once(LISTENS).ok_or(Error::Address)?;
     let address = told.split_whitespace().next().ok_or(Error::Address)?;
     Ok((daemon, address.to_owned()))
 }
