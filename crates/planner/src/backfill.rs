@@ -213,7 +213,7 @@ impl Planner {
             Kept::There(fits) => fits.lacks(minimum),
             Kept::NotWorth => false,
             Kept::NotYet => {
-                if !turn.may_work(self.nodes.free().len()) {
+                if !turn.may_count_once() || !turn.may_work(self.nodes.free().len()) {
                     return false;
                 }
                 let fits = Fits::new(&self.nodes, self.wanted(candidate.key.gang));

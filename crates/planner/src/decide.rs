@@ -20,6 +20,8 @@ pub(crate) struct Turn {
     packs_left: u32,
     /// Nodes that may still be looked at for the sake of backfill and forecasts.
     work_left: usize,
+    /// All nodes were counted for one size.
+    has_counted: bool,
     /// The same for the sake of gangs that did not fit at all a moment ago.
     hope_left: usize,
     wake_ms: Option<i64>,
@@ -66,6 +68,11 @@ impl Turn {
     }
 
     /// Takes some work from what one decision may cost: Filter waits meanwhile. The rest is for the next.
+    /// Whether this decision may count all nodes for one size: one does so once at most, and the next ones go on.
+    pub(crate) fn may_count_once(&mut self) -> bool {
+        !std::mem::replace(&mut self.has_counted, true)
+    }
+
     pub(crate) fn may_work(&mut self, nodes: usize) -> bool {
         let may = self.work_left > 0;
         self.work_left = self.work_left.saturating_sub(nodes);
@@ -95,6 +102,7 @@ impl Planner {
             coming: BTreeMap::new(),
             packs_left,
             work_left: self.config.backfill_nodes_per_decide.max(1),
+            has_counted: false,
             hope_left: HOPE_MAX,
             wake_ms: None,
         };
