@@ -3,7 +3,8 @@
 //!
 //! [`series`] counts arrivals per bucket of time, [`model`] fits a [`ridge`] to their square roots on [`features`] of the
 //! past, and [`conformal`] makes quantiles of its residuals. [`fallback`] stands in where no model can be had, and says why.
-//! [`hourly`] is the pair of models that the predictor uses, and [`wall`] the users' clock. [`drift`] notices when a model no longer fits, [`file`] writes and reads models, [`runtimes`] is about run times, and [`shapes`] about executors.
+//! [`hourly`] is the pair of models that the predictor uses, and [`wall`] the users' clock. [`drift`] notices when a model no
+//! longer fits, [`file`] writes and reads models, [`runtimes`] is about run times, and [`shapes`] about executors.
 //!
 //! This is the only crate that knows linfa, and no type of linfa's shows outside.
 

@@ -68,7 +68,8 @@ impl Turn {
     }
 
     /// Takes some work from what one decision may cost: Filter waits meanwhile. The rest is for the next.
-    /// Whether this decision may count all nodes for one size: one does so once at most, and the next ones go on.
+    /// Whether this decision may count all nodes for a size. It does so once at most: other sizes are packed as ever, and
+    /// counted in a later decision.
     pub(crate) fn may_count_once(&mut self) -> bool {
         !std::mem::replace(&mut self.has_counted, true)
     }
