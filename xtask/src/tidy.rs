@@ -6,10 +6,12 @@ use std::process::Command;
 use anyhow::{Context, bail};
 
 /// Pure crates and every dependency that they may have: no I/O, no clock, no async.
-const PURE: [(&str, &[&str]); 8] = [
+const PURE: [(&str, &[&str]); 9] = [
     // schemars by a feature that only the command has: it derives, and does nothing at run time.
     ("kompass-core", &["schemars", "serde", "serde_json", "thiserror"]),
     ("kompass-capacity", &["thiserror"]),
+    // jiff for the times of tags: no clock, no zones.
+    ("kompass-floors", &["jiff", "thiserror"]),
     (
         "kompass-headroom",
         &[
