@@ -24,6 +24,23 @@ pub enum Write {
     Untag,
 }
 
+/// Sooner than so long ahead no release is scheduled.
+const AHEAD_MS: i64 = 4 * 60_000;
+
+impl Write {
+    /// The same a minute earlier, for a scheduled release at whose time another is to start: AWS takes no two. None if
+    /// there is no time left for that.
+    pub fn a_minute_earlier(&self, now_ms: i64) -> Option<Self> {
+        match *self {
+            Self::Schedule { base, start_ms } if start_ms - 60_000 >= now_ms + AHEAD_MS => Some(Self::Schedule {
+                base,
+                start_ms: start_ms - 60_000,
+            }),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Write {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

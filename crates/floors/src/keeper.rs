@@ -1,0 +1,354 @@
+//! Keeps the floor of one group: remembers what was seen and written, asks the cloud only when something is to be done,
+//! and leaves a group alone where things go wrong.
+
+use crate::group::{Company, FLOOR_TAG, Group};
+use crate::plan::{Plan, Release, Sight, plan};
+use crate::rules::{LOWER_PAUSE_MS, Refusal, Rules, START_MARGIN_MS, WRITE_PAUSE_MS};
+use crate::tag::Tag;
+use crate::write::Write;
+
+const MINUTE_MS: i64 = 60_000;
+/// What was refused is asked for again after so long, or after a minute if it passes by itself.
+const REFUSED_MS: i64 = 5 * MINUTE_MS;
+/// The first back-off; each further one is twice as long.
+const BACK_OFF_MS: i64 = 10 * MINUTE_MS;
+const BACK_OFF_MAX_MS: i64 = 120 * MINUTE_MS;
+/// After a write that failed.
+const RETRY_MS: i64 = 15_000;
+/// Looks after a release: what another process had on its way may come late, at most as long as its signature counts.
+const AFTERWARDS_MS: [i64; 3] = [0, MINUTE_MS, 16 * MINUTE_MS];
+
+/// What to ask the cloud.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Look {
+    /// The group alone.
+    Group,
+    /// Also who else may change it, and the scheduled release.
+    Company,
+}
+
+/// What a keeper believes of its group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Belief {
+    /// After the start, or after a call whose end is not known.
+    Unknown,
+    /// There is no floor.
+    Nothing,
+    /// There is one.
+    Floor { tag: Tag, release: Option<Release> },
+}
+
+/// The floor of one group.
+#[derive(Debug, Clone)]
+pub struct Keeper {
+    belief: Belief,
+    /// `MinSize`, as last seen or written.
+    min: u32,
+    /// `MaxSize`, as last seen.
+    max: u32,
+    /// The floor was seen.
+    in_place: bool,
+    /// When `MinSize` was last written.
+    wrote_ms: Option<i64>,
+    /// It is to be looked at then in any case.
+    look_ms: Option<i64>,
+    /// A call has failed: nothing before then.
+    retry_ms: Option<i64>,
+    refusal: Option<Refusal>,
+    /// What was refused is not tried before then.
+    refused_until_ms: Option<i64>,
+    short_since_ms: Option<i64>,
+    strikes: u32,
+    left_alone_until_ms: Option<i64>,
+    /// A floor that was given back, when, and the looks that are still to come.
+    released: Option<(Tag, i64)>,
+    afterwards_ms: Vec<i64>,
+}
+
+impl Default for Keeper {
+    fn default() -> Self {
+        Self {
+            belief: Belief::Unknown,
+            min: 0,
+            max: u32::MAX,
+            in_place: false,
+            wrote_ms: None,
+            look_ms: None,
+            retry_ms: None,
+            refusal: None,
+            refused_until_ms: None,
+            short_since_ms: None,
+            strikes: 0,
+            left_alone_until_ms: None,
+            released: None,
+            afterwards_ms: Vec::new(),
+        }
+    }
+}
+
+impl Keeper {
+    /// The floor that there is: tag and `MinSize`.
+    pub fn floor(&self) -> Option<(&Tag, u32)> {
+        match &self.belief {
+            Belief::Floor { tag, .. } => Some((tag, self.min)),
+            Belief::Unknown | Belief::Nothing => None,
+        }
+    }
+
+    /// The nodes that the group has in any case.
+    pub fn base(&self) -> u32 {
+        self.floor().map_or(self.min, |(tag, _)| tag.base)
+    }
+
+    /// Why there is no floor, or not the wanted one.
+    pub const fn refusal(&self) -> Option<&Refusal> {
+        self.refusal.as_ref()
+    }
+
+    /// Whether it may be raised, as far as is known.
+    pub fn is_open(&self, now_ms: i64) -> bool {
+        let is_short = self.refusal.as_ref().is_some_and(Refusal::is_short);
+        passed(self.left_alone_until_ms, now_ms) && (is_short || passed(self.refused_until_ms, now_ms))
+    }
+
+    /// What the cloud has to be asked before [`Self::plan`]; nothing if nothing is to be done.
+    pub fn look(&self, now_ms: i64, wanted: Option<u32>, rules: &Rules) -> Option<Look> {
+        if !passed(self.retry_ms, now_ms) {
+            return None;
+        }
+        let wanted = wanted.map(|wanted| wanted.min(self.max));
+        let rested = |pause_ms| self.wrote_ms.is_none_or(|wrote_ms| now_ms - wrote_ms >= pause_ms);
+        let may_raise =
+            rested(WRITE_PAUSE_MS) && passed(self.refused_until_ms, now_ms) && passed(self.left_alone_until_ms, now_ms);
+        let is_asked = self.look_ms.is_some_and(|at_ms| now_ms >= at_ms)
+            || self.afterwards_ms.first().is_some_and(|&at_ms| now_ms >= at_ms);
+        match &self.belief {
+            Belief::Unknown | Belief::Floor { release: None, .. } => Some(Look::Company),
+            Belief::Nothing => {
+                let is_raise = wanted.is_some_and(|wanted| wanted > self.min);
+                (is_asked || is_raise && may_raise).then_some(Look::Company)
+            }
+            Belief::Floor {
+                tag,
+                release: Some(release),
+            } => {
+                let left_ms = release.start_ms - now_ms;
+                if left_ms < -START_MARGIN_MS {
+                    return Some(Look::Company);
+                }
+                let moves = match wanted.filter(|&wanted| wanted > tag.base) {
+                    None => rested(WRITE_PAUSE_MS),
+                    Some(wanted) if wanted > self.min => may_raise,
+                    Some(wanted) if wanted < self.min => rested(LOWER_PAUSE_MS),
+                    Some(_) => false,
+                };
+                let is_due = left_ms <= rules.ttl_ms * 2 / 3 && left_ms > START_MARGIN_MS;
+                (moves || is_due || is_asked).then_some(Look::Group)
+            }
+        }
+    }
+
+    /// Learns of a group that nothing was known of; tells whether that was so.
+    pub fn see(&mut self, group: &Group) -> bool {
+        if self.belief != Belief::Unknown {
+            return false;
+        }
+        (self.min, self.max) = (group.min, group.max);
+        if let Some(Ok(tag)) = group.tags.get(FLOOR_TAG).map(|text| text.parse::<Tag>()) {
+            self.belief = Belief::Floor { tag, release: None };
+        }
+        true
+    }
+
+    /// What to write, from what the cloud has just told. `pending`: pods wait for the autoscaler to add nodes.
+    pub fn plan(
+        &mut self,
+        now_ms: i64,
+        wanted: Option<u32>,
+        group: &Group,
+        company: Option<&Company>,
+        pending: bool,
+        rules: &Rules,
+    ) -> Plan {
+        self.look_ms = None;
+        self.retry_ms = None;
+        self.afterwards_ms.retain(|&at_ms| at_ms > now_ms);
+        let known = match &self.belief {
+            Belief::Floor { release, .. } => *release,
+            Belief::Unknown | Belief::Nothing => None,
+        };
+        let release = company.map_or(known, Release::of);
+        (self.min, self.max) = (group.min, group.max);
+        let tag = match group.tags.get(FLOOR_TAG).map(|text| text.parse::<Tag>()) {
+            None => None,
+            Some(Ok(tag)) => Some(tag),
+            Some(Err(error)) => {
+                // Its release runs by itself.
+                self.belief = Belief::Unknown;
+                self.retry_ms = Some(now_ms + REFUSED_MS);
+                return Plan {
+                    refusal: Some(self.refuse(now_ms, Refusal::Malformed(error))),
+                    ..Plan::default()
+                };
+            }
+        };
+        self.belief = tag
+            .clone()
+            .map_or(Belief::Nothing, |tag| Belief::Floor { tag, release });
+        if let Some(base) = self.late(now_ms, tag.as_ref(), release) {
+            return Plan {
+                writes: vec![Write::SetMin(base)],
+                ..Plan::default()
+            };
+        }
+        self.note(now_ms, tag.as_ref(), group);
+        let left_alone_until_ms = self
+            .left_alone_until_ms
+            .filter(|&until_ms| now_ms < until_ms && wanted.is_some());
+        let sight = Sight {
+            now_ms,
+            group,
+            tag: tag.as_ref(),
+            release,
+            company,
+            pending,
+            seen_in_place: self.in_place,
+            short_since_ms: self.short_since_ms,
+        };
+        let plan = plan(&sight, wanted.filter(|_| left_alone_until_ms.is_none()), rules);
+        let rests_until_ms = self
+            .wrote_ms
+            .map_or(i64::MIN, |wrote_ms| wrote_ms + self.pause_ms(&plan.writes));
+        if now_ms < rests_until_ms {
+            self.look_ms = Some(rests_until_ms);
+            return Plan::default();
+        }
+        if self.short_since_ms.is_some() {
+            self.look_ms = Some(now_ms + MINUTE_MS);
+        }
+        let refusal = plan
+            .refusal
+            .clone()
+            .or_else(|| left_alone_until_ms.map(|until_ms| Refusal::BackingOff { until_ms }));
+        self.refusal = None;
+        self.refused_until_ms = None;
+        let refusal = refusal.map(|refusal| self.refuse(now_ms, refusal));
+        Plan { refusal, ..plan }
+    }
+
+    /// A write has come through.
+    pub fn wrote(&mut self, now_ms: i64, write: &Write) {
+        match write {
+            Write::Tag(tag) => {
+                let release = match &self.belief {
+                    Belief::Floor { release, .. } => *release,
+                    Belief::Unknown | Belief::Nothing => None,
+                };
+                self.belief = Belief::Floor {
+                    tag: tag.clone(),
+                    release,
+                };
+            }
+            Write::Schedule { base, start_ms } => {
+                if let Belief::Floor { release, .. } = &mut self.belief {
+                    *release = Some(Release {
+                        start_ms: *start_ms,
+                        base: Some(*base),
+                    });
+                }
+            }
+            Write::SetMin(min) => {
+                if let Belief::Floor { tag, .. } = &self.belief
+                    && *min == tag.base
+                {
+                    self.released = Some((tag.clone(), now_ms));
+                    self.afterwards_ms = AFTERWARDS_MS.iter().map(|after_ms| now_ms + after_ms).collect();
+                }
+                self.min = *min;
+                self.in_place = false;
+                self.wrote_ms = Some(now_ms);
+                // Read back.
+                self.look_ms = Some(now_ms);
+            }
+            Write::Unschedule => {
+                if let Belief::Floor { release, .. } = &mut self.belief {
+                    *release = None;
+                }
+            }
+            Write::Untag => {
+                self.belief = Belief::Nothing;
+                self.in_place = false;
+                self.short_since_ms = None;
+            }
+        }
+    }
+
+    /// A write has failed, or it is not known what came of it: all is looked at anew.
+    pub fn failed(&mut self, now_ms: i64) {
+        self.belief = Belief::Unknown;
+        self.retry_ms = Some(now_ms + RETRY_MS);
+    }
+
+    /// The group was not among those that were described: it was deleted, or is not to be touched any more.
+    pub fn gone(&mut self) {
+        *self = Self::default();
+    }
+
+    /// How long the last write of `MinSize` must be ago.
+    fn pause_ms(&self, writes: &[Write]) -> i64 {
+        let min = writes.iter().find_map(|write| match write {
+            Write::SetMin(min) => Some(*min),
+            _ => None,
+        });
+        match min {
+            None => 0,
+            Some(min) if min < self.min && min > self.base() => LOWER_PAUSE_MS,
+            Some(_) => WRITE_PAUSE_MS,
+        }
+    }
+
+    /// The base, if somebody's late write has raised what was given back.
+    fn late(&self, now_ms: i64, tag: Option<&Tag>, release: Option<Release>) -> Option<u32> {
+        let (before, at_ms) = self.released.as_ref()?;
+        let lately = now_ms - at_ms <= AFTERWARDS_MS[AFTERWARDS_MS.len() - 1] + MINUTE_MS;
+        let ours = before.is_ours(self.min) && self.min != before.base;
+        (lately && ours && tag.is_none() && release.is_none()).then_some(before.base)
+    }
+
+    /// Remembers what can only be told over time.
+    fn note(&mut self, now_ms: i64, tag: Option<&Tag>, group: &Group) {
+        let Some(tag) = tag else {
+            self.in_place = false;
+            self.short_since_ms = None;
+            return;
+        };
+        if group.min == tag.floor && tag.floor > tag.base {
+            self.in_place = true;
+        }
+        let is_short = group.min > tag.base && group.in_service() < group.min;
+        if !is_short {
+            self.short_since_ms = None;
+            if group.min > tag.base {
+                self.strikes = 0;
+            }
+        } else if self.short_since_ms.is_none() {
+            self.short_since_ms = Some(now_ms);
+        }
+    }
+
+    fn refuse(&mut self, now_ms: i64, refusal: Refusal) -> Refusal {
+        if refusal.is_strike() {
+            let back_off_ms = (BACK_OFF_MS << self.strikes.min(8)).min(BACK_OFF_MAX_MS);
+            self.left_alone_until_ms = Some(now_ms + back_off_ms);
+            self.strikes = self.strikes.saturating_add(1);
+        }
+        let pause_ms = if refusal.is_short() { MINUTE_MS } else { REFUSED_MS };
+        self.refused_until_ms = Some(now_ms + pause_ms);
+        self.refusal = Some(refusal.clone());
+        refusal
+    }
+}
+
+fn passed(until_ms: Option<i64>, now_ms: i64) -> bool {
+    until_ms.is_none_or(|until_ms| now_ms >= until_ms)
+}
