@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::{backtest, explain, local, queue, queues, run, simulate, why};
+use crate::{backtest, explain, local, predictor, queue, queues, run, simulate, why};
 
 /// Exit code for a wait that came to its end before the job did.
 pub(crate) const TIMED_OUT: u8 = 3;
@@ -21,6 +21,7 @@ Examples:
   export KUBECONFIG=$(kompass local kubeconfig)     use the cluster with kubectl
   kompass queues show                               what queues have and may have, and whose turn it is
   kompass queues check queues.yaml                  whether a queue file is right, and what it says
+  kompass predictor pause                           give back the nodes that are held ahead of need, and hold none
   kompass local down                                take it away again
 
 Exit codes: 0 done, 1 failed (also: the job failed), 2 wrong use, 3 out of time, 130 interrupted.";
@@ -47,6 +48,8 @@ enum Command {
     Why(why::Args),
     /// Say what KOMPASS makes of a driver pod, and where it has each part from; also from files.
     Explain(explain::Args),
+    /// Pause the predictor, let it go on, and see what it holds and has done.
+    Predictor(predictor::Args),
     /// Replay a trace of jobs on a cluster that you describe, and compare policies.
     Simulate(simulate::Args),
     /// Say whether keeping nodes ready pays, and by which rule, from a trace of jobs or a Prometheus: what waits and nodes
@@ -76,6 +79,7 @@ impl Cli {
                 Command::Queues(args) => args.run().await,
                 Command::Why(args) => args.run().await,
                 Command::Explain(args) => args.run().await,
+                Command::Predictor(args) => args.run().await,
                 Command::Simulate(args) => tokio::task::block_in_place(|| args.run()),
                 Command::Backtest(args) => args.run().await,
             }
@@ -106,7 +110,7 @@ mod tests {
                 .to_owned()
         });
         let commands: Vec<String> = commands.collect();
-        assert_eq!(commands.len(), 9);
+        assert_eq!(commands.len(), 10);
         for command in commands {
             assert!(Cli::try_parse_from(command.split_whitespace()).is_ok(), "{command}");
         }

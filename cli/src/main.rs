@@ -10,6 +10,7 @@ mod extender;
 mod gangs;
 mod local;
 mod page;
+mod predictor;
 mod programs;
 mod queue;
 mod queues;

@@ -10,18 +10,25 @@ use kompass_capacity::newsvendor::Prices;
 use kompass_capacity::{Shape, shape};
 use kompass_forecast::wall::{self, Wall};
 use kompass_kube::lease;
-use kompass_prometheus::{Address, Client, Options};
+use kompass_prometheus::{Address, Client, Options as PrometheusOptions};
 use kompass_service::args::{Admin, DurationError, End, Log, duration};
 use kompass_service::shutdown::Timing as Ending;
 use kompass_simulation::capacity::Timing;
 
+use crate::act::options::Options;
 use crate::settings::Settings;
+
+mod act_args;
+
+pub use self::act_args::ActArgs;
 
 const EXAMPLES: &str = "\
 Examples:
   kompass-predictor --prometheus http://prometheus.monitoring:9090 --node-cpu-milli 8000 --node-memory-mib 65536
   kompass-predictor --prometheus http://localhost:9090 --node-cpu-milli 8000 --node-memory-mib 65536 \
 --node-price 0.40 --wait-price 4 --max-nodes 20 --log-format text
+  kompass-predictor --prometheus http://prometheus.monitoring:9090 --node-cpu-milli 8000 --node-memory-mib 65536 \
+--mode act --lease kompass/kompass-predictor --act-with floors --node-hours-per-day 48
 ";
 
 /// Learns from the past how long jobs run, and how many empty nodes are worth their money.
@@ -78,7 +85,7 @@ pub struct Args {
     /// File with the users' holidays: one date a line, such as 2026-12-25, and after # what you like.
     #[arg(long, env = "KOMPASS_HOLIDAYS", value_name = "FILE")]
     pub holidays: Option<PathBuf>,
-    /// Whether to tell only what would be held (observe), or also to recommend it (recommend).
+    /// Whether to tell only what would be held (observe), also to recommend it (recommend), or to hold it (act).
     #[arg(long, env = "KOMPASS_PREDICTOR_MODE", value_enum, default_value_t = Mode::Observe)]
     pub mode: Mode,
     /// Lease in Kubernetes, so that of several replicas one alone recommends; without it, no Kubernetes is needed.
@@ -87,6 +94,9 @@ pub struct Args {
     /// Name of this replica in the lease: the pod's name, which is the default.
     #[arg(long, env = "HOSTNAME", default_value = "kompass-predictor")]
     pub identity: String,
+    /// Holding nodes.
+    #[command(flatten, next_help_heading = "Holding nodes (--mode act)")]
+    pub act: ActArgs,
     /// Look at what schedules start in the cluster, too: it is certain to come.
     #[arg(long, env = "KOMPASS_PREDICTOR_SCHEDULES")]
     pub schedules: bool,
@@ -130,6 +140,8 @@ pub enum Mode {
     Observe,
     /// To be followed, by whoever reads the metric `kompass_predictor_recommended_nodes`.
     Recommend,
+    /// To be held, where the newest backtest says that it pays.
+    Act,
 }
 
 /// Why options can't be used.
@@ -162,6 +174,9 @@ pub enum Error {
     /// Prometheus can't be asked so.
     #[error("failed to use the options of Prometheus")]
     Prometheus(#[from] kompass_prometheus::Error),
+    /// Nodes can't be held so.
+    #[error("failed to use --mode act")]
+    Act(#[from] act_args::Error),
 }
 
 /// Why a text is no sum of money.
@@ -188,6 +203,8 @@ pub struct Config {
     pub mode: Mode,
     /// Only who holds this lease recommends.
     pub lease: Option<lease::Config>,
+    /// How what is decided is held; none: it is only told.
+    pub act: Option<Options>,
     /// Whether to look at schedules.
     pub schedules: bool,
     /// For the lease and schedules; `None` in a pod.
@@ -228,13 +245,13 @@ impl Args {
         }
         let read = |path: PathBuf| std::fs::read(&path).map_err(|source| Error::File { path, source });
         let token = self.prometheus_token_file.map(read).transpose()?;
-        let whole = Options {
+        let whole = PrometheusOptions {
             token: token.map(|token| String::from_utf8_lossy(&token).into_owned()),
             authority_pem: self.prometheus_ca_file.map(read).transpose()?,
             selector: self.prometheus_selector,
-            ..Options::default()
+            ..PrometheusOptions::default()
         };
-        let lately = Options {
+        let lately = PrometheusOptions {
             total_limit: LATELY_LIMIT,
             ..whole.clone()
         };
@@ -261,7 +278,14 @@ impl Args {
             }),
             wall: wall.into(),
         };
+        let lease = self
+            .lease
+            .map(|lease| lease::Config::new(&lease.namespace, &lease.name, &self.identity));
+        let act = (self.mode == Mode::Act)
+            .then(|| self.act.resolve(lease.as_ref()))
+            .transpose()?;
         Ok(Config {
+            act,
             listen: self.listen,
             admin_listen: self.admin.admin_listen,
             whole: Client::new(self.prometheus.clone(), whole)?,
@@ -269,9 +293,7 @@ impl Args {
             since: self.since,
             train_every: self.train_every,
             mode: self.mode,
-            lease: self
-                .lease
-                .map(|lease| lease::Config::new(&lease.namespace, &lease.name, &self.identity)),
+            lease,
             schedules: self.schedules,
             kubeconfig: self.kubeconfig,
             model_dir: self.model_dir,
@@ -348,6 +370,7 @@ mod tests {
             (["--holidays", "not/there"], "not/there"),
             (["--time-zone", "Mars/Phobos"], "--time-zone"),
             (["--model-dir", "not/there"], "not/there"),
+            (["--mode", "act"], "--mode act"),
         ] {
             let least: Vec<&str> = if more[0] == "--node-cpu-milli" {
                 vec![LEAST[0], LEAST[1], LEAST[2], LEAST[5], LEAST[6]]
@@ -369,7 +392,8 @@ mod tests {
             ["--lease", "kompass"],
             ["--lease", "kompass/"],
             ["--lease", "a/b/c"],
-            ["--mode", "act"],
+            ["--mode", "magic"],
+            ["--act-with", "magic"],
         ] {
             assert!(parse(&more).is_err(), "{more:?}");
         }
@@ -389,7 +413,7 @@ mod tests {
     #[test]
     fn every_example_parses() {
         let commands: Vec<&str> = EXAMPLES.lines().filter(|line| line.starts_with("  ")).collect();
-        assert_eq!(commands.len(), 2);
+        assert_eq!(commands.len(), 3);
         for command in commands {
             Args::try_parse_from(command.split_whitespace()).unwrap();
         }

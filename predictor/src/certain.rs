@@ -28,6 +28,8 @@ const OF_SUBMISSIONS: usize = 5;
 pub struct Certain {
     /// What starts it.
     pub name: String,
+    /// The profile key of the job, as far as it has one.
+    pub key: String,
     /// When, milliseconds since 1970 UTC.
     pub at_ms: i64,
     /// How many nodes it took: the median of the past.
@@ -62,6 +64,7 @@ pub fn certain(
             }
             all.push(Certain {
                 name: schedule.name.clone(),
+                key: known.profiles.get(profile as usize).cloned().unwrap_or_default(),
                 at_ms,
                 nodes: shape.nodes(u128::from(size), 1_000),
             });
@@ -192,6 +195,7 @@ mod tests {
         let daily = schedule("0 3 * * *");
         let expected = Certain {
             name: "jobs/etl".into(),
+            key: "etl".into(),
             at_ms: 10 * DAY_MS + 3 * HOUR_MS,
             nodes: 3,
         };
@@ -259,7 +263,7 @@ mod tests {
             let told = told(&gangs, &[schedule(&format!("{minute} {hour} * * *"))], now_ms, ahead_ms);
             let next_ms = if at_ms(12) > now_ms { at_ms(12) } else { at_ms(13) };
             let nodes = u32::try_from((1 + 2 * executors).div_ceil(2)).unwrap();
-            let expected = Certain { name: "jobs/etl".into(), at_ms: next_ms, nodes };
+            let expected = Certain { name: "jobs/etl".into(), key: "etl".into(), at_ms: next_ms, nodes };
             prop_assert_eq!(told, if next_ms <= now_ms + ahead_ms { vec![expected] } else { Vec::new() });
         }
     }

@@ -28,6 +28,7 @@ pub fn router(app: Arc<App>) -> Router {
         .route("/v1/shape", get(shape))
         .route("/v1/decisions", get(decisions))
         .route("/v1/forecast", get(forecast))
+        .route("/v1/actions", get(actions))
         .with_state(app)
 }
 
@@ -112,12 +113,8 @@ async fn runtime(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Resp
 
 /// The decisions of the last day at most, last one first, and the model behind them.
 async fn decisions(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
-    let query = query.unwrap_or_default();
-    let last = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "last");
-    let last = match last.map(|(_, last)| last.parse::<usize>()) {
-        None => usize::MAX,
-        Some(Ok(last)) => last,
-        Some(Err(_)) => return refuse("ask for so many with a whole number: /v1/decisions?last=12"),
+    let Some(last) = last(query) else {
+        return refuse("ask for so many with a whole number: /v1/decisions?last=12");
     };
     let state = app.state();
     let model = state.model.as_ref().map(|model| {
@@ -147,6 +144,37 @@ async fn decisions(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Re
         "decisions": decisions,
     });
     Json(answer).into_response()
+}
+
+/// What is held, and what was done, last one first.
+async fn actions(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
+    let Some(last) = last(query) else {
+        return refuse("ask for so many with a whole number: /v1/actions?last=12");
+    };
+    let leader = app.leader();
+    let state = app.state();
+    let pays = state.pays();
+    let actions: Vec<_> = state.journal.entries().take(last).collect();
+    let answer = json!({
+        "mode": app.config.mode,
+        "leader": leader,
+        "acts": state.acts,
+        "aim": state.aim,
+        "pays": pays.is_ok(),
+        "why_not": pays.err(),
+        "actions": actions,
+    });
+    Json(answer).into_response()
+}
+
+/// How many are asked for; none if that is no number.
+fn last(query: Option<String>) -> Option<usize> {
+    let query = query.unwrap_or_default();
+    let last = form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == "last");
+    match last {
+        None => Some(usize::MAX),
+        Some((_, last)) => last.parse().ok(),
+    }
 }
 
 async fn forecast(State(app): State<Arc<App>>) -> Response {

@@ -6,12 +6,14 @@
 //!                                                          └──> /v1/decisions, /v1/runtime, /v1/forecast, metrics
 //! ```
 //!
-//! It starts no node: decisions are told (`observe`), or shown as a recommendation for others to follow (`recommend`).
+//! Decisions are told (`observe`), shown as a recommendation for others to follow (`recommend`), or carried out (`act`,
+//! [`act`]).
 //! What it was learned from is kept on disk where there is a folder for it ([`kept`], [`shelf`]), and read again from
 //! Prometheus after a restart in any case.
 //!
 //! Pure are [`past`], [`arrivals`], [`choice`], [`contest`], [`model`], [`decide`], [`judge`], [`outlook`], [`follow`], [`kept`], [`schedule`], [`certain`] and [`tick`]: the time is an argument.
 
+pub mod act;
 pub mod args;
 pub mod arrivals;
 pub mod certain;
@@ -51,9 +53,12 @@ use kompass_service::shutdown::{Shutdown, TaskError, Timing};
 use kompass_service::{admin, tls};
 use tokio::sync::watch;
 
+use crate::act::Act;
+use crate::act::feed::{self, Shared};
+use crate::act::metrics::ActMetrics;
 use crate::args::{Args, Config};
 use crate::metrics::Metrics;
-use crate::state::App;
+use crate::state::{Acting, App};
 
 /// The program: reads the command line and does what it says.
 pub async fn run() -> anyhow::Result<()> {
@@ -87,7 +92,11 @@ impl Service {
         let registry = Registry::with_process();
         let cluster = cluster(&config).await?;
         let claim = claim(cluster.as_ref(), &config, &shutdown)?;
-        let app = App::new(config.clone(), clock, Metrics::register(&registry, config.mode), claim);
+        let acting = config.act.as_ref().map(|_| Acting {
+            metrics: ActMetrics::register(&registry),
+        });
+        let metrics = Metrics::register(&registry, config.mode);
+        let app = App::new(config.clone(), clock, metrics, acting, claim);
         let shown = Arc::downgrade(&app);
         registry.before_scrape(move || {
             if let Some(app) = shown.upgrade() {
@@ -96,6 +105,13 @@ impl Service {
         });
 
         let draining = || shutdown.draining();
+        if let (Some(cluster), Some(options), Some(acting)) = (&cluster, &config.act, &app.act) {
+            let view = Shared::default();
+            let feeding = feed::run(cluster.clone(), view.clone(), draining());
+            spawn(&shutdown, "feed", feeding);
+            let act = Act::start(Arc::clone(&app), acting.metrics.clone(), options.clone(), cluster.clone(), view);
+            spawn(&shutdown, "act", act.await?.run(draining()));
+        }
         if let Some(cluster) = cluster.filter(|_| config.schedules) {
             let reading = schedules::run(Arc::clone(&app), cluster, draining());
             spawn(&shutdown, "schedules", reading);

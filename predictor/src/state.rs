@@ -9,8 +9,11 @@ use kompass_kube::lease::Claim;
 use kompass_service::clock::Clock;
 use tokio::sync::{Notify, watch};
 
+use crate::act::journal::Journal;
+use crate::act::metrics::ActMetrics;
 use crate::args::Config;
 use crate::arrivals::Arrivals;
+use crate::certain::Certain;
 use crate::decide::Decision;
 use crate::metrics::Metrics;
 use crate::model::Model;
@@ -33,12 +36,23 @@ pub struct App {
     pub tried: Notify,
     /// What was learned does not fit any more.
     pub drifted: Notify,
+    /// There is another decision.
+    pub decided: Notify,
+    /// What only a predictor that acts has.
+    pub act: Option<Acting>,
     /// Of the lease; without one there is nobody else.
-    claim: Option<watch::Receiver<Claim>>,
+    pub claim: Option<watch::Receiver<Claim>>,
     state: Mutex<State>,
 }
 
-/// Who recommends.
+/// What only a predictor that acts has.
+#[derive(Debug, Clone)]
+pub struct Acting {
+    /// What it counts of that.
+    pub metrics: ActMetrics,
+}
+
+/// Who recommends, or acts.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Leader {
     /// It is this replica.
@@ -68,13 +82,29 @@ pub struct State {
     pub arrivals: Arrivals,
     /// The forecasts of the model in use are not followed: it has drifted, or the one before it had.
     pub demoted: bool,
+    /// What is certain to be started soon.
+    pub certain: Vec<Certain>,
+    /// What is decided is held in truth.
+    pub acts: bool,
+    /// What is held now, in words; shown with the journal.
+    pub aim: String,
+    /// What was done.
+    pub journal: Journal,
     decisions: VecDeque<Decision>,
 }
 
 impl App {
     /// Knows nothing yet.
-    pub fn new(config: Config, clock: Clock, metrics: Metrics, claim: Option<watch::Receiver<Claim>>) -> Arc<Self> {
+    pub fn new(
+        config: Config,
+        clock: Clock,
+        metrics: Metrics,
+        act: Option<Acting>,
+        claim: Option<watch::Receiver<Claim>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            act,
+            decided: Notify::new(),
             config,
             clock,
             metrics,
@@ -135,6 +165,17 @@ impl State {
     pub fn decided(&mut self, decision: Decision) {
         self.decisions.push_front(decision);
         self.decisions.truncate(DECISIONS_MAX);
+    }
+
+    /// Whether the newest backtest says that the rule pays; else why not.
+    pub fn pays(&self) -> Result<(), String> {
+        let Some(model) = &self.model else {
+            return Err(self.why_no_model().unwrap_or_else(|| "nothing has been learned yet".to_owned()));
+        };
+        match model.choice.interval {
+            Some(_) => Ok(()),
+            None => Err(model.choice.to_string()),
+        }
     }
 
     /// What went wrong, with the past and with the files of it.

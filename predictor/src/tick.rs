@@ -36,6 +36,8 @@ pub struct Event<'a> {
     pub model: Result<&'a Model, &'a str>,
     /// What starts jobs at times that are known.
     pub schedules: &'a [Schedule],
+    /// What is decided is held in truth.
+    pub acts: bool,
 }
 
 /// What a tick gives.
@@ -66,7 +68,7 @@ impl Ticker {
     pub fn new(settings: Settings) -> Self {
         Self {
             decider: Decider::new(settings.clone()),
-            judge: Judge::new(settings.timing.tick_ms),
+            judge: Judge::new(settings.timing.tick_ms, settings.timing.ready_ms),
             settings,
             follower: Follower::default(),
             lately: None,
@@ -115,7 +117,7 @@ impl Ticker {
             trouble: trouble.as_deref(),
         };
         let decision = self.decider.decide(now_ms, sight);
-        self.judge.held(decision.at_ms, decision.nodes);
+        self.judge.held(decision.at_ms, decision.nodes, event.acts && !decision.reactive);
         let verdict = self
             .judge
             .judge(&known.submitted, until_ms.unwrap_or(i64::MIN), settings.shape);
@@ -215,6 +217,7 @@ mod tests {
                 lately,
                 model: Ok(model),
                 schedules: &[],
+                acts: false,
             },
         )
     }
@@ -235,7 +238,7 @@ mod tests {
         // A little later than an hour after it, it is judged: nobody came in these five minutes.
         let now_ms = now_ms + HOUR_MS + 5 * MINUTE_MS;
         let later = tick(&mut ticker, now_ms, &model, Ok(lately(now_ms, None)));
-        assert_eq!(later.verdict.idle_node_ms, 600_000);
+        assert_eq!(later.verdict.all.idle_node_ms, 600_000);
     }
 
     #[test]
@@ -245,6 +248,7 @@ mod tests {
             lately: Ok(lately(DAY_MS, None)),
             model: Err("23 hours are known"),
             schedules: &[],
+            acts: false,
         };
         let given = ticker.tick(DAY_MS, event);
         assert!(given.decision.reactive && given.decision.reason.contains("23 hours"));
@@ -291,6 +295,7 @@ mod tests {
                 lately: Ok(lately(now_ms, None)),
                 model: Ok(&model),
                 schedules: std::slice::from_ref(&schedule),
+                acts: false,
             };
             let given = ticker.tick(now_ms, event);
             (given.decision.nodes, given.certain.len(), given.decision.reason)

@@ -8,6 +8,7 @@ use kompass_service::logging::chain;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::act::journal;
 use crate::state::App;
 use crate::tick::{Event, Ticked, Ticker};
 
@@ -42,9 +43,10 @@ pub async fn run(app: Arc<App>, end: CancellationToken) -> Result<(), Error> {
         if lately.is_err() {
             app.metrics.failed_reads.inc();
         }
-        let (model, trouble, schedules) = {
+        let (model, trouble, schedules, acts) = {
             let state = app.state();
-            (state.model.clone(), state.why_no_model(), Arc::clone(&state.schedules))
+            let schedules = Arc::clone(&state.schedules);
+            (state.model.clone(), state.why_no_model(), schedules, state.acts)
         };
         let now_ms = app.now_ms();
         let given = tokio::task::spawn_blocking(move || {
@@ -55,6 +57,7 @@ pub async fn run(app: Arc<App>, end: CancellationToken) -> Result<(), Error> {
                 lately,
                 model,
                 schedules,
+                acts,
             };
             let given = ticker.tick(now_ms, event);
             (ticker, given)
@@ -86,11 +89,14 @@ fn tell(app: &App, given: Ticked) {
     let kind = if decision.reactive { "reactive" } else { "rule" };
     metrics.decisions.with([kind]).inc();
     metrics.decision_nodes.set(f64::from(decision.nodes));
-    let certain = certain.iter().map(|certain| f64::from(certain.nodes)).sum();
-    metrics.certain_nodes.set(certain);
-    metrics.hits.inc_by(verdict.hits);
-    metrics.misses.inc_by(verdict.misses);
-    metrics.idle_node_seconds.inc_by(verdict.idle_node_ms as f64 / 1_000.0);
+    let certain_nodes = certain.iter().map(|certain| f64::from(certain.nodes)).sum();
+    metrics.certain_nodes.set(certain_nodes);
+    metrics.hits.inc_by(verdict.all.hits);
+    metrics.misses.inc_by(verdict.all.misses);
+    metrics.idle_node_seconds.inc_by(verdict.all.idle_node_ms as f64 / 1_000.0);
+    if let Some(act) = &app.act {
+        act.metrics.judged(verdict.acted);
+    }
     metrics.unknown_seconds.set(unknown_ms as f64 / 1_000.0);
     metrics.gaps.set_count(gaps);
     metrics.forecasts.tell(&followed);
@@ -104,10 +110,16 @@ fn tell(app: &App, given: Ticked) {
     if last.is_none_or(|last| (last.nodes, last.reactive) != (decision.nodes, decision.reactive)) {
         tracing::info!(nodes = decision.nodes, reason = decision.reason, "decided");
     }
+    if app.act.is_some() {
+        state.journal.extend(journal::verdict(&app.config.settings, decision.at_ms, verdict.acted));
+    }
     state.decided(decision);
+    state.certain = certain;
     state.runtimes = Arc::new(runtimes);
     state.shapes = Arc::new(shapes);
     state.demoted = followed.demoted;
     state.outlook = Some(followed.outlook);
     state.arrivals = arrivals;
+    drop(state);
+    app.decided.notify_one();
 }

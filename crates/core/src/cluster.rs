@@ -31,6 +31,10 @@ pub struct Node {
     pub deleting: bool,
     /// `metadata.creationTimestamp` in milliseconds since 1970.
     pub created_ms: i64,
+    /// Since when it is ready (or not), milliseconds since 1970; 0 if that is not told.
+    pub ready_changed_ms: i64,
+    /// `spec.providerID`, such as `aws:///eu-central-1a/i-0123456789abcdef0`; empty if nobody has given it one.
+    pub provider_id: String,
 }
 
 /// A taint of a node.

@@ -28,6 +28,10 @@ pub const ENABLED_LABEL: &str = "kompass.dev/enabled";
 pub const STAND_IN_LABEL: &str = "kompass.dev/stand-in-for";
 /// Label of a marker pod, which keeps an empty node of a plan from being taken away: the UID of the driver.
 pub const MARKER_LABEL: &str = "kompass.dev/marker-for";
+/// Label of what the predictor holds nodes with (capacity buffers, pause pods): `statistical` or `scheduled`.
+pub const HEADROOM_LABEL: &str = "kompass.dev/headroom";
+/// Annotation of the same: until when it counts (RFC 3339); afterwards anyone of KOMPASS's may delete it.
+pub const EXPIRES_ANNOTATION: &str = "kompass.dev/expires";
 
 /// Spark's own label that tells the role of a pod.
 pub const SPARK_ROLE_LABEL: &str = "spark-role";
@@ -49,6 +53,9 @@ pub const AUTOSCALER_SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/saf
 pub const DRIVER_BUDGET: &str = "kompass-drivers";
 /// The lease of the planner among the extender's replicas; the profiler reads it to learn whether a planner lives.
 pub const PLANNER_LEASE: &str = "kompass-planner";
+/// A ConfigMap of this name in KOMPASS's namespace pauses the predictor: it gives back what it holds. Its key `reason` says
+/// why.
+pub const PREDICTOR_PAUSE: &str = "kompass-predictor-paused";
 /// The namespace of KOMPASS's own objects unless configured otherwise.
 pub const DEFAULT_NAMESPACE: &str = "kompass";
 /// The queue of a driver that names none.

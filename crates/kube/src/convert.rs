@@ -160,6 +160,7 @@ pub fn node(node: object::Node) -> Result<Node, Error> {
             effect,
         })
     });
+    let ready = status.conditions.iter().find(|condition| condition.type_ == "Ready");
     Ok(Node {
         name: metadata.name.ok_or(Error::Missing("name"))?,
         labels: metadata.labels.unwrap_or_default(),
@@ -167,12 +168,13 @@ pub fn node(node: object::Node) -> Result<Node, Error> {
         allocatable,
         max_pods,
         cordoned: spec.unschedulable,
-        ready: status
-            .conditions
-            .iter()
-            .any(|condition| condition.type_ == "Ready" && condition.status == "True"),
+        ready: ready.is_some_and(|condition| condition.status == "True"),
         deleting: metadata.deletion_timestamp.is_some(),
         created_ms: metadata.creation_timestamp.as_ref().map_or(0, millis),
+        ready_changed_ms: ready
+            .and_then(|condition| condition.last_transition_time.millisecond())
+            .unwrap_or(0),
+        provider_id: spec.provider_id,
     })
 }
 

@@ -170,7 +170,7 @@ fn what_follows_from_what_is_seen() {
         ..release_in(50)
     };
     // MinSize, release, wanted; what is written and who ends it.
-    let cases: [(&str, u32, Option<Release>, Option<u32>, Vec<Write>, Option<By>); 9] = [
+    let cases = [
         ("steady", 5, Some(release_in(50)), Some(5), vec![], None),
         (
             "nothing wanted",

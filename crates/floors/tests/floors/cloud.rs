@@ -142,7 +142,7 @@ impl Cloud {
                 if self.foreign_start_ms == Some(*start_ms) {
                     return Err(Refused::StartTaken);
                 }
-                let late_ms = i64::try_from(self.random.below(120_001)).unwrap();
+                let late_ms = self.random.below_ms(120_001);
                 self.release = Some((*start_ms, *base, late_ms));
             }
             Write::SetMin(min) => {

@@ -21,6 +21,11 @@ impl Random {
         self.next() % bound
     }
 
+    /// A time below this one.
+    pub(crate) fn below_ms(&mut self, bound_ms: i64) -> i64 {
+        i64::try_from(self.below(bound_ms.unsigned_abs())).expect("below a time")
+    }
+
     /// True once in so many times.
     pub(crate) fn once_in(&mut self, times: u64) -> bool {
         self.below(times) == 0

@@ -25,6 +25,9 @@ pub struct Node {
 #[serde(default)]
 #[expect(missing_docs, reason = "the fields are those of the Kubernetes API")]
 pub struct NodeSpec {
+    #[serde(rename = "providerID", deserialize_with = "or_default")]
+    #[prost(string, tag = "3")]
+    pub provider_id: String,
     #[prost(bool, tag = "4")]
     pub unschedulable: bool,
     #[serde(deserialize_with = "or_default")]

@@ -1,0 +1,281 @@
+//! Holds in truth what is decided: floors of node groups, or capacity buffers and pause pods.
+//!
+//! ```text
+//!  decision, pause, lease ──> aim ──> named: for whom ──> floors (AWS) or hold (Kubernetes) ──> journal, metrics
+//!                               ▲
+//!        watches ──> feed ──> view: busy nodes, bound drivers
+//! ```
+//!
+//! Whatever ends this process, what is held ends by itself: floors by a scheduled action of AWS, buffers and pause pods by
+//! their time. It never sets a desired capacity: nodes are the autoscaler's.
+//!
+//! Pure are [`aim`], [`named`], [`view`], [`journal`] and [`spending`].
+
+pub mod aim;
+pub mod diary;
+pub mod feed;
+pub mod floors;
+pub mod journal;
+pub mod listed;
+pub mod metrics;
+pub mod named;
+pub mod options;
+pub mod pause;
+pub mod spending;
+pub mod view;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kompass_aws::{Autoscaling, Operation};
+use kompass_kube::lease::Term;
+use kompass_service::logging::chain;
+use kube::Client;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use self::aim::{Aim, Pause, Sight};
+use self::feed::Shared;
+use self::floors::{Floors, Wish};
+use self::journal::{Entry, Kind};
+use self::metrics::ActMetrics;
+use self::named::Named;
+use self::options::{Options, With};
+use crate::state::App;
+
+/// Between two looks at what is to be held; a decision wakes it at once.
+const ROUND: Duration = Duration::from_secs(5);
+/// So long the API server may be silent before nothing is touched any more.
+const SILENT: Duration = Duration::from_secs(60);
+/// Between two looks at what the autoscaler is told of.
+const LISTED: Duration = Duration::from_mins(10);
+
+/// What acts.
+#[derive(Debug)]
+pub struct Act {
+    app: Arc<App>,
+    metrics: ActMetrics,
+    options: Options,
+    cluster: Client,
+    view: Shared,
+    floors: Option<Floors>,
+    named: Named,
+    pause: Pause,
+    heard: Option<Instant>,
+    listed: Option<Instant>,
+    term: Option<Term>,
+    told: Option<Aim>,
+}
+
+impl Act {
+    /// Makes what it needs; nothing is done yet.
+    pub async fn start(
+        app: Arc<App>,
+        metrics: ActMetrics,
+        options: Options,
+        cluster: Client,
+        view: Shared,
+    ) -> Result<Self, kompass_aws::Error> {
+        let floors = match options.with {
+            With::Floors => Some(Self::floors(&app, &metrics, &options).await?),
+            With::Buffers => None,
+        };
+        Ok(Self {
+            app,
+            metrics,
+            options,
+            cluster,
+            view,
+            floors,
+            named: Named::default(),
+            pause: Pause::Unknown,
+            heard: None,
+            listed: None,
+            term: None,
+            told: None,
+        })
+    }
+
+    async fn floors(app: &App, metrics: &ActMetrics, options: &Options) -> Result<Floors, kompass_aws::Error> {
+        let requests = metrics.cloud_requests.clone();
+        let observer = move |operation: Operation, result: &'static str| {
+            requests.with([operation.name(), result]).inc();
+        };
+        let aws = kompass_aws::Options {
+            region: options.region.clone(),
+            observer: Some(Arc::new(observer)),
+            ..kompass_aws::Options::default()
+        };
+        let aws = kompass_aws::Config::load(aws).await?;
+        let config = &app.config;
+        let (clock, claim) = (app.clock.clone(), app.claim.clone());
+        let node_hour = config.settings.prices.node_hour;
+        let rules = options.rules(config);
+        Ok(Floors::new(Autoscaling::new(&aws), clock, claim, metrics.clone(), rules, node_hour))
+    }
+
+    /// Acts until `end`. What is held then stays, for the replica that comes next, and ends by itself without one.
+    pub async fn run(mut self, end: CancellationToken) {
+        let mut rounds = tokio::time::interval(ROUND);
+        rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let app = Arc::clone(&self.app);
+        loop {
+            tokio::select! {
+                biased;
+                () = end.cancelled() => return,
+                () = app.decided.notified() => {}
+                _ = rounds.tick() => {}
+            }
+            tokio::select! {
+                biased;
+                () = end.cancelled() => return,
+                () = self.round() => {}
+            }
+        }
+    }
+
+    async fn round(&mut self) {
+        self.ask_whether_paused().await;
+        self.note_term();
+        let now_ms = self.app.now_ms();
+        let (aim, certain) = {
+            let state = self.app.state();
+            let pays = state.pays();
+            let sight = Sight {
+                decision: state.decisions().front(),
+                pays: pays.as_ref().map(|()| ()).map_err(String::as_str),
+                leads: self.app.leader().leads,
+                pause: &self.pause,
+            };
+            (aim::aim(now_ms, sight), state.certain.clone())
+        };
+        let mut entries = Vec::new();
+        let (nodes, why) = match &aim {
+            Aim::Wait(_) => (None, String::new()),
+            Aim::Hold { nodes, why } => (Some(*nodes), why.clone()),
+        };
+        self.tell(now_ms, aim, &mut entries);
+        if let Some(nodes) = nodes
+            && self.heard.is_some_and(|heard| heard.elapsed() < SILENT)
+        {
+            self.named.note(&certain);
+            self.hold(now_ms, nodes, why, &mut entries).await;
+        }
+        self.keep(entries).await;
+    }
+
+    /// Brings what is held to this number of nodes.
+    async fn hold(&mut self, now_ms: i64, nodes: u32, why: String, entries: &mut Vec<Entry>) {
+        let named = &mut self.named;
+        let seen = self.view.look(|view| {
+            let split = named.split(now_ms, nodes, |key, from_ms| view.is_bound(key, from_ms));
+            (split, view.busy_instances(), view.is_pending(now_ms))
+        });
+        let Some((split, busy, pending)) = seen else {
+            return;
+        };
+        self.ask_who_is_listed().await;
+        let wish = Wish {
+            nodes: split.nodes(),
+            busy,
+            pending,
+            why,
+        };
+        if let Some(floors) = &mut self.floors
+            && let Err(error) = floors.reconcile(&wish, entries).await
+        {
+            self.metrics.failures.with(["floors"]).inc();
+            tracing::warn!(error = chain(&error), "failed to bring floors up to date");
+        }
+    }
+
+    async fn ask_whether_paused(&mut self) {
+        match pause::read(&self.cluster, &self.options.namespace).await {
+            Ok(pause) => {
+                self.heard = Some(Instant::now());
+                self.pause = pause;
+            }
+            Err(error) => {
+                self.metrics.failures.with(["pause"]).inc();
+                tracing::warn!(error = chain(&error), "failed to ask whether it is paused");
+            }
+        }
+        self.metrics.paused.set_bool(matches!(self.pause, Pause::On(_)));
+    }
+
+    async fn ask_who_is_listed(&mut self) {
+        let Some(floors) = &mut self.floors else { return };
+        if self.listed.is_some_and(|listed| listed.elapsed() < LISTED) {
+            return;
+        }
+        self.listed = Some(Instant::now());
+        match listed::read(&self.cluster, &self.options.autoscaler_namespace).await {
+            Ok(listed) => floors.set_listed(listed),
+            Err(error) => {
+                let namespace = &self.options.autoscaler_namespace;
+                let error = chain(&error);
+                tracing::warn!(namespace, error, "failed to look for cluster-autoscaler's --nodes: list its pods is to be allowed");
+            }
+        }
+    }
+
+    /// With another term, others may have written in between.
+    fn note_term(&mut self) {
+        let term = self.app.claim.as_ref().and_then(|claim| claim.borrow().term());
+        let is_other = term.map(|term| term.since) != self.term.map(|term| term.since);
+        self.term = term;
+        if let Some(floors) = &mut self.floors
+            && is_other
+            && term.is_some()
+        {
+            floors.begin(self.options.rules(&self.app.config));
+            self.listed = None;
+        }
+    }
+
+    /// One line and one entry for each change.
+    fn tell(&mut self, now_ms: i64, aim: Aim, entries: &mut Vec<Entry>) {
+        let (nodes, why) = match &aim {
+            Aim::Wait(why) => (None, (*why).to_owned()),
+            Aim::Hold { nodes, why } => (Some(*nodes), why.clone()),
+        };
+        self.metrics.aim_nodes.set(nodes.map_or(f64::NAN, f64::from));
+        let number = |aim: &Aim| match aim {
+            Aim::Wait(_) => None,
+            Aim::Hold { nodes, .. } => Some(*nodes),
+        };
+        let is_news = self.told.as_ref().map(number) != Some(nodes);
+        if is_news && let Some(nodes) = nodes {
+            tracing::info!(nodes, why, "holding");
+            entries.push(Entry::new(now_ms, Kind::Aim, "", format!("hold {nodes} empty nodes"), why.clone()));
+        }
+        let mut state = self.app.state();
+        state.acts = matches!(&aim, Aim::Hold { .. }) && self.pause == Pause::Off && state.pays().is_ok();
+        state.aim = why;
+        drop(state);
+        self.told = Some(aim);
+    }
+
+    async fn keep(&mut self, entries: Vec<Entry>) {
+        if entries.is_empty() {
+            return;
+        }
+        self.app.state().journal.extend(entries.iter().cloned());
+        let Some(path) = self.options.journal.clone() else {
+            return;
+        };
+        if let Err(error) = write(path, entries).await {
+            tracing::warn!(error, "an entry of the journal is not in its file");
+        }
+    }
+}
+
+async fn write(path: PathBuf, entries: Vec<Entry>) -> Result<(), String> {
+    let written = tokio::task::spawn_blocking(move || diary::append(&path, &entries)).await;
+    match written {
+        Ok(written) => written.map_err(|error| chain(&error)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+

@@ -1,0 +1,222 @@
+//! Floors of node groups: asks AWS, writes in order, and tells what was done.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kompass_aws::{Autoscaling, Error};
+use kompass_floors::fleet::Order;
+use kompass_floors::{Fleet, Group, Rules, Write};
+use kompass_kube::lease::Claim;
+use kompass_service::clock::Clock;
+use kompass_service::logging::chain;
+use tokio::sync::watch;
+
+use super::journal::{Entry, Kind};
+use super::metrics::ActMetrics;
+use super::spending::Spending;
+
+/// Looks in a row: one to decide by, one to read back.
+const LOOKS_MAX: usize = 3;
+
+/// What is wanted.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// Empty nodes to hold in all.
+    pub nodes: u32,
+    /// The instances whose nodes pods work on.
+    pub busy: BTreeSet<String>,
+    /// Pods wait for the autoscaler to add nodes.
+    pub pending: bool,
+    /// Why so many, for the journal.
+    pub why: String,
+}
+
+/// Keeps floors.
+#[derive(Debug)]
+pub struct Floors {
+    cloud: Autoscaling,
+    clock: Clock,
+    claim: Option<watch::Receiver<Claim>>,
+    metrics: ActMetrics,
+    fleet: Fleet,
+    spending: Spending,
+    /// The last refusal of each group, so that each is told once.
+    told: BTreeMap<String, &'static str>,
+}
+
+impl Floors {
+    /// Knows of no group yet. `rules` for the term that begins now.
+    pub fn new(
+        cloud: Autoscaling,
+        clock: Clock,
+        claim: Option<watch::Receiver<Claim>>,
+        metrics: ActMetrics,
+        rules: Rules,
+        node_hour: u64,
+    ) -> Self {
+        let fleet = Fleet::new(rules, now_ms(&clock));
+        Self {
+            cloud,
+            clock,
+            claim,
+            metrics,
+            fleet,
+            spending: Spending::new(node_hour),
+            told: BTreeMap::new(),
+        }
+    }
+
+    /// A new term has begun: what was known is not trusted any more.
+    pub fn begin(&mut self, rules: Rules) {
+        self.fleet = Fleet::new(rules, now_ms(&self.clock));
+        self.told.clear();
+    }
+
+    /// Groups that the autoscaler is told of one by one.
+    pub fn set_listed(&mut self, listed: BTreeSet<String>) {
+        self.fleet.set_listed(listed);
+    }
+
+    /// What a node of a type costs an hour, on demand or as a spot instance.
+    pub fn set_prices(&mut self, price: impl Fn(&str, bool) -> Option<u64>) {
+        self.fleet.set_prices(price);
+    }
+
+    /// The groups as they are known.
+    pub const fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    /// Brings the groups closer to what is wanted. An error leaves the rest for the next time; entries tell of what was
+    /// done before it.
+    pub async fn reconcile(&mut self, wish: &Wish, entries: &mut Vec<Entry>) -> Result<(), Error> {
+        self.fleet.decide(now_ms(&self.clock), wish.nodes, wish.busy.clone());
+        for _ in 0..LOOKS_MAX {
+            let Some(question) = self.fleet.question(now_ms(&self.clock)) else {
+                break;
+            };
+            let groups = self.cloud.groups().await?;
+            let new: Vec<String> = self.fleet.new_groups(&groups).map(str::to_owned).collect();
+            let is_there = |name: &&String| groups.iter().any(|group| group.name == **name);
+            let mut company = BTreeMap::new();
+            for name in question.company.iter().filter(is_there).chain(&new) {
+                company.insert(name.clone(), self.cloud.company(name).await?);
+            }
+            let orders = self.fleet.plan(now_ms(&self.clock), &groups, &company, wish.pending);
+            for order in orders {
+                self.carry_out(order, &groups, wish, entries).await;
+            }
+        }
+        self.account(entries);
+        Ok(())
+    }
+
+    async fn carry_out(&mut self, order: Order, groups: &[Group], wish: &Wish, entries: &mut Vec<Entry>) {
+        let Order { group, plan } = order;
+        self.tell_refusal(&group, plan.refusal.as_ref(), entries);
+        let min = groups.iter().find(|known| known.name == group).map_or(0, |known| known.min);
+        for write in plan.writes {
+            if let Err(error) = self.claimed() {
+                self.fleet.failed(now_ms(&self.clock), &group);
+                tracing::info!(group, %write, error, "not written");
+                return;
+            }
+            let sent = self.send(&group, write).await;
+            let at_ms = now_ms(&self.clock);
+            match sent {
+                Ok(write) => {
+                    self.fleet.wrote(at_ms, &group, &write);
+                    if let Write::SetMin(nodes) = write {
+                        let what = format!("MinSize {min} → {nodes}");
+                        tracing::info!(group, what, why = wish.why, "floor");
+                        entries.push(Entry::new(at_ms, Kind::Write, &group, what, wish.why.clone()));
+                    }
+                }
+                Err((write, error)) => {
+                    self.fleet.failed(at_ms, &group);
+                    let error = chain(&error);
+                    tracing::warn!(group, %write, error, "failed to write a floor");
+                    entries.push(Entry::new(at_ms, Kind::Write, &group, format!("failed to {write}"), error));
+                    return;
+                }
+            }
+        }
+        if let Some(by) = plan.ended {
+            self.metrics.releases.with([by.name()]).inc();
+            let at_ms = now_ms(&self.clock);
+            let (what, cost) = self.spending.end(&group, at_ms);
+            let why = plan.refusal.map_or_else(|| wish.why.clone(), |refusal| chain(&refusal));
+            let what = format!("the floor has ended, by {}: {what}", by.name());
+            tracing::info!(group, what, why, "floor");
+            entries.push(Entry {
+                cost: Some(cost),
+                ..Entry::new(at_ms, Kind::Ended, &group, what, why)
+            });
+        }
+    }
+
+    /// Sends a write; a scheduled release at whose time another is to start is moved by a minute.
+    async fn send(&self, group: &str, write: Write) -> Result<Write, (Write, Error)> {
+        let mut write = write;
+        loop {
+            let Err(error) = self.cloud.write(group, &write).await else {
+                return Ok(write);
+            };
+            let taken = matches!(error, Error::StartTimeTaken { .. });
+            match write.a_minute_earlier(now_ms(&self.clock)).filter(|_| taken) {
+                Some(earlier) => write = earlier,
+                None => return Err((write, error)),
+            }
+        }
+    }
+
+    /// Right before a write: only who holds the lease writes.
+    fn claimed(&self) -> Result<(), String> {
+        match &self.claim {
+            None => Ok(()),
+            Some(claim) => claim.borrow().check().map(drop).map_err(|error| error.to_string()),
+        }
+    }
+
+    fn tell_refusal(&mut self, group: &str, refusal: Option<&kompass_floors::Refusal>, entries: &mut Vec<Entry>) {
+        let Some(refusal) = refusal else {
+            self.told.remove(group);
+            return;
+        };
+        let code = refusal.code();
+        self.metrics.refusals.with([code]).inc();
+        if self.told.insert(group.to_owned(), code) != Some(code) {
+            let why = chain(refusal);
+            tracing::info!(group, code, why, "no floor, or not the wanted one");
+            let at_ms = now_ms(&self.clock);
+            entries.push(Entry::new(at_ms, Kind::Refused, group, code.to_owned(), why));
+        }
+    }
+
+    /// What is held, for the metrics and the bill.
+    fn account(&mut self, entries: &mut Vec<Entry>) {
+        let at_ms = now_ms(&self.clock);
+        let mut gone: BTreeSet<String> = self.spending.groups().map(str::to_owned).collect();
+        for (group, member) in self.fleet.members() {
+            gone.remove(group);
+            let floor = member.keeper().floor().map(|(tag, min)| min.saturating_sub(tag.base));
+            self.metrics.floor_nodes.with([group]).set(f64::from(floor.unwrap_or(0)));
+            let held = member.held().min(floor.unwrap_or(0));
+            self.metrics.held_node_seconds.inc_by(self.spending.hold(group, held, at_ms));
+        }
+        for group in gone {
+            // Deleted, or not to be touched any more.
+            self.metrics.floor_nodes.remove([&group]);
+            let (what, cost) = self.spending.end(&group, at_ms);
+            let what = format!("the group is gone: {what}");
+            let why = "AWS does not tell of it, or without kompass.dev/managed=true".to_owned();
+            entries.push(Entry {
+                cost: Some(cost),
+                ..Entry::new(at_ms, Kind::Ended, &group, what, why)
+            });
+        }
+    }
+}
+
+fn now_ms(clock: &Clock) -> i64 {
+    i64::try_from(clock.now_ms()).unwrap_or(i64::MAX)
+}
