@@ -91,7 +91,14 @@ impl Args {
             }
             Command::Resume => {
                 let was = resume(&self.client().await?, namespace).await?;
-                println!("{}", if was { "The predictor goes on." } else { "The predictor was not paused." });
+                println!(
+                    "{}",
+                    if was {
+                        "The predictor goes on."
+                    } else {
+                        "The predictor was not paused."
+                    }
+                );
             }
             Command::Actions { last, predictor, json } => {
                 let path = format!("/v1/actions?last={last}");
@@ -99,8 +106,8 @@ impl Args {
                     Some(address) => page::get(*address, &path).await?,
                     None => proxied(&self.client().await?, namespace, &path).await?,
                 };
-                let answer: Answer =
-                    serde_json::from_str(&text).context("failed to read the predictor's answer: it is of another version")?;
+                let answer: Answer = serde_json::from_str(&text)
+                    .context("failed to read the predictor's answer: it is of another version")?;
                 print!("{}", if *json { text } else { show(&answer) });
             }
         }
@@ -120,20 +127,29 @@ async fn pause(client: &Client, namespace: &str, reason: &str) -> anyhow::Result
     });
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let params = PatchParams::apply("kompass").force();
-    within(REQUEST_TIMEOUT, api.patch(names::PREDICTOR_PAUSE, &params, &Patch::Apply(&object)))
-        .await
-        .with_context(|| format!("failed to write the ConfigMap {namespace}/{}", names::PREDICTOR_PAUSE))?;
+    within(
+        REQUEST_TIMEOUT,
+        api.patch(names::PREDICTOR_PAUSE, &params, &Patch::Apply(&object)),
+    )
+    .await
+    .with_context(|| format!("failed to write the ConfigMap {namespace}/{}", names::PREDICTOR_PAUSE))?;
     Ok(())
 }
 
 /// Tells whether it was paused.
 async fn resume(client: &Client, namespace: &str) -> anyhow::Result<bool> {
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    match within(REQUEST_TIMEOUT, api.delete(names::PREDICTOR_PAUSE, &DeleteParams::default())).await {
+    match within(
+        REQUEST_TIMEOUT,
+        api.delete(names::PREDICTOR_PAUSE, &DeleteParams::default()),
+    )
+    .await
+    {
         Ok(_) => Ok(true),
         Err(error) if error.status() == Some(404) => Ok(false),
-        Err(error) => Err(error)
-            .with_context(|| format!("failed to delete the ConfigMap {namespace}/{}", names::PREDICTOR_PAUSE)),
+        Err(error) => {
+            Err(error).with_context(|| format!("failed to delete the ConfigMap {namespace}/{}", names::PREDICTOR_PAUSE))
+        }
     }
 }
 
@@ -144,7 +160,9 @@ async fn proxied(client: &Client, namespace: &str, path: &str) -> anyhow::Result
     let request = http::Request::get(url).body(Vec::new())?;
     within(REQUEST_TIMEOUT, client.request_text(request))
         .await
-        .with_context(|| format!("failed to ask the Service {service} in namespace {namespace}; --predictor asks an address"))
+        .with_context(|| {
+            format!("failed to ask the Service {service} in namespace {namespace}; --predictor asks an address")
+        })
 }
 
 fn show(answer: &Answer) -> String {
@@ -208,7 +226,10 @@ mod tests {
         }))
         .unwrap();
         let text = show(&answer);
-        assert!(text.contains("It holds nothing: paused: x") && text.contains("reactive is cheaper"), "{text}");
+        assert!(
+            text.contains("It holds nothing: paused: x") && text.contains("reactive is cheaper"),
+            "{text}"
+        );
         assert!(text.ends_with("Nothing was done yet.\n"), "{text}");
     }
 }

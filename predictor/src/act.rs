@@ -47,12 +47,11 @@ use crate::state::App;
 /// Between two looks at what is to be held; a decision wakes it at once.
 const ROUND: Duration = Duration::from_secs(5);
 /// So long the API server may be silent before nothing is touched any more.
-const SILENT: Duration = Duration::from_secs(60);
+const SILENT: Duration = Duration::from_mins(1);
 /// Between two looks at what the autoscaler is told of.
 const LISTED: Duration = Duration::from_mins(10);
 
 /// What acts.
-#[derive(Debug)]
 pub struct Act {
     app: Arc<App>,
     metrics: ActMetrics,
@@ -66,6 +65,14 @@ pub struct Act {
     listed: Option<Instant>,
     term: Option<Term>,
     told: Option<Aim>,
+}
+
+impl std::fmt::Debug for Act {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Act")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Act {
@@ -112,7 +119,14 @@ impl Act {
         let (clock, claim) = (app.clock.clone(), app.claim.clone());
         let node_hour = config.settings.prices.node_hour;
         let rules = options.rules(config);
-        Ok(Floors::new(Autoscaling::new(&aws), clock, claim, metrics.clone(), rules, node_hour))
+        Ok(Floors::new(
+            Autoscaling::new(&aws),
+            clock,
+            claim,
+            metrics.clone(),
+            rules,
+            node_hour,
+        ))
     }
 
     /// Acts until `end`. What is held then stays, for the replica that comes next, and ends by itself without one.
@@ -144,7 +158,7 @@ impl Act {
             let pays = state.pays();
             let sight = Sight {
                 decision: state.decisions().front(),
-                pays: pays.as_ref().map(|()| ()).map_err(String::as_str),
+                pays: pays.as_ref().map_err(String::as_str).copied(),
                 leads: self.app.leader().leads,
                 pause: &self.pause,
             };
@@ -215,7 +229,11 @@ impl Act {
             Err(error) => {
                 let namespace = &self.options.autoscaler_namespace;
                 let error = chain(&error);
-                tracing::warn!(namespace, error, "failed to look for cluster-autoscaler's --nodes: list its pods is to be allowed");
+                tracing::warn!(
+                    namespace,
+                    error,
+                    "failed to look for cluster-autoscaler's --nodes: list its pods is to be allowed"
+                );
             }
         }
     }
@@ -248,7 +266,13 @@ impl Act {
         let is_news = self.told.as_ref().map(number) != Some(nodes);
         if is_news && let Some(nodes) = nodes {
             tracing::info!(nodes, why, "holding");
-            entries.push(Entry::new(now_ms, Kind::Aim, "", format!("hold {nodes} empty nodes"), why.clone()));
+            entries.push(Entry::new(
+                now_ms,
+                Kind::Aim,
+                "",
+                format!("hold {nodes} empty nodes"),
+                why.clone(),
+            ));
         }
         let mut state = self.app.state();
         state.acts = matches!(&aim, Aim::Hold { .. }) && self.pause == Pause::Off && state.pays().is_ok();
@@ -278,4 +302,3 @@ async fn write(path: PathBuf, entries: Vec<Entry>) -> Result<(), String> {
         Err(error) => Err(error.to_string()),
     }
 }
-

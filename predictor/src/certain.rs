@@ -195,7 +195,7 @@ mod tests {
         let daily = schedule("0 3 * * *");
         let expected = Certain {
             name: "jobs/etl".into(),
-            key: "etl".into(),
+            key: "etl-1".into(),
             at_ms: 10 * DAY_MS + 3 * HOUR_MS,
             nodes: 3,
         };
@@ -263,7 +263,7 @@ mod tests {
             let told = told(&gangs, &[schedule(&format!("{minute} {hour} * * *"))], now_ms, ahead_ms);
             let next_ms = if at_ms(12) > now_ms { at_ms(12) } else { at_ms(13) };
             let nodes = u32::try_from((1 + 2 * executors).div_ceil(2)).unwrap();
-            let expected = Certain { name: "jobs/etl".into(), key: "etl".into(), at_ms: next_ms, nodes };
+            let expected = Certain { name: "jobs/etl".into(), key: "etl-1".into(), at_ms: next_ms, nodes };
             prop_assert_eq!(told, if next_ms <= now_ms + ahead_ms { vec![expected] } else { Vec::new() });
         }
     }

@@ -93,7 +93,8 @@ impl Judge {
             if needed <= left {
                 left -= needed;
                 counts.hits += 1;
-                let saved = u128::from(gang.size) * u128::from(self.ready_ms.unsigned_abs()) / u128::from(shape.parts());
+                let saved =
+                    u128::from(gang.size) * u128::from(self.ready_ms.unsigned_abs()) / u128::from(shape.parts());
                 counts.saved_node_ms += u64::try_from(saved).unwrap_or(u64::MAX);
             } else {
                 counts.misses += 1;
@@ -139,8 +140,8 @@ mod tests {
             hits: 2,
             misses: 1,
             idle_node_ms: 0,
-            // One and a half and three halves of a node.
-            saved_node_ms: 480_000,
+            // One and a half nodes and two and a half.
+            saved_node_ms: 640_000,
         };
         let verdict = judge.judge(&known.submitted, until_ms, shape);
         assert_eq!((verdict.all, verdict.acted), (counts, counts));

@@ -109,7 +109,13 @@ impl Service {
             let view = Shared::default();
             let feeding = feed::run(cluster.clone(), view.clone(), draining());
             spawn(&shutdown, "feed", feeding);
-            let act = Act::start(Arc::clone(&app), acting.metrics.clone(), options.clone(), cluster.clone(), view);
+            let act = Act::start(
+                Arc::clone(&app),
+                acting.metrics.clone(),
+                options.clone(),
+                cluster.clone(),
+                view,
+            );
             spawn(&shutdown, "act", act.await?.run(draining()));
         }
         if let Some(cluster) = cluster.filter(|_| config.schedules) {

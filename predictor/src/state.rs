@@ -170,7 +170,9 @@ impl State {
     /// Whether the newest backtest says that the rule pays; else why not.
     pub fn pays(&self) -> Result<(), String> {
         let Some(model) = &self.model else {
-            return Err(self.why_no_model().unwrap_or_else(|| "nothing has been learned yet".to_owned()));
+            return Err(self
+                .why_no_model()
+                .unwrap_or_else(|| "nothing has been learned yet".to_owned()));
         };
         match model.choice.interval {
             Some(_) => Ok(()),

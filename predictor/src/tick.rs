@@ -117,7 +117,8 @@ impl Ticker {
             trouble: trouble.as_deref(),
         };
         let decision = self.decider.decide(now_ms, sight);
-        self.judge.held(decision.at_ms, decision.nodes, event.acts && !decision.reactive);
+        self.judge
+            .held(decision.at_ms, decision.nodes, event.acts && !decision.reactive);
         let verdict = self
             .judge
             .judge(&known.submitted, until_ms.unwrap_or(i64::MIN), settings.shape);

@@ -93,7 +93,9 @@ fn tell(app: &App, given: Ticked) {
     metrics.certain_nodes.set(certain_nodes);
     metrics.hits.inc_by(verdict.all.hits);
     metrics.misses.inc_by(verdict.all.misses);
-    metrics.idle_node_seconds.inc_by(verdict.all.idle_node_ms as f64 / 1_000.0);
+    metrics
+        .idle_node_seconds
+        .inc_by(verdict.all.idle_node_ms as f64 / 1_000.0);
     if let Some(act) = &app.act {
         act.metrics.judged(verdict.acted);
     }
@@ -111,7 +113,9 @@ fn tell(app: &App, given: Ticked) {
         tracing::info!(nodes = decision.nodes, reason = decision.reason, "decided");
     }
     if app.act.is_some() {
-        state.journal.extend(journal::verdict(&app.config.settings, decision.at_ms, verdict.acted));
+        state
+            .journal
+            .extend(journal::verdict(&app.config.settings, decision.at_ms, verdict.acted));
     }
     state.decided(decision);
     state.certain = certain;

@@ -101,12 +101,46 @@ mod tests {
         for (sight, now_ms, nodes, why) in [
             (good, 0, Some(3), "echo"),
             (good, OLD_MS + 1, Some(0), "16 minutes old"),
-            (Sight { pays: Err("reactive is cheaper"), ..good }, 0, Some(0), "reactive is cheaper"),
+            (
+                Sight {
+                    pays: Err("reactive is cheaper"),
+                    ..good
+                },
+                0,
+                Some(0),
+                "reactive is cheaper",
+            ),
             (Sight { pause: &paused, ..good }, 0, Some(0), "paused: maintenance"),
-            (Sight { pause: &paused, decision: None, ..good }, 0, Some(0), "paused: maintenance"),
-            (Sight { pause: &Pause::Unknown, ..good }, 0, None, "not known yet"),
+            (
+                Sight {
+                    pause: &paused,
+                    decision: None,
+                    ..good
+                },
+                0,
+                Some(0),
+                "paused: maintenance",
+            ),
+            (
+                Sight {
+                    pause: &Pause::Unknown,
+                    ..good
+                },
+                0,
+                None,
+                "not known yet",
+            ),
             (Sight { decision: None, ..good }, 0, None, "nothing has been decided"),
-            (Sight { leads: false, pause: &paused, ..good }, 0, None, "another replica"),
+            (
+                Sight {
+                    leads: false,
+                    pause: &paused,
+                    ..good
+                },
+                0,
+                None,
+                "another replica",
+            ),
         ] {
             let (held, words) = match aim(now_ms, sight) {
                 Aim::Wait(why) => (None, why.to_owned()),

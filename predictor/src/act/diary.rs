@@ -31,7 +31,11 @@ pub fn append(path: &Path, entries: &[Entry]) -> Result<(), Error> {
     if std::fs::metadata(path).is_ok_and(|about| about.len() + text.len() as u64 > BYTES_MAX) {
         std::fs::rename(path, path.with_extension("old")).map_err(failed)?;
     }
-    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
+    let mut file = std::fs::OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map_err(failed)?;
     // One write: a process that dies leaves whole lines.
     file.write_all(&text).map_err(failed)
 }

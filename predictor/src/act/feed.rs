@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use kompass_core::{Node, Pod};
 use kompass_kube::object;
 use kompass_kube::watch::{self, CHANNEL_CAPACITY, Event, Selection};
-use kompass_core::{Node, Pod};
 use kube::Client;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;

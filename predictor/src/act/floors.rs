@@ -113,7 +113,10 @@ impl Floors {
     async fn carry_out(&mut self, order: Order, groups: &[Group], wish: &Wish, entries: &mut Vec<Entry>) {
         let Order { group, plan } = order;
         self.tell_refusal(&group, plan.refusal.as_ref(), entries);
-        let min = groups.iter().find(|known| known.name == group).map_or(0, |known| known.min);
+        let min = groups
+            .iter()
+            .find(|known| known.name == group)
+            .map_or(0, |known| known.min);
         for write in plan.writes {
             if let Err(error) = self.claimed() {
                 self.fleet.failed(now_ms(&self.clock), &group);
@@ -135,7 +138,13 @@ impl Floors {
                     self.fleet.failed(at_ms, &group);
                     let error = chain(&error);
                     tracing::warn!(group, %write, error, "failed to write a floor");
-                    entries.push(Entry::new(at_ms, Kind::Write, &group, format!("failed to {write}"), error));
+                    entries.push(Entry::new(
+                        at_ms,
+                        Kind::Write,
+                        &group,
+                        format!("failed to {write}"),
+                        error,
+                    ));
                     return;
                 }
             }
@@ -199,9 +208,14 @@ impl Floors {
         for (group, member) in self.fleet.members() {
             gone.remove(group);
             let floor = member.keeper().floor().map(|(tag, min)| min.saturating_sub(tag.base));
-            self.metrics.floor_nodes.with([group]).set(f64::from(floor.unwrap_or(0)));
+            self.metrics
+                .floor_nodes
+                .with([group])
+                .set(f64::from(floor.unwrap_or(0)));
             let held = member.held().min(floor.unwrap_or(0));
-            self.metrics.held_node_seconds.inc_by(self.spending.hold(group, held, at_ms));
+            self.metrics
+                .held_node_seconds
+                .inc_by(self.spending.hold(group, held, at_ms));
         }
         for group in gone {
             // Deleted, or not to be touched any more.

@@ -79,7 +79,13 @@ pub fn verdict(settings: &Settings, at_ms: i64, counts: Counts) -> Option<Entry>
     let money = |node_ms: u64, price: u64| node_ms as f64 / 3_600_000.0 * price as f64 / 1e6;
     let Counts { hits, misses, .. } = counts;
     let what = format!("{hits} gangs found the held nodes ready, {misses} found too few");
-    let entry = Entry::new(at_ms, Kind::Verdict, "", what, "what was decided an hour ago".to_owned());
+    let entry = Entry::new(
+        at_ms,
+        Kind::Verdict,
+        "",
+        what,
+        "what was decided an hour ago".to_owned(),
+    );
     Some(Entry {
         cost: Some(money(counts.idle_node_ms, settings.prices.node_hour)),
         saved: Some(money(counts.saved_node_ms, settings.prices.wait_hour)),

@@ -18,7 +18,12 @@ const PODS_MAX: u32 = 1_000;
 pub async fn read(client: &Client, namespace: &str) -> Result<BTreeSet<String>, RequestError> {
     let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
     let list = within(LIMIT, pods.list(&ListParams::default().limit(PODS_MAX))).await?;
-    Ok(list.items.iter().flat_map(words).filter_map(|word| group(&word)).collect())
+    Ok(list
+        .items
+        .iter()
+        .flat_map(words)
+        .filter_map(|word| group(&word))
+        .collect())
 }
 
 /// The command lines of containers that run a cluster-autoscaler.
@@ -66,7 +71,12 @@ mod tests {
             }] } }))
             .unwrap()
         };
-        let found = |pod: &Pod| words(pod).iter().filter_map(|word| group(word)).collect::<BTreeSet<_>>();
+        let found = |pod: &Pod| {
+            words(pod)
+                .iter()
+                .filter_map(|word| group(word))
+                .collect::<BTreeSet<_>>()
+        };
         let autoscaler = pod("registry.example/autoscaling/cluster-autoscaler:v1.36.0");
         assert_eq!(found(&autoscaler), ["spark-a".to_owned(), "spark:b".to_owned()].into());
         assert!(found(&pod("registry.example/other:1")).is_empty());

@@ -31,7 +31,8 @@ impl Named {
     /// Remembers what the last decision expects.
     pub fn note(&mut self, certain: &[Certain]) {
         for one in certain {
-            let same = |known: &&mut Certain| known.name == one.name && known.key == one.key && known.at_ms == one.at_ms;
+            let same =
+                |known: &&mut Certain| known.name == one.name && known.key == one.key && known.at_ms == one.at_ms;
             match self.0.iter_mut().find(same) {
                 Some(known) => known.nodes = one.nodes,
                 None => self.0.push(one.clone()),
@@ -86,7 +87,11 @@ mod tests {
         assert_eq!((split.statistical, split.nodes()), (2, 7));
         let bound = |key: &str, from_ms: i64| key == "etl" && from_ms < AT_MS;
         let split = named.split(AT_MS + 60_000, 7, bound);
-        assert_eq!((split.statistical, split.nodes()), (2, 3), "the decision still counts its nodes");
+        assert_eq!(
+            (split.statistical, split.nodes()),
+            (2, 3),
+            "the decision still counts its nodes"
+        );
         assert_eq!(split.named, [certain("report", 1)]);
     }
 
@@ -95,7 +100,13 @@ mod tests {
         let mut named = Named::default();
         named.note(&[certain("etl", 5)]);
         let split = named.split(AT_MS + LATE_MS + HOLD_MS + 1, 2, |_, _| true);
-        assert_eq!(split, Split { statistical: 2, named: vec![] });
+        assert_eq!(
+            split,
+            Split {
+                statistical: 2,
+                named: vec![]
+            }
+        );
     }
 
     #[test]

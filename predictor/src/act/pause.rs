@@ -21,8 +21,16 @@ pub async fn read(client: &Client, namespace: &str) -> Result<Pause, RequestErro
         None => Pause::Off,
         Some(data) => {
             let reason = data.get("reason").map_or("", |reason| reason.trim());
-            let reason: String = reason.chars().filter(|char| !char.is_control()).take(REASON_MAX).collect();
-            Pause::On(if reason.is_empty() { "no reason given".to_owned() } else { reason })
+            let reason: String = reason
+                .chars()
+                .filter(|char| !char.is_control())
+                .take(REASON_MAX)
+                .collect();
+            Pause::On(if reason.is_empty() {
+                "no reason given".to_owned()
+            } else {
+                reason
+            })
         }
     })
 }

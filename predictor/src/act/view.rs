@@ -93,7 +93,12 @@ impl View {
 
     /// A pod is gone.
     pub fn delete_pod(&mut self, uid: &str) {
-        let Some(Member { node: Some(node), works: true, .. }) = self.pods.remove(uid) else {
+        let Some(Member {
+            node: Some(node),
+            works: true,
+            ..
+        }) = self.pods.remove(uid)
+        else {
             return;
         };
         if let Some(count) = self.working.get_mut(&node) {
@@ -107,7 +112,10 @@ impl View {
     /// The instances whose nodes pods work on.
     pub fn busy_instances(&self) -> BTreeSet<String> {
         let nodes = self.working.keys().filter_map(|name| self.nodes.get(name));
-        nodes.filter_map(|node| instance(&node.provider_id)).map(str::to_owned).collect()
+        nodes
+            .filter_map(|node| instance(&node.provider_id))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Whether pods wait for the autoscaler to add nodes.
@@ -124,9 +132,9 @@ impl View {
 
     /// Nodes that nothing works on and that take pods.
     pub fn empty_nodes(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.values().filter(|node| {
-            node.ready && !node.cordoned && !node.deleting && !self.working.contains_key(&node.name)
-        })
+        self.nodes
+            .values()
+            .filter(|node| node.ready && !node.cordoned && !node.deleting && !self.working.contains_key(&node.name))
     }
 
     /// When nodes became ready that are ready for the first time.
@@ -206,7 +214,8 @@ mod tests {
     fn what_is_on_every_node_or_stands_for_something_is_no_work() {
         let mut view = view();
         let mut held = pod("3", Some("a"));
-        held.labels.insert(names::HEADROOM_LABEL.to_owned(), "statistical".to_owned());
+        held.labels
+            .insert(names::HEADROOM_LABEL.to_owned(), "statistical".to_owned());
         for idle in [
             Pod {
                 daemon_set: Some("proxy".to_owned()),

@@ -19,7 +19,7 @@ pub struct ActArgs {
     /// What holds nodes.
     #[arg(long, env = "KOMPASS_PREDICTOR_ACT_WITH", value_enum, default_value_t = With::Floors)]
     pub act_with: With,
-    /// Region of the node groups; without it, as AWS programs find it (AWS_REGION, the instance).
+    /// Region of the node groups; without it, as AWS programs find it (`AWS_REGION`, the instance).
     #[arg(long, env = "KOMPASS_AWS_REGION", value_name = "REGION")]
     pub aws_region: Option<String>,
     /// What is held ends by itself after so long, unless it is renewed.
@@ -51,8 +51,8 @@ impl ActArgs {
     /// Checks them.
     pub(super) fn resolve(self, lease: Option<&lease::Config>) -> Result<Options, Error> {
         let lease = lease.ok_or(Error::NoLease)?;
-        let least = Duration::from_millis(TTL_MIN_MS.unsigned_abs());
-        if !(least..=TTL_MAX).contains(&self.hold_ttl) {
+        let shortest = Duration::from_millis(TTL_MIN_MS.unsigned_abs());
+        if !(shortest..=TTL_MAX).contains(&self.hold_ttl) {
             return Err(Error::Ttl(self.hold_ttl));
         }
         Ok(Options {
