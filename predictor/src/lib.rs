@@ -23,6 +23,7 @@ pub mod decide;
 pub mod follow;
 pub mod forecast_metrics;
 pub mod handlers;
+pub mod hold;
 pub mod judge;
 pub mod kept;
 pub mod metrics;

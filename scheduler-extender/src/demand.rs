@@ -3,6 +3,7 @@
 //! Stand-ins are pods of Jobs with a deadline, in KOMPASS's own namespace: they end even if KOMPASS does not come back.
 //! No scheduler serves their scheduler name; the condition that an autoscaler looks for is written here.
 
+mod expired;
 mod objects;
 
 use std::collections::HashSet;
@@ -16,7 +17,7 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::api::scheduling::v1::PriorityClass;
 use kompass_core::names;
 use kompass_kube::client::{REQUEST_TIMEOUT, RequestError, within};
-use kompass_kube::object;
+use kompass_kube::{object, pause};
 use kompass_planner::{Demand, PodRef};
 use kompass_service::logging;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -33,6 +34,8 @@ use crate::state::App;
 const MARKS_AT_ONCE: usize = 16;
 /// Stand-ins that wait to be marked; the sweep finds the others.
 pub const MARK_QUEUE: usize = 4_096;
+/// Why a stand-in waits.
+const LACK: &str = "stands for a member of a Spark gang that has no room";
 /// Between two looks at what is there but should not be.
 const SWEEP: Duration = Duration::from_secs(30);
 /// From the beginning of a term to its first look.
@@ -152,7 +155,7 @@ impl Demands {
         if !self.has_priority_class.load(Ordering::Acquire) {
             create(
                 &Api::<PriorityClass>::all(self.client.clone()),
-                &objects::priority_class(),
+                &pause::priority_class(),
                 limit,
             )
             .await?;
@@ -164,7 +167,7 @@ impl Demands {
     /// Writes the condition by which autoscalers know a pod that needs a node.
     async fn show_unschedulable(&self, name: &str) -> Result<(), Error> {
         let pods = self.namespaced::<Pod>();
-        let patch = Patch::Strategic(objects::unschedulable(jiff::Timestamp::now()));
+        let patch = Patch::Strategic(pause::unschedulable(LACK, jiff::Timestamp::now()));
         let sent = within(
             REQUEST_TIMEOUT,
             pods.patch_status(name, &PatchParams::default(), &patch),
@@ -218,11 +221,10 @@ impl Demands {
             .fields("spec.nodeName=");
         let stand_ins = within(REQUEST_TIMEOUT, pods.list(&stand_ins)).await;
         let stand_ins = stand_ins.map_err(|source| failed("list", "stand-ins", source))?;
-        let is_marked = |pod: &object::Pod| pod.status.conditions.iter().any(|one| one.type_ == "PodScheduled");
         let unmarked = stand_ins
             .items
             .iter()
-            .filter(|pod| !is_marked(pod))
+            .filter(|pod| !pause::is_marked(pod))
             .map(kube::ResourceExt::name_any);
         self.show_all(unmarked.collect::<Vec<_>>()).await;
         Ok(())
@@ -253,6 +255,7 @@ pub async fn run(
     sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut claim = app.claim.clone();
     let mut led = false;
+    let mut expired = expired::Sweep::default();
     let mut batch = Vec::new();
     // A pod's own marking comes back as an event; without this it would be marked for ever.
     let mut marked = HashSet::new();
@@ -283,6 +286,12 @@ pub async fn run(
             marked.clear();
             if let Err(error) = demands.sweep(&app).await {
                 tracing::warn!(error = logging::chain(&error), "failed to sweep stand-ins and markers");
+            }
+            let leads = || app.claim.borrow().is_held();
+            let (client, namespace) = (&app.client, &app.limits.namespace);
+            let swept = expired.run(client, namespace, jiff::Timestamp::now(), leads).await;
+            if let Err(error) = swept {
+                tracing::warn!(error = logging::chain(&error), "failed to sweep what holds empty nodes");
             }
         }
         let new = batch.drain(..).filter(|pod| marked.insert(pod.uid.clone()));

@@ -19,11 +19,16 @@ use crate::state::{App, Limits};
 
 /// An API server that has nothing.
 pub(crate) fn client() -> kube::Client {
-    let service = tower::service_fn(|_request: Request<Body>| async {
+    client_with(404, "NotFound")
+}
+
+/// An API server that answers everything with this refusal.
+pub(crate) fn client_with(code: u16, reason: &'static str) -> kube::Client {
+    let service = tower::service_fn(move |_request: Request<Body>| async move {
         let status =
-            json!({ "kind": "Status", "status": "Failure", "message": "none", "reason": "NotFound", "code": 404 });
+            json!({ "kind": "Status", "status": "Failure", "message": "none", "reason": reason, "code": code });
         let body = Body::from(serde_json::to_vec(&status).unwrap());
-        Ok::<_, Infallible>(http::Response::builder().status(404).body(body).unwrap())
+        Ok::<_, Infallible>(http::Response::builder().status(code).body(body).unwrap())
     });
     kube::Client::new(service, "default")
 }

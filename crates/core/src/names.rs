@@ -28,9 +28,17 @@ pub const ENABLED_LABEL: &str = "kompass.dev/enabled";
 pub const STAND_IN_LABEL: &str = "kompass.dev/stand-in-for";
 /// Label of a marker pod, which keeps an empty node of a plan from being taken away: the UID of the driver.
 pub const MARKER_LABEL: &str = "kompass.dev/marker-for";
-/// Label of what the predictor holds nodes with (capacity buffers, pause pods): `statistical` or `scheduled`.
+/// Label of what holds empty nodes where no floor of a node group does (capacity buffers with their pod templates, Jobs of
+/// pause pods): why, [`HEADROOM_STATISTICAL`] or [`HEADROOM_SCHEDULED`].
 pub const HEADROOM_LABEL: &str = "kompass.dev/headroom";
-/// Annotation of the same: until when it counts (RFC 3339); afterwards anyone of KOMPASS's may delete it.
+/// For gangs that the past lets expect.
+pub const HEADROOM_STATISTICAL: &str = "statistical";
+/// For a gang that something starts at a known time.
+pub const HEADROOM_SCHEDULED: &str = "scheduled";
+/// Annotation beside [`HEADROOM_LABEL`]: the gang and the time that it is held for.
+pub const HEADROOM_FOR_ANNOTATION: &str = "kompass.dev/headroom-for";
+/// Annotation beside [`HEADROOM_LABEL`]: until when it counts unless it is renewed (RFC 3339). Whoever finds it later
+/// removes it.
 pub const EXPIRES_ANNOTATION: &str = "kompass.dev/expires";
 
 /// Spark's own label that tells the role of a pod.

@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod bind;
+pub mod buffers;
 pub mod client;
 pub mod config_map;
 pub mod convert;
@@ -12,6 +13,7 @@ pub mod events;
 pub mod lease;
 pub mod object;
 pub mod patch;
+pub mod pause;
 mod protobuf;
 pub mod schedules;
 pub mod watch;

@@ -1,18 +1,11 @@
 //! The objects of demands, as JSON. Pure.
 
-use std::collections::BTreeMap;
-
-use jiff::Timestamp;
-use kompass_core::constraints::{Constraints, Operator, Requirement, Toleration};
 use kompass_core::{Resources, Role, names};
+use kompass_kube::pause;
 use kompass_planner::{Demand, Member, PodRef};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-/// The priority class of stand-ins.
-pub(super) const PRIORITY_CLASS: &str = "kompass-stand-in";
-/// The lowest priority that cluster-autoscaler still buys nodes for; everything else in the cluster goes first.
-const PRIORITY: i32 = -10;
 /// How long an ended Job is kept for a look at it.
 const KEPT_S: i64 = 60;
 
@@ -39,10 +32,7 @@ fn job(gang: &PodRef, member: &Member, deadline_s: i64, image: &str) -> Value {
         "{}|{role}|{}|{:?}|{:?}",
         gang.uid, member.count, member.requests, member.constraints
     );
-    let mut spec = pause(image, &member.requests);
-    spec["schedulerName"] = names::STAND_IN_SCHEDULER.into();
-    spec["priorityClassName"] = PRIORITY_CLASS.into();
-    constrain(&mut spec, &member.constraints);
+    let spec = pause::stand_in(image, &member.requests, &member.constraints);
     json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -65,7 +55,7 @@ fn job(gang: &PodRef, member: &Member, deadline_s: i64, image: &str) -> Value {
 
 /// A pod on a node that asks for nothing, keeps autoscalers from taking the node away, and ends by itself.
 pub(super) fn marker(gang: &PodRef, node: &str, life_s: i64, image: &str) -> Value {
-    let mut spec = pause(image, &Resources::default());
+    let mut spec = pause::spec(image, &Resources::default());
     spec["nodeName"] = node.into();
     spec["activeDeadlineSeconds"] = life_s.into();
     // It stands for a gang whose own tolerations let it come; and it must not be evicted before its time.
@@ -90,146 +80,6 @@ pub(super) fn marker(gang: &PodRef, node: &str, life_s: i64, image: &str) -> Val
     })
 }
 
-/// The priority class of stand-ins.
-pub(super) fn priority_class() -> Value {
-    json!({
-        "apiVersion": "scheduling.k8s.io/v1",
-        "kind": "PriorityClass",
-        "metadata": { "name": PRIORITY_CLASS, "labels": { "app.kubernetes.io/managed-by": "kompass" } },
-        "value": PRIORITY,
-        "preemptionPolicy": "Never",
-        "description": "Stand-ins for Spark pods that wait for nodes. They never run.",
-    })
-}
-
-/// The status by which autoscalers know a pod that needs a node.
-pub(super) fn unschedulable(now: Timestamp) -> Value {
-    json!({ "status": { "conditions": [{
-        "type": "PodScheduled",
-        "status": "False",
-        "reason": "Unschedulable",
-        "message": "stands for a member of a Spark gang that has no room",
-        "lastTransitionTime": Timestamp::from_second(now.as_second()).unwrap_or(now).to_string(),
-    }] } })
-}
-
-/// The spec of a pod that sleeps; it passes the strictest pod security standard.
-fn pause(image: &str, requests: &Resources) -> Value {
-    let mut container = json!({
-        "name": "pause",
-        "image": image,
-        "securityContext": {
-            "allowPrivilegeEscalation": false,
-            "readOnlyRootFilesystem": true,
-            "capabilities": { "drop": ["ALL"] },
-        },
-    });
-    if !requests.is_zero() {
-        container["resources"] = amounts(requests);
-    }
-    json!({
-        "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": 0,
-        "automountServiceAccountToken": false,
-        "enableServiceLinks": false,
-        "securityContext": {
-            "runAsNonRoot": true,
-            "runAsUser": 65_535,
-            "runAsGroup": 65_535,
-            "seccompProfile": { "type": "RuntimeDefault" },
-        },
-        "containers": [container],
-    })
-}
-
-fn amounts(requests: &Resources) -> Value {
-    let mut asked: BTreeMap<&str, String> = requests
-        .extended
-        .iter()
-        .filter(|&(_, &units)| units > 0)
-        .map(|(name, units)| (name.as_str(), units.to_string()))
-        .collect();
-    // Kubernetes wants limits equal to requests for whatever can't be overcommitted.
-    let whole = |name: &str| name.contains('/') || name.starts_with("hugepages-");
-    let limits: BTreeMap<&str, String> = asked
-        .iter()
-        .filter(|(name, _)| whole(name))
-        .map(|(name, units)| (*name, units.clone()))
-        .collect();
-    if requests.cpu_milli > 0 {
-        asked.insert("cpu", format!("{}m", requests.cpu_milli));
-    }
-    if requests.memory_bytes > 0 {
-        asked.insert("memory", requests.memory_bytes.to_string());
-    }
-    let mut resources = json!({ "requests": asked });
-    if !limits.is_empty() {
-        resources["limits"] = json!(limits);
-    }
-    resources
-}
-
-fn constrain(spec: &mut Value, constraints: &Constraints) {
-    if !constraints.node_selector.is_empty() {
-        spec["nodeSelector"] = json!(constraints.node_selector);
-    }
-    if let Some(terms) = &constraints.required_terms {
-        let all = |rules: &[Requirement]| rules.iter().map(requirement).collect::<Vec<_>>();
-        let terms = terms.iter().map(|term| {
-            let mut json = json!({});
-            if !term.labels.is_empty() {
-                json["matchExpressions"] = all(&term.labels).into();
-            }
-            if !term.fields.is_empty() {
-                json["matchFields"] = all(&term.fields).into();
-            }
-            json
-        });
-        let terms: Vec<Value> = terms.collect();
-        spec["affinity"] = json!({ "nodeAffinity": {
-            "requiredDuringSchedulingIgnoredDuringExecution": { "nodeSelectorTerms": terms },
-        } });
-    }
-    if !constraints.tolerations.is_empty() {
-        spec["tolerations"] = constraints
-            .tolerations
-            .iter()
-            .map(toleration)
-            .collect::<Vec<_>>()
-            .into();
-    }
-}
-
-fn requirement(rule: &Requirement) -> Value {
-    let operator = match rule.operator {
-        Operator::In => "In",
-        Operator::NotIn => "NotIn",
-        Operator::Exists => "Exists",
-        Operator::DoesNotExist => "DoesNotExist",
-        Operator::Gt => "Gt",
-        Operator::Lt => "Lt",
-    };
-    let mut json = json!({ "key": rule.key, "operator": operator });
-    if !rule.values.is_empty() {
-        json["values"] = json!(rule.values);
-    }
-    json
-}
-
-fn toleration(toleration: &Toleration) -> Value {
-    let mut json = json!({ "operator": if toleration.exists { "Exists" } else { "Equal" } });
-    if !toleration.key.is_empty() {
-        json["key"] = toleration.key.clone().into();
-    }
-    if !toleration.value.is_empty() {
-        json["value"] = toleration.value.clone().into();
-    }
-    if let Some(effect) = toleration.effect {
-        json["effect"] = format!("{effect:?}").into();
-    }
-    json
-}
-
 /// A short name for a text: 12 hexadecimal digits.
 fn digest(text: &str) -> String {
     use std::fmt::Write as _;
@@ -243,8 +93,9 @@ fn digest(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use kompass_core::Constraints;
     use kompass_core::cluster::TaintEffect;
-    use kompass_core::constraints::NodeTerm;
+    use kompass_core::constraints::{NodeTerm, Operator, Requirement, Toleration};
     use kompass_kube::{convert, object};
 
     use super::*;
@@ -320,7 +171,6 @@ mod tests {
             );
             serde_json::from_value::<k8s_openapi::api::batch::v1::Job>(job.clone()).unwrap();
         }
-        assert_eq!(priority_class()["value"], -10);
     }
 
     #[test]
@@ -349,16 +199,5 @@ mod tests {
         );
         assert_eq!(value["spec"]["activeDeadlineSeconds"], 600);
         assert!(pod.constraints.tolerations[0].exists);
-    }
-
-    #[test]
-    fn the_condition_is_one_that_autoscalers_count() {
-        let status = unschedulable(Timestamp::from_millisecond(1_767_225_600_123).unwrap());
-        let condition = &status["status"]["conditions"][0];
-        assert_eq!(
-            (&condition["status"], &condition["reason"]),
-            (&"False".into(), &"Unschedulable".into())
-        );
-        assert_eq!(condition["lastTransitionTime"], "2026-01-01T00:00:00Z");
     }
 }
