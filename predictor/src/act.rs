@@ -15,6 +15,7 @@ pub mod aim;
 pub mod diary;
 pub mod feed;
 pub mod floors;
+pub mod holding;
 pub mod journal;
 pub mod listed;
 pub mod metrics;
@@ -38,6 +39,7 @@ use tokio_util::sync::CancellationToken;
 use self::aim::{Aim, Pause, Sight};
 use self::feed::Shared;
 use self::floors::{Floors, Wish};
+use self::holding::Holding;
 use self::journal::{Entry, Kind};
 use self::metrics::ActMetrics;
 use self::named::Named;
@@ -59,6 +61,7 @@ pub struct Act {
     cluster: Client,
     view: Shared,
     floors: Option<Floors>,
+    holding: Option<Holding>,
     named: Named,
     pause: Pause,
     heard: Option<Instant>,
@@ -86,8 +89,9 @@ impl Act {
     ) -> Result<Self, kompass_aws::Error> {
         let floors = match options.with {
             With::Floors => Some(Self::floors(&app, &metrics, &options).await?),
-            With::Buffers => None,
+            With::Buffers | With::PausePods => None,
         };
+        let holding = Holding::new(&app, &metrics, &options, cluster.clone());
         Ok(Self {
             app,
             metrics,
@@ -95,6 +99,7 @@ impl Act {
             cluster,
             view,
             floors,
+            holding,
             named: Named::default(),
             pause: Pause::Unknown,
             heard: None,
@@ -181,14 +186,17 @@ impl Act {
 
     /// Brings what is held to this number of nodes.
     async fn hold(&mut self, now_ms: i64, nodes: u32, why: String, entries: &mut Vec<Entry>) {
+        let (shape, constraints) = (self.app.config.settings.shape, &self.options.constraints);
         let named = &mut self.named;
         let seen = self.view.look(|view| {
             let split = named.split(now_ms, nodes, |key, from_ms| view.is_bound(key, from_ms));
-            (split, view.busy_instances(), view.is_pending(now_ms))
+            let ready = view.ready(shape, constraints);
+            (split, view.busy_instances(), view.is_pending(now_ms), ready)
         });
-        let Some((split, busy, pending)) = seen else {
+        let Some((split, busy, pending, ready)) = seen else {
             return;
         };
+        self.metrics.ready_nodes.set(ready as f64);
         self.ask_who_is_listed().await;
         let wish = Wish {
             nodes: split.nodes(),
@@ -201,6 +209,9 @@ impl Act {
         {
             self.metrics.failures.with(["floors"]).inc();
             tracing::warn!(error = chain(&error), "failed to bring floors up to date");
+        }
+        if let Some(holding) = &mut self.holding {
+            holding.reconcile(now_ms, split, &wish.why, entries).await;
         }
     }
 
@@ -245,9 +256,9 @@ impl Act {
         self.term = term;
         if let Some(floors) = &mut self.floors
             && is_other
-            && term.is_some()
+            && let Some(term) = term
         {
-            floors.begin(self.options.rules(&self.app.config));
+            floors.begin(self.options.rules(&self.app.config), term.predecessor);
             self.listed = None;
         }
     }

@@ -20,7 +20,7 @@ use crate::settings::Settings;
 
 mod act_args;
 
-pub use self::act_args::ActArgs;
+pub use self::act_args::{ActArgs, Error as ActError, TextError};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kompass_aws::{Autoscaling, Error};
-use kompass_floors::fleet::Order;
+use kompass_floors::fleet::{HAND_OVER_MS, Order};
 use kompass_floors::{Fleet, Group, Rules, Write};
 use kompass_kube::lease::Claim;
 use kompass_service::clock::Clock;
@@ -65,9 +65,11 @@ impl Floors {
         }
     }
 
-    /// A new term has begun: what was known is not trusted any more.
-    pub fn begin(&mut self, rules: Rules) {
-        self.fleet = Fleet::new(rules, now_ms(&self.clock));
+    /// A new term has begun: what was known is not trusted any more. `predecessor`: writes of another may still be on their
+    /// way.
+    pub fn begin(&mut self, rules: Rules, predecessor: bool) {
+        let waited_ms = if predecessor { 0 } else { HAND_OVER_MS };
+        self.fleet = Fleet::new(rules, now_ms(&self.clock) - waited_ms);
         self.told.clear();
     }
 
@@ -95,11 +97,13 @@ impl Floors {
                 break;
             };
             let groups = self.cloud.groups().await?;
-            let new: Vec<String> = self.fleet.new_groups(&groups).map(str::to_owned).collect();
-            let is_there = |name: &&String| groups.iter().any(|group| group.name == **name);
+            let mut asked = question.company;
+            asked.retain(|name| groups.iter().any(|group| group.name == *name));
+            asked.extend(self.fleet.new_groups(&groups).map(str::to_owned));
             let mut company = BTreeMap::new();
-            for name in question.company.iter().filter(is_there).chain(&new) {
-                company.insert(name.clone(), self.cloud.company(name).await?);
+            for name in asked {
+                let told = self.cloud.company(&name).await?;
+                company.insert(name, told);
             }
             let orders = self.fleet.plan(now_ms(&self.clock), &groups, &company, wish.pending);
             for order in orders {

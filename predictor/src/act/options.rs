@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kompass_core::Constraints;
 use kompass_floors::Rules;
 
 use crate::args::Config;
+use crate::hold::{self, Limits, Means, Owner};
 
 /// Chosen by the operator.
 #[derive(Debug, Clone)]
@@ -25,6 +27,12 @@ pub struct Options {
     pub ttl: Duration,
     /// Where the journal is kept.
     pub journal: Option<PathBuf>,
+    /// Which nodes buffers and pause pods hold.
+    pub constraints: Constraints,
+    /// The image of pause pods.
+    pub pause_image: String,
+    /// The predictor's own Deployment, which buffers and pause pods belong to.
+    pub deployment: Option<String>,
 }
 
 /// What holds nodes.
@@ -33,11 +41,35 @@ pub struct Options {
 pub enum With {
     /// Floors (`MinSize`) of Auto Scaling groups with the tag `kompass.dev/managed=true`.
     Floors,
-    /// Capacity buffers, where they are served; else pause pods.
+    /// Capacity buffers, where they are served and an autoscaler looks at them; else pause pods.
     Buffers,
+    /// Pods that are never started, for which the autoscaler keeps nodes.
+    PausePods,
 }
 
 impl Options {
+    /// What buffers and pause pods are made by; none where floors hold nodes.
+    pub fn holder(&self, config: &Config, owner: Option<Owner>) -> Option<hold::Settings> {
+        let means = match self.with {
+            With::Floors => return None,
+            With::Buffers => Means::Auto,
+            With::PausePods => Means::PausePods,
+        };
+        let limits = Limits {
+            shape: config.settings.shape,
+            constraints: self.constraints.clone(),
+            image: self.pause_image.clone(),
+            nodes_max: config.settings.nodes_max,
+            ttl_ms: i64::try_from(self.ttl.as_millis()).unwrap_or(i64::MAX),
+        };
+        Some(hold::Settings {
+            namespace: self.namespace.clone(),
+            limits,
+            owner,
+            means,
+        })
+    }
+
     /// What floors are kept by.
     pub fn rules(&self, config: &Config) -> Rules {
         let identity = config.lease.as_ref().map_or("", |lease| &lease.identity);

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use kompass_core::{Node, Phase, Pod, Role, names};
+use kompass_capacity::Shape;
+use kompass_core::resources::MIB;
+use kompass_core::{Constraints, Node, Phase, Pod, Role, names};
 
 const MINUTE_MS: i64 = 60_000;
 /// So long kube-scheduler may take, before a pod counts as one that waits for nodes.
@@ -22,14 +24,25 @@ pub struct View {
     pods: HashMap<String, Member>,
     /// Pods that make a node busy, by its name.
     working: HashMap<String, u32>,
+    /// What the pods of a node take.
+    taken: HashMap<String, Taken>,
     /// Of drivers: when the last one of a profile key was created that is bound, milliseconds.
     drivers: HashMap<String, i64>,
+}
+
+/// What pods take of a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Taken {
+    cpu_milli: u64,
+    memory_bytes: u64,
+    pods: u64,
 }
 
 /// A pod, as far as it matters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Member {
-    node: Option<String>,
+    /// The node that it takes something of, and what.
+    node: Option<(String, Taken)>,
     /// It is work: it is not on every node, and stands for nothing else.
     works: bool,
     /// It waits for a node, visible to autoscalers, since then, milliseconds.
@@ -43,6 +56,20 @@ pub struct Boot {
     pub instance: String,
     /// When it was ready, milliseconds since 1970 UTC.
     pub ready_ms: i64,
+}
+
+impl Taken {
+    const fn add(&mut self, other: Self) {
+        self.cpu_milli = self.cpu_milli.saturating_add(other.cpu_milli);
+        self.memory_bytes = self.memory_bytes.saturating_add(other.memory_bytes);
+        self.pods += other.pods;
+    }
+
+    const fn subtract(&mut self, other: Self) {
+        self.cpu_milli = self.cpu_milli.saturating_sub(other.cpu_milli);
+        self.memory_bytes = self.memory_bytes.saturating_sub(other.memory_bytes);
+        self.pods = self.pods.saturating_sub(other.pods);
+    }
 }
 
 impl View {
@@ -77,16 +104,24 @@ impl View {
             && !pod.deleting
             && pod.daemon_set.is_none()
             && !is_ours;
+        let taken = Taken {
+            cpu_milli: pod.requests.cpu_milli,
+            memory_bytes: pod.requests.memory_bytes,
+            pods: 1,
+        };
+        let node = pod.node.clone().filter(|_| pod.holds_room());
         let member = Member {
-            node: pod.node.clone(),
-            works: pod.holds_room() && pod.daemon_set.is_none() && !is_ours,
+            works: node.is_some() && pod.daemon_set.is_none() && !is_ours,
+            node: node.map(|node| (node, taken)),
             waits_since_ms: waits.then_some(pod.created_ms),
         };
-        if !member.works && member.waits_since_ms.is_none() {
+        if let Some((node, taken)) = &member.node {
+            self.taken.entry(node.clone()).or_default().add(*taken);
+            if member.works {
+                *self.working.entry(node.clone()).or_default() += 1;
+            }
+        } else if member.waits_since_ms.is_none() {
             return;
-        }
-        if let Some(node) = member.node.as_ref().filter(|_| member.works) {
-            *self.working.entry(node.clone()).or_default() += 1;
         }
         self.pods.insert(pod.uid.clone(), member);
     }
@@ -94,15 +129,22 @@ impl View {
     /// A pod is gone.
     pub fn delete_pod(&mut self, uid: &str) {
         let Some(Member {
-            node: Some(node),
-            works: true,
+            node: Some((node, taken)),
+            works,
             ..
         }) = self.pods.remove(uid)
         else {
             return;
         };
-        if let Some(count) = self.working.get_mut(&node) {
-            *count -= 1;
+        if let Some(all) = self.taken.get_mut(&node) {
+            all.subtract(taken);
+            if all.pods == 0 {
+                self.taken.remove(&node);
+            }
+        }
+        let working = self.working.get_mut(&node).filter(|_| works);
+        if let Some(count) = working {
+            *count = count.saturating_sub(1);
             if *count == 0 {
                 self.working.remove(&node);
             }
@@ -130,11 +172,25 @@ impl View {
         self.drivers.get(key).is_some_and(|last_ms| *last_ms >= from_ms)
     }
 
-    /// Nodes that nothing works on and that take pods.
-    pub fn empty_nodes(&self) -> impl Iterator<Item = &Node> {
-        self.nodes
+    /// How many pods of a node's shape would start at once. Counted here, because autoscalers mean different things by the
+    /// condition `Provisioning` of a buffer: one that it has asked for nodes, another that the nodes are there.
+    pub fn ready(&self, shape: Shape, constraints: &Constraints) -> u64 {
+        let usable = self
+            .nodes
             .values()
-            .filter(|node| node.ready && !node.cordoned && !node.deleting && !self.working.contains_key(&node.name))
+            .filter(|node| node.ready && !node.cordoned && !node.deleting && constraints.allow(node));
+        let fitting = usable.map(|node| {
+            let taken = self.taken.get(&node.name).copied().unwrap_or_default();
+            let times = |free: u64, taken: u64, each: u64| free.saturating_sub(taken).checked_div(each).unwrap_or(0);
+            times(node.allocatable.cpu_milli, taken.cpu_milli, shape.cpu_milli())
+                .min(times(
+                    node.allocatable.memory_bytes,
+                    taken.memory_bytes,
+                    shape.memory_mib().saturating_mul(MIB),
+                ))
+                .min(node.max_pods.saturating_sub(taken.pods))
+        });
+        fitting.sum()
     }
 
     /// When nodes became ready that are ready for the first time.
@@ -161,6 +217,7 @@ fn instance(provider_id: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use kompass_core::Resources;
     use proptest::prelude::*;
 
     use super::*;
@@ -207,7 +264,6 @@ mod tests {
         view.apply_pod(&ended);
         view.delete_pod("2");
         assert!(view.busy_instances().is_empty());
-        assert_eq!(view.empty_nodes().count(), 2);
     }
 
     #[test]
@@ -230,6 +286,40 @@ mod tests {
             view.apply_pod(&idle);
             assert!(view.busy_instances().is_empty(), "{idle:?}");
         }
+    }
+
+    #[test]
+    fn what_is_ready_has_room_for_a_whole_shape() {
+        let shape = Shape::new(4_000, 1_024).unwrap();
+        let mut view = View::default();
+        for (name, cpu_milli, ready) in [
+            ("a", 4_000, true),
+            ("b", 3_999, true),
+            ("c", 9_000, true),
+            ("d", 9_000, false),
+        ] {
+            view.apply_node(Node {
+                allocatable: Resources::from_mib(cpu_milli, 8_192),
+                max_pods: 10,
+                ready,
+                ..node(name)
+            });
+        }
+        let any = Constraints::default();
+        assert_eq!(view.ready(shape, &any), 3, "one on a, none on b, two on c");
+        let small = Pod {
+            requests: Resources::from_mib(1_500, 1),
+            daemon_set: Some("logs".to_owned()),
+            ..pod("1", Some("c"))
+        };
+        view.apply_pod(&small);
+        assert_eq!(view.ready(shape, &any), 2);
+        view.delete_pod("1");
+        let elsewhere = Constraints {
+            node_selector: [("pool".to_owned(), "spark".to_owned())].into(),
+            ..Constraints::default()
+        };
+        assert_eq!((view.ready(shape, &any), view.ready(shape, &elsewhere)), (3, 0));
     }
 
     #[test]
@@ -322,6 +412,7 @@ mod tests {
             }
             prop_assert_eq!(view.busy_instances(), anew.busy_instances());
             prop_assert_eq!(&view.working, &anew.working);
+            prop_assert_eq!(&view.taken, &anew.taken);
             prop_assert_eq!(view.pods, anew.pods);
         }
     }

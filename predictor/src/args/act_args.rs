@@ -4,6 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use kompass_core::Constraints;
+use kompass_core::cluster::TaintEffect;
+use kompass_core::constraints::Toleration;
 use kompass_floors::rules::TTL_MIN_MS;
 use kompass_kube::lease;
 use kompass_service::args::duration;
@@ -17,7 +20,7 @@ const TTL_MAX: Duration = Duration::from_hours(24);
 #[derive(Debug, Clone, Args)]
 pub struct ActArgs {
     /// What holds nodes.
-    #[arg(long, env = "KOMPASS_PREDICTOR_ACT_WITH", value_enum, default_value_t = With::Floors)]
+    #[arg(long, env = "KOMPASS_PREDICTOR_ACT_WITH", value_enum, default_value_t = With::Buffers)]
     pub act_with: With,
     /// Region of the node groups; without it, as AWS programs find it (`AWS_REGION`, the instance).
     #[arg(long, env = "KOMPASS_AWS_REGION", value_name = "REGION")]
@@ -31,6 +34,18 @@ pub struct ActArgs {
     /// Namespace of cluster-autoscaler: groups that it is told of by --nodes are left alone.
     #[arg(long, value_name = "NAMESPACE", default_value = "kube-system")]
     pub autoscaler_namespace: String,
+    /// Label that nodes must have for buffers and pause pods to hold them; may be given more than once.
+    #[arg(long, value_name = "LABEL=VALUE", value_parser = label)]
+    pub node_selector: Vec<(String, String)>,
+    /// Taint of these nodes, such as dedicated=spark:NoSchedule; may be given more than once.
+    #[arg(long, value_name = "KEY[=VALUE][:EFFECT]", value_parser = toleration)]
+    pub toleration: Vec<Toleration>,
+    /// Image of pause pods: anything that sleeps. They are never started.
+    #[arg(long, env = "KOMPASS_PAUSE_IMAGE", default_value = "registry.k8s.io/pause:3.10")]
+    pub pause_image: String,
+    /// The predictor's own Deployment: what it holds goes with it.
+    #[arg(long, env = "KOMPASS_DEPLOYMENT", value_name = "NAME")]
+    pub deployment: Option<String>,
     /// File to write down in what was done, why, what it cost and what it saved: a line of JSON each.
     #[arg(long, env = "KOMPASS_PREDICTOR_JOURNAL", value_name = "FILE")]
     pub journal: Option<PathBuf>,
@@ -63,6 +78,85 @@ impl ActArgs {
             region: self.aws_region,
             ttl: self.hold_ttl,
             journal: self.journal,
+            constraints: Constraints {
+                node_selector: self.node_selector.into_iter().collect(),
+                tolerations: self.toleration,
+                ..Constraints::default()
+            },
+            pause_image: self.pause_image,
+            deployment: self.deployment,
         })
+    }
+}
+
+/// Why a text is no label or taint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("failed to read {text:?}: write {expected}")]
+pub struct TextError {
+    text: String,
+    expected: &'static str,
+}
+
+fn label(text: &str) -> Result<(String, String), TextError> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(TextError {
+            text: text.to_owned(),
+            expected: "a label and its value, such as pool=spark",
+        }),
+    }
+}
+
+fn toleration(text: &str) -> Result<Toleration, TextError> {
+    let wrong = || TextError {
+        text: text.to_owned(),
+        expected: "a taint, such as dedicated=spark:NoSchedule",
+    };
+    let (pair, effect) = text
+        .rsplit_once(':')
+        .map_or((text, None), |(pair, effect)| (pair, Some(effect)));
+    let effect = match effect {
+        None => None,
+        Some("NoSchedule") => Some(TaintEffect::NoSchedule),
+        Some("PreferNoSchedule") => Some(TaintEffect::PreferNoSchedule),
+        Some("NoExecute") => Some(TaintEffect::NoExecute),
+        Some(_) => return Err(wrong()),
+    };
+    let (key, value) = pair
+        .split_once('=')
+        .map_or((pair, None), |(key, value)| (key, Some(value)));
+    if key.is_empty() {
+        return Err(wrong());
+    }
+    Ok(Toleration {
+        key: key.to_owned(),
+        exists: value.is_none(),
+        value: value.unwrap_or_default().to_owned(),
+        effect,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn taints_are_read_as_kubectl_writes_them() {
+        let read = |text| toleration(text).map(|one| (one.key, one.exists, one.value, one.effect));
+        let no_schedule = Some(TaintEffect::NoSchedule);
+        assert_eq!(
+            read("dedicated=spark:NoSchedule"),
+            Ok(("dedicated".into(), false, "spark".into(), no_schedule))
+        );
+        assert_eq!(
+            read("spot:NoSchedule"),
+            Ok(("spot".into(), true, String::new(), no_schedule))
+        );
+        assert_eq!(read("spot"), Ok(("spot".into(), true, String::new(), None)));
+        for wrong in ["", "=x", ":NoSchedule", "a=b:Never"] {
+            assert!(toleration(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(label("pool=spark"), Ok(("pool".into(), "spark".into())));
+        assert!(label("pool").is_err() && label("=spark").is_err());
     }
 }

@@ -124,10 +124,12 @@ impl Holder {
             LACK,
             Timestamp::from_millisecond(now_ms).unwrap_or(Timestamp::UNIX_EPOCH),
         ));
-        let marks = names.iter().map(|name| {
-            let (pods, parameters, patch) = (&pods, &parameters, &patch);
+        let count = names.len();
+        // Owned: a borrowed iterator in a stream makes the future one that can't be spawned.
+        let marks = names.into_iter().map(|name| {
+            let (pods, parameters, patch) = (pods.clone(), parameters.clone(), patch.clone());
             async move {
-                let marked = pods.patch_status(name, parameters, patch);
+                let marked = pods.patch_status(&name, &parameters, &patch);
                 match within(REQUEST_TIMEOUT, marked).await {
                     Err(error) if error.status() != Some(404) => {
                         Err(refused("mark", format!("pause pod {name}"), POD_STATUS, error))
@@ -141,7 +143,7 @@ impl Holder {
         while let Some(result) = results.next().await {
             first = first.and(result);
         }
-        first.map(|()| (names.len(), plan::missing(held, &pending)))
+        first.map(|()| (count, plan::missing(held, &pending)))
     }
 
     fn job_api(&self) -> Api<Job> {
