@@ -44,11 +44,36 @@ struct Step {
 }
 
 const STEPS: [Step; 5] = [
-    Step { name: "raise", nodes: 3, after: Duration::ZERO, writes: 3 },
-    Step { name: "raise more", nodes: 5, after: Duration::from_mins(5), writes: 2 },
-    Step { name: "renew", nodes: 5, after: Duration::from_mins(25), writes: 2 },
-    Step { name: "lower", nodes: 4, after: Duration::from_mins(6), writes: 2 },
-    Step { name: "release", nodes: 0, after: Duration::from_mins(2), writes: 3 },
+    Step {
+        name: "raise",
+        nodes: 3,
+        after: Duration::ZERO,
+        writes: 3,
+    },
+    Step {
+        name: "raise more",
+        nodes: 5,
+        after: Duration::from_mins(5),
+        writes: 2,
+    },
+    Step {
+        name: "renew",
+        nodes: 5,
+        after: Duration::from_mins(25),
+        writes: 2,
+    },
+    Step {
+        name: "lower",
+        nodes: 4,
+        after: Duration::from_mins(6),
+        writes: 2,
+    },
+    Step {
+        name: "release",
+        nodes: 0,
+        after: Duration::from_mins(2),
+        writes: 3,
+    },
 ];
 
 fn floor_rules() -> Rules {
@@ -97,12 +122,14 @@ async fn run(layer: &Layer, folder: &Path, nodes: u32, pid: &AtomicI32) -> bool 
         .spawn()
         .unwrap();
     pid.store(i32::try_from(child.id().unwrap()).unwrap(), Ordering::Release);
-    let status = tokio::time::timeout(CHILD_LIMIT, child.wait()).await.expect("an end of the child");
+    let status = tokio::time::timeout(CHILD_LIMIT, child.wait())
+        .await
+        .expect("an end of the child");
     status.unwrap().success()
 }
 
 async fn min_size(layer: &Layer) -> u32 {
-    layer.min_size(GROUP).await.unwrap()
+    crate::stand_in::min_sizes(layer).await[GROUP]
 }
 
 /// Lives through all steps up to one, and is killed at one of its writes.
@@ -139,7 +166,10 @@ async fn killed(server: &Server, folder: &Path, last: usize, write: usize, momen
     layer.advance(TTL + late).await.unwrap();
     let what = format!("{} killed {moment:?} write {write}", STEPS[last].name);
     assert_eq!(min_size(&layer).await, BASE, "{what}");
-    let desired = layer.log().into_iter().find(|request| request.get("DesiredCapacity").is_some());
+    let desired = layer
+        .log()
+        .into_iter()
+        .find(|request| request.get("DesiredCapacity").is_some());
     assert_eq!(desired, None, "{what}");
     // Who comes next finds nothing to be afraid of, and can raise again.
     assert!(run(&layer, folder, 4, &pid).await, "{what}");

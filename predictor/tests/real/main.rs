@@ -3,7 +3,10 @@
 
 #![cfg(test)]
 
+mod acts;
 mod cluster;
+mod kills;
+mod stand_in;
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -42,7 +45,12 @@ impl Metric {
 
 /// At [`SCHEDULE`] four jobs a minute apart, each with a driver and an executor of one node each, for 20 minutes.
 fn samples() -> String {
-    let begin_s = NOW_S - DAYS * 24 * HOUR_S;
+    samples_until(NOW_S)
+}
+
+/// The same until another full minute, the next burst two minutes after it.
+fn samples_until(now_s: i64) -> String {
+    let begin_s = now_s - DAYS * 24 * HOUR_S;
     let bursts = (0..DAYS * 12).map(|burst| begin_s + 2 * MINUTE_S + burst * 2 * HOUR_S);
     let jobs: Vec<i64> = bursts
         .flat_map(|at_s| (0..4).map(move |number| at_s + number * MINUTE_S + 7))
@@ -76,9 +84,9 @@ fn samples() -> String {
     }
     let [created, .., kin, _] = &mut metrics;
     let own = "namespace=\"monitoring\",pod=\"kube-state-metrics-0\",uid=\"k\"";
-    created.each_minute("kube_pod_created", own, (begin_s, NOW_S), begin_s);
+    created.each_minute("kube_pod_created", own, (begin_s, now_s), begin_s);
     // An extender that came a minute ago and has counted nothing yet, but for whose kin the job is.
-    let lately = (NOW_S - MINUTE_S, NOW_S);
+    let lately = (now_s - MINUTE_S, now_s);
     let info = format!("instance=\"a\",profile_key=\"{KEY}\",wider=\"{WIDER}\"");
     kin.each_minute("kompass_extender_profile_key_info", &info, lately, 1);
     metrics[7].each_minute(
