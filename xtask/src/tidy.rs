@@ -59,12 +59,14 @@ const PURE: [(&str, &[&str]); 9] = [
 ];
 
 /// Dependencies that only these crates may name.
-const OWNED: [(&str, &[&str]); 6] = [
+const OWNED: [(&str, &[&str]); 8] = [
     ("prometheus", &["kompass-service"]),
     ("linfa", &["kompass-forecast"]),
     ("aws-config", &["kompass-aws"]),
     ("aws-sdk-autoscaling", &["kompass-aws"]),
     ("aws-sdk-ec2", &["kompass-aws"]),
+    ("tonic", &["kompass-expander"]),
+    ("tonic-prost", &["kompass-expander"]),
     ("serde_yaml", &[]),
 ];
 
