@@ -59,7 +59,7 @@ const PURE: [(&str, &[&str]); 9] = [
 ];
 
 /// Dependencies that only these crates may name.
-const OWNED: [(&str, &[&str]); 8] = [
+const OWNED: [(&str, &[&str]); 10] = [
     ("prometheus", &["kompass-service"]),
     ("linfa", &["kompass-forecast"]),
     ("aws-config", &["kompass-aws"]),
@@ -67,6 +67,8 @@ const OWNED: [(&str, &[&str]); 8] = [
     ("aws-sdk-autoscaling", &["kompass-aws"]),
     ("aws-sdk-ec2", &["kompass-aws"]),
     ("aws-sdk-pricing", &["kompass-aws"]),
+    ("tonic", &["kompass-expander"]),
+    ("tonic-prost", &["kompass-expander"]),
     ("serde_yaml", &[]),
 ];
 

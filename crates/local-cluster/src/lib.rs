@@ -8,6 +8,7 @@
 //!  kwok ────── nodes and pods that only exist in the API
 //!  images ──── pause and Spark, built from Dockerfiles without a container engine
 //!  prometheus  a real Prometheus with a given past
+//!  python ──── programs in Python with pinned packages
 //!  full ────── everything with a real node and real pods, in a network of its own
 //! ```
 //!
@@ -27,3 +28,4 @@ pub mod process;
 pub mod programs;
 pub mod progress;
 pub mod prometheus;
+pub mod python;
