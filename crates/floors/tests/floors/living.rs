@@ -1,18 +1,20 @@
 //! A predictor that lives: it follows what is wanted, asks little, and keeps its hands off what is somebody else's.
 
-use std::collections::BTreeSet;
-
 use kompass_floors::fleet::HAND_OVER_MS;
 use kompass_floors::{Refusal, Write};
 
+use kompass_floors::group::RELEASE_ACTION;
+
 use crate::cloud::Cloud;
-use crate::predictor::{Fate, Life, Predictor, TTL_MS};
+use crate::model::asg::{Asg, AutoScaling as _};
+use crate::predictor::{Fate, Life, Predictor, TTL_MS, Wish};
 
 const STEP_MS: i64 = 5_000;
 const MINUTE_MS: i64 = 60_000;
 
-/// A predictor and its cloud.
+/// A predictor and its group.
 struct Scene {
+    asg: Asg,
     cloud: Cloud,
     predictor: Predictor,
     headroom: u32,
@@ -22,11 +24,13 @@ struct Scene {
 
 impl Scene {
     fn new(base: u32) -> Self {
-        let mut cloud = Cloud::new(7, base, 12);
-        let predictor = Predictor::new("me", cloud.now_ms);
-        cloud.pass(HAND_OVER_MS);
+        let mut asg = Asg::new(7, base, 12);
+        asg.boot_ms = (90_000, 90_000);
+        let predictor = Predictor::new("me", asg.now_ms);
+        asg.pass(HAND_OVER_MS);
         Self {
-            cloud,
+            asg,
+            cloud: Cloud::default(),
             predictor,
             headroom: 0,
             busy: 0,
@@ -35,14 +39,16 @@ impl Scene {
     }
 
     fn pass(&mut self, span_ms: i64) {
-        let until_ms = self.cloud.now_ms + span_ms;
-        while self.cloud.now_ms < until_ms {
-            self.cloud.pass(STEP_MS);
-            let busy: BTreeSet<String> = self.cloud.instance_names().into_iter().take(self.busy).collect();
+        let until_ms = self.asg.now_ms + span_ms;
+        while self.asg.now_ms < until_ms {
+            self.asg.pass(STEP_MS);
+            let wish = Wish {
+                headroom: self.headroom,
+                busy: self.asg.in_service().into_iter().take(self.busy).collect(),
+                pending: self.pending,
+            };
             let mut well = |_: &Write| Fate::Well;
-            let life = self
-                .predictor
-                .step(&mut self.cloud, self.headroom, &busy, self.pending, &mut well);
+            let life = self.predictor.step(&mut self.asg, &mut self.cloud, &wish, &mut well);
             assert_eq!(life, Life::Lives);
         }
     }
@@ -51,12 +57,16 @@ impl Scene {
         let mut scene = Self::new(base);
         scene.headroom = headroom;
         scene.pass(5 * MINUTE_MS);
-        assert_eq!(scene.cloud.min, base.max(headroom), "it is raised");
+        assert_eq!(scene.asg.min, base.max(headroom), "it is raised");
         scene
     }
 
     fn refused(&self, is_it: impl Fn(&Refusal) -> bool) -> bool {
         self.predictor.refusals.iter().any(is_it)
+    }
+
+    fn release_ms(&self) -> Option<i64> {
+        self.asg.action(RELEASE_ACTION).map(|(start_ms, _)| start_ms)
     }
 }
 
@@ -66,21 +76,17 @@ fn a_floor_follows_and_goes() {
     scene.headroom = 3;
     scene.pass(2 * STEP_MS);
     // One of the base is idle: two more make three.
-    assert_eq!(scene.cloud.min, 3, "{:?}", scene.predictor.refusals);
+    assert_eq!(scene.asg.min, 3, "{:?}", scene.predictor.refusals);
     scene.busy = 2;
     scene.pass(5 * MINUTE_MS);
-    assert_eq!(
-        (scene.cloud.min, scene.cloud.desired),
-        (5, 5),
-        "two busy and three empty"
-    );
+    assert_eq!((scene.asg.min, scene.asg.desired), (5, 5), "two busy and three empty");
     scene.headroom = 1;
     scene.pass(6 * MINUTE_MS);
-    assert_eq!(scene.cloud.min, 3);
+    assert_eq!(scene.asg.min, 3);
     scene.headroom = 0;
     scene.pass(2 * MINUTE_MS);
-    assert_eq!((scene.cloud.min, scene.cloud.has_floor_tag()), (1, false));
-    assert!(scene.cloud.release.is_none());
+    assert_eq!((scene.asg.min, scene.cloud.has_tag()), (1, false));
+    assert!(scene.release_ms().is_none());
     let written = &scene.cloud.min_writes_ms;
     assert!(
         written.windows(2).all(|pair| pair[1] - pair[0] >= MINUTE_MS),
@@ -96,13 +102,13 @@ fn a_steady_floor_costs_ten_calls_an_hour_at_most_and_never_ends() {
     let mut least_left_ms = TTL_MS;
     for _ in 0..24 * 60 {
         scene.pass(MINUTE_MS);
-        let (start_ms, _, _) = scene.cloud.release.unwrap();
-        least_left_ms = least_left_ms.min(start_ms - scene.cloud.now_ms);
+        let start_ms = scene.release_ms().unwrap();
+        least_left_ms = least_left_ms.min(start_ms - scene.asg.now_ms);
     }
     let each_hour = (scene.cloud.calls - before) / 24;
     assert!(each_hour <= 10, "{each_hour} calls an hour");
     assert!(least_left_ms > TTL_MS / 2, "{least_left_ms} ms were left");
-    assert_eq!(scene.cloud.min, 4);
+    assert_eq!(scene.asg.min, 4);
     // Nothing wanted: nothing asked.
     scene.headroom = 0;
     scene.pass(30 * MINUTE_MS);
@@ -126,7 +132,7 @@ fn it_does_not_flap_with_busy_nodes() {
 #[test]
 fn a_min_size_of_somebody_else_stays() {
     let mut scene = Scene::raised(2, 4);
-    scene.cloud.set_min_by_hand(3);
+    scene.asg.set_min(3).unwrap();
     scene.pass(30 * MINUTE_MS);
     assert!(scene.refused(|refusal| matches!(
         refusal,
@@ -138,49 +144,49 @@ fn a_min_size_of_somebody_else_stays() {
     )));
     // After a while it goes on above the new base.
     scene.pass(TTL_MS);
-    assert_eq!(scene.cloud.min, 4);
+    assert_eq!(scene.asg.min, 4);
     scene.headroom = 0;
     scene.pass(2 * MINUTE_MS);
-    assert_eq!(scene.cloud.min, 3);
+    assert_eq!(scene.asg.min, 3);
     // Lowered to the base by hand: not raised again at once.
     let mut scene = Scene::raised(2, 4);
-    scene.cloud.set_min_by_hand(2);
+    scene.asg.set_min(2).unwrap();
     scene.headroom = 5;
     scene.pass(5 * MINUTE_MS);
-    assert_eq!(scene.cloud.min, 2);
-    assert!(scene.cloud.release.is_none() && !scene.cloud.has_floor_tag());
+    assert_eq!(scene.asg.min, 2);
+    assert!(scene.release_ms().is_none() && !scene.cloud.has_tag());
 }
 
 #[test]
 fn without_its_release_no_floor_stays() {
     // Deleted by somebody: the next renewal makes it again; a process that starts meanwhile gives the floor back.
     let mut scene = Scene::raised(0, 4);
-    scene.cloud.forget_release();
+    assert!(scene.asg.unschedule(RELEASE_ACTION));
     scene.pass(TTL_MS / 3 + MINUTE_MS);
-    assert!(scene.cloud.release.is_some() && scene.cloud.min == 4);
-    scene.cloud.forget_release();
-    scene.predictor = Predictor::new("another", scene.cloud.now_ms);
+    assert!(scene.release_ms().is_some() && scene.asg.min == 4);
+    assert!(scene.asg.unschedule(RELEASE_ACTION));
+    scene.predictor = Predictor::new("another", scene.asg.now_ms);
     scene.pass(3 * MINUTE_MS);
-    assert_eq!((scene.cloud.min, scene.cloud.has_floor_tag()), (0, false));
+    assert_eq!((scene.asg.min, scene.cloud.has_tag()), (0, false));
     assert!(scene.refused(|refusal| *refusal == Refusal::Tampered));
     let mut scene = Scene::raised(0, 4);
-    scene.cloud.suspended = true;
+    scene.asg.suspended = true;
     scene.pass(TTL_MS / 3 + 2 * MINUTE_MS);
-    assert_eq!((scene.cloud.min, scene.cloud.has_floor_tag()), (0, false));
+    assert_eq!((scene.asg.min, scene.cloud.has_tag()), (0, false));
     assert!(scene.refused(|refusal| matches!(refusal, Refusal::Suspended(_))));
     scene.pass(TTL_MS);
-    assert_eq!(scene.cloud.min, 0, "it is not raised while it is suspended");
+    assert_eq!(scene.asg.min, 0, "it is not raised while it is suspended");
 }
 
 #[test]
 fn where_no_instances_are_to_be_had_it_gives_up_and_backs_off() {
     let mut scene = Scene::new(1);
-    scene.cloud.dry = true;
+    scene.asg.capacity = 1;
     scene.headroom = 4;
     scene.pass(2 * MINUTE_MS);
-    assert_eq!(scene.cloud.min, 4);
+    assert_eq!(scene.asg.min, 4);
     scene.pass(5 * MINUTE_MS);
-    assert_eq!(scene.cloud.min, 1, "after five minutes");
+    assert_eq!(scene.asg.min, 1, "after five minutes");
     assert!(scene.refused(|refusal| matches!(
         refusal,
         Refusal::NoCapacity {
@@ -193,16 +199,17 @@ fn where_no_instances_are_to_be_had_it_gives_up_and_backs_off() {
     // Whoever wants instances that are not there leaves a desired size behind; the autoscaler takes it back.
     for _ in 0..48 {
         scene.pass(10 * MINUTE_MS);
-        scene.cloud.set_desired(1);
+        // Refused while the floor stands.
+        let _ = scene.asg.set_desired(1);
     }
     assert!(
         (3..=8).contains(&tries(&scene)),
         "{} tries in eight hours",
         tries(&scene)
     );
-    scene.cloud.dry = false;
+    scene.asg.capacity = u32::MAX;
     scene.pass(3 * 60 * MINUTE_MS);
-    assert_eq!(scene.cloud.min, 4);
+    assert_eq!(scene.asg.min, 4);
 }
 
 #[test]
@@ -211,13 +218,13 @@ fn it_waits_while_the_autoscaler_is_at_work() {
     scene.headroom = 2;
     scene.pending = true;
     scene.pass(10 * MINUTE_MS);
-    assert_eq!(scene.cloud.min, 0);
+    assert_eq!(scene.asg.min, 0);
     scene.pending = false;
-    scene.cloud.set_desired(3);
+    scene.asg.set_desired(3).unwrap();
     scene.pass(MINUTE_MS);
-    assert_eq!(scene.cloud.min, 0, "three are on their way");
+    assert_eq!(scene.asg.min, 0, "three are on their way");
     scene.pass(3 * MINUTE_MS);
-    assert_eq!(scene.cloud.min, 2);
+    assert_eq!(scene.asg.min, 2);
     assert!(scene.refused(|refusal| *refusal == Refusal::Pending));
     assert!(scene.refused(|refusal| matches!(refusal, Refusal::Unsettled { .. })));
 }
@@ -227,11 +234,12 @@ fn two_releases_at_one_time_are_a_minute_apart() {
     let mut scene = Scene::new(0);
     scene.headroom = 2;
     // The next step is the one that raises.
-    scene.cloud.foreign_start_ms = Some(scene.cloud.now_ms + STEP_MS + TTL_MS);
+    let start_ms = scene.asg.now_ms + STEP_MS + TTL_MS;
+    scene.asg.schedule("nightly", start_ms, 0).unwrap();
     scene.pass(STEP_MS);
-    let (start_ms, _, _) = scene.cloud.release.unwrap();
-    assert_eq!(start_ms, scene.cloud.now_ms + TTL_MS - MINUTE_MS);
-    assert_eq!(scene.cloud.min, 2);
+    let start_ms = scene.release_ms().unwrap();
+    assert_eq!(start_ms, scene.asg.now_ms + TTL_MS - MINUTE_MS);
+    assert_eq!(scene.asg.min, 2);
 }
 
 #[test]
@@ -240,11 +248,11 @@ fn a_late_write_of_a_process_that_was_stopped_is_taken_back() {
         let mut scene = Scene::raised(1, 4);
         scene.headroom = 0;
         scene.pass(2 * MINUTE_MS);
-        assert_eq!(scene.cloud.min, 1);
+        assert_eq!(scene.asg.min, 1);
         scene.pass(late_ms);
-        scene.cloud.write(&Write::SetMin(4)).unwrap();
+        scene.cloud.write(&mut scene.asg, &Write::SetMin(4)).unwrap();
         scene.pass(17 * MINUTE_MS);
-        assert_eq!(scene.cloud.min, 1, "late by {late_ms} ms");
+        assert_eq!(scene.asg.min, 1, "late by {late_ms} ms");
     }
 }
 
@@ -252,7 +260,7 @@ fn a_late_write_of_a_process_that_was_stopped_is_taken_back() {
 fn a_successor_goes_on_with_a_floor() {
     let mut scene = Scene::raised(1, 4);
     let written = scene.cloud.min_writes_ms.len();
-    scene.predictor = Predictor::new("another", scene.cloud.now_ms);
+    scene.predictor = Predictor::new("another", scene.asg.now_ms);
     scene.pass(TTL_MS);
     assert_eq!(scene.cloud.min_writes_ms.len(), written, "nothing moves");
     let (tag, _) = scene
@@ -268,5 +276,5 @@ fn a_successor_goes_on_with_a_floor() {
     assert_eq!((tag.owner.as_str(), tag.base), ("another", 1));
     scene.headroom = 0;
     scene.pass(2 * MINUTE_MS);
-    assert_eq!(scene.cloud.min, 1);
+    assert_eq!(scene.asg.min, 1);
 }

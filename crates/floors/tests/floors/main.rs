@@ -1,9 +1,15 @@
-//! Floors over time, in a model of the cloud.
+//! Floors over time, in models of an Auto Scaling group and of cluster-autoscaler beside it, whose code isn't to be had as a
+//! library.
 
 #![cfg(test)]
 
+mod adversary;
+mod alone;
 mod cloud;
 mod crashes;
+mod group;
 mod living;
+mod model;
 mod predictor;
-mod random;
+mod together;
+mod world;

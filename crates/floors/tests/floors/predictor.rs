@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kompass_floors::{Fleet, Refusal, Rules, Write};
 
-use crate::cloud::{Cloud, Refused};
+use crate::cloud::{Cloud, GROUP, instance};
+use crate::model::asg::{Asg, Id, ValidationError};
 
 pub(crate) const TTL_MS: i64 = 3_600_000;
 
-pub(crate) fn rules(owner: &str) -> Rules {
+fn rules(owner: &str) -> Rules {
     Rules {
         owner: owner.to_owned(),
         ttl_ms: TTL_MS,
@@ -30,15 +31,8 @@ pub(crate) enum Fate {
     DiesBefore,
     /// The process dies after it.
     DiesAfter,
-    /// It is sent now, and done only after others have written, as by a process that has lost its lease.
+    /// The process dies, and what it has sent is done later.
     Late,
-}
-
-#[derive(Debug)]
-pub(crate) struct Predictor {
-    pub(crate) fleet: Fleet,
-    pub(crate) refusals: Vec<Refusal>,
-    pub(crate) late: Vec<Write>,
 }
 
 /// Whether it lives on.
@@ -46,6 +40,28 @@ pub(crate) struct Predictor {
 pub(crate) enum Life {
     Lives,
     Dies,
+}
+
+/// What is wanted.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Wish {
+    pub(crate) headroom: u32,
+    pub(crate) busy: BTreeSet<Id>,
+    pub(crate) pending: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Predictor {
+    pub(crate) fleet: Fleet,
+    pub(crate) refusals: Vec<Refusal>,
+    /// Sent by a process that died.
+    pub(crate) late: Vec<Write>,
+}
+
+enum Sent {
+    Done,
+    Failed,
+    Died,
 }
 
 impl Predictor {
@@ -60,28 +76,28 @@ impl Predictor {
     /// One look, with its writes.
     pub(crate) fn step(
         &mut self,
+        asg: &mut Asg,
         cloud: &mut Cloud,
-        headroom: u32,
-        busy: &BTreeSet<String>,
-        pending: bool,
+        wish: &Wish,
         fate: &mut impl FnMut(&Write) -> Fate,
     ) -> Life {
-        self.fleet.decide(cloud.now_ms, headroom, busy.clone());
+        let busy = wish.busy.iter().map(|id| instance(*id)).collect();
+        self.fleet.decide(asg.now_ms, wish.headroom, busy);
         // Once more to read back.
         for _ in 0..2 {
-            let Some(question) = self.fleet.question(cloud.now_ms) else {
+            let Some(question) = self.fleet.question(asg.now_ms) else {
                 return Life::Lives;
             };
-            let groups = [cloud.describe()];
+            let groups = [cloud.describe(asg)];
             let is_new = self.fleet.new_groups(&groups).next().is_some();
             let mut company = BTreeMap::new();
-            if is_new || question.company.contains("spark") {
-                company.insert("spark".to_owned(), cloud.company());
+            if is_new || question.company.contains(GROUP) {
+                company.insert(GROUP.to_owned(), cloud.company(asg));
             }
-            for order in self.fleet.plan(cloud.now_ms, &groups, &company, pending) {
+            for order in self.fleet.plan(asg.now_ms, &groups, &company, wish.pending) {
                 self.refusals.extend(order.plan.refusal);
                 for write in order.plan.writes {
-                    match self.send(cloud, write, fate) {
+                    match self.send(asg, cloud, write, fate) {
                         Sent::Done => {}
                         Sent::Failed => break,
                         Sent::Died => return Life::Dies,
@@ -92,49 +108,42 @@ impl Predictor {
         Life::Lives
     }
 
-    fn send(&mut self, cloud: &mut Cloud, write: Write, fate: &mut impl FnMut(&Write) -> Fate) -> Sent {
+    fn send(&mut self, asg: &mut Asg, cloud: &mut Cloud, write: Write, fate: &mut impl FnMut(&Write) -> Fate) -> Sent {
+        let fate = fate(&write);
         let mut write = write;
-        match fate(&write) {
+        match fate {
             Fate::Well => {}
             Fate::DiesBefore => return Sent::Died,
             Fate::DiesAfter => {
-                let _ = cloud.write(&write);
+                let _ = cloud.write(asg, &write);
                 return Sent::Died;
             }
             Fate::Late => {
                 self.late.push(write);
                 return Sent::Died;
             }
-            Fate::Refused => {
-                self.fleet.failed(cloud.now_ms, "spark");
-                return Sent::Failed;
-            }
-            Fate::Lost => {
-                let _ = cloud.write(&write);
-                self.fleet.failed(cloud.now_ms, "spark");
+            Fate::Refused | Fate::Lost => {
+                if fate == Fate::Lost {
+                    let _ = cloud.write(asg, &write);
+                }
+                self.fleet.failed(asg.now_ms, GROUP);
                 return Sent::Failed;
             }
         }
         loop {
-            match cloud.write(&write) {
+            match cloud.write(asg, &write) {
                 Ok(()) => {
-                    self.fleet.wrote(cloud.now_ms, "spark", &write);
+                    self.fleet.wrote(asg.now_ms, GROUP, &write);
                     return Sent::Done;
                 }
-                Err(Refused::StartTaken) => match write.a_minute_earlier(cloud.now_ms) {
+                Err(ValidationError::StartTaken) => match write.a_minute_earlier(asg.now_ms) {
                     Some(earlier) => write = earlier,
                     None => break,
                 },
                 Err(refused) => panic!("{write}: {refused:?}"),
             }
         }
-        self.fleet.failed(cloud.now_ms, "spark");
+        self.fleet.failed(asg.now_ms, GROUP);
         Sent::Failed
     }
-}
-
-enum Sent {
-    Done,
-    Failed,
-    Died,
 }

@@ -155,6 +155,16 @@ impl Asg {
         self.actions.remove(name).is_some()
     }
 
+    /// When a scheduled action runs, and the `MinSize` that it sets.
+    pub(crate) fn action(&self, name: &str) -> Option<(i64, u32)> {
+        self.actions.get(name).map(|action| (action.start_ms, action.min))
+    }
+
+    /// All that have been launched.
+    pub(crate) fn instances(&self) -> impl Iterator<Item = Id> {
+        self.instances.keys().copied()
+    }
+
     /// Those that are in service.
     pub(crate) fn in_service(&self) -> BTreeSet<Id> {
         let ready = self.instances.iter().filter(|(_, ready_ms)| **ready_ms <= self.now_ms);
