@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use kompass_local_cluster::images::{self, Image, SparkVersion};
+use kompass_local_cluster::moto;
 use kompass_local_cluster::prerequisites;
 use kompass_local_cluster::programs::{self, Module};
 use kompass_local_cluster::progress::Progress;
@@ -26,7 +27,8 @@ async fn prepare(args: &Args) -> anyhow::Result<()> {
     } else {
         prerequisites::FULL
     };
-    prerequisites::ensure(&[needs, prerequisites::PROMETHEUS].concat(), &progress).await?;
+    let needs = [needs, prerequisites::PROMETHEUS, prerequisites::MOTO].concat();
+    prerequisites::ensure(&needs, &progress).await?;
     programs::ensure(
         &[
             Module::Etcd,
@@ -38,6 +40,7 @@ async fn prepare(args: &Args) -> anyhow::Result<()> {
         &progress,
     )
     .await?;
+    moto::ensure(&progress).await?;
     if !args.api_only {
         let spark = SparkVersion::all().map(Image::Spark);
         let all: Vec<Image> = std::iter::once(Image::Pause).chain(spark).collect();

@@ -197,6 +197,10 @@ where
             let status = context.raw().status().as_u16();
             let refusal = context.err();
             let code = refusal.code().unwrap_or_default();
+            if code.is_empty() && status < 500 {
+                let what = format!("status {status} without a code");
+                return Error::Malformed { operation, what };
+            }
             by_code(operation, group, status, code, refusal.message().unwrap_or_default())
         }
         SdkError::ResponseError(context) => Error::Malformed {

@@ -13,6 +13,7 @@ pub mod autoscaling;
 mod calls;
 pub mod config;
 pub mod error;
+pub mod facts;
 mod groups;
 pub mod operation;
 pub mod rate;

@@ -8,6 +8,7 @@
 //!  kwok ────── nodes and pods that only exist in the API
 //!  images ──── pause and Spark, built from Dockerfiles without a container engine
 //!  prometheus  a real Prometheus with a given past
+//!  moto ────── a stand-in for AWS, with a strict layer before it
 //!  python ──── programs in Python with pinned packages
 //!  full ────── everything with a real node and real pods, in a network of its own
 //! ```
@@ -21,6 +22,7 @@ pub mod full;
 pub mod images;
 pub mod kompass;
 pub mod kwok;
+pub mod moto;
 pub mod pki;
 mod ports;
 pub mod prerequisites;

@@ -37,6 +37,9 @@ pub const PROMETHEUS: &[Need] = &[
     Need::Program("promtool", &["prometheus"]),
 ];
 
+/// For tests on a stand-in for AWS; no cluster needs them.
+pub const MOTO: &[Need] = &[Need::PythonVenv];
+
 /// The oldest Java that the example applications are compiled for.
 const JAVA: u32 = 17;
 /// A probe only starts a program that prints a line; Java on a cold disk is the slowest.

@@ -1,0 +1,10 @@
+//! The AWS edge on moto, behind the strict layer.
+
+#![cfg(test)]
+
+mod clock;
+mod errors;
+mod facts;
+mod groups;
+mod stand_in;
+mod writes;

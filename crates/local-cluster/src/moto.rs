@@ -1,0 +1,212 @@
+//! A stand-in for AWS: moto's server (of PyPI, in an environment of its own), and in front of it a strict layer that
+//! refuses what AWS refuses, runs scheduled actions as AWS does, remembers every request, and fails when it is told to.
+
+mod actions;
+mod faults;
+mod layer;
+mod request;
+mod rules;
+mod serve;
+mod xml;
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+pub use actions::{LATE_MAX_MS, Ran};
+pub use faults::{Fault, Moment, Next};
+pub use layer::{GroupSpec, Layer};
+pub use request::Request;
+
+use crate::directories;
+use crate::images::tool;
+use crate::process::{self, Daemon, Spec};
+use crate::progress::Progress;
+
+const REQUIREMENTS: &str = include_str!("../programs/moto/requirements.txt");
+const INSTALL_LIMIT: Duration = Duration::from_mins(15);
+const INSTALL_EXPECTED: Duration = Duration::from_secs(45);
+const LOCK_LIMIT: Duration = Duration::from_mins(20);
+/// Python reads hundreds of files.
+const READY: Duration = Duration::from_mins(2);
+/// What it says before its address.
+const LISTENS: &str = "Running on http://";
+
+/// Why there is no moto, or why it does not do as it is told.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no place for the cache.
+    #[error("failed to find the cache of programs")]
+    Directory(#[from] directories::Error),
+    /// The disk is full, or the like.
+    #[error("failed to use {path}")]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the operating system says.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Another process has been installing it for too long.
+    #[error("failed to lock {0}: another process has been installing moto for 20 minutes")]
+    Locked(PathBuf),
+    /// Python or pip failed.
+    #[error("failed to install moto; it needs the packages python3 and python3-venv, and PyPI")]
+    Install(#[from] tool::Error),
+    /// It does not come up.
+    #[error("failed to run moto_server")]
+    Process(#[from] process::Error),
+    /// Another release, perhaps.
+    #[error("failed to find the address in the log of moto_server")]
+    Address,
+    /// The layer has no port.
+    #[error("failed to listen on a port of this machine")]
+    Listen(#[source] std::io::Error),
+    /// moto does not answer.
+    #[error("failed to ask moto")]
+    Ask(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// It, or the layer, does not do it.
+    #[error("failed to {operation}: {status}: {body}")]
+    Refused {
+        /// What was asked for.
+        operation: String,
+        /// The answer's status.
+        status: u16,
+        /// The answer.
+        body: String,
+    },
+}
+
+/// moto's server. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Server {
+    address: String,
+    _daemon: Daemon,
+    _folder: TempDir,
+}
+
+impl Server {
+    /// Starts one that knows nothing yet.
+    pub async fn start(progress: &Progress) -> Result<Self, Error> {
+        let program = ensure(progress).await?.join("bin/moto_server");
+        let folder = TempDir::new().map_err(file(Path::new("a temporary folder")))?;
+        let spec = Spec::new("moto", program, folder.path())
+            // The kernel chooses the port; it is told in the log.
+            .arguments(["-H", "127.0.0.1", "-p", "0"])
+            .environment("PYTHONUNBUFFERED", "1")
+            // Thousands of images, which nobody asks for.
+            .environment("MOTO_EC2_LOAD_DEFAULT_AMIS", "false");
+        let mut daemon = Daemon::start(spec)?;
+        let log = daemon.log().to_owned();
+        let ready = || {
+            let log = std::fs::read_to_string(&log).unwrap_or_default();
+            async move { address(&log).is_some() }
+        };
+        daemon.ready(READY, ready).await?;
+        let text = std::fs::read_to_string(&log).map_err(file(&log))?;
+        Ok(Self {
+            address: address(&text).ok_or(Error::Address)?,
+            _daemon: daemon,
+            _folder: folder,
+        })
+    }
+
+    /// Host and port.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+/// The address in a log, once its line is whole.
+fn address(log: &str) -> Option<String> {
+    let (_, told) = log.split_once(LISTENS)?;
+    let (line, _) = told.split_once('\n')?;
+    let end = line.find(|c: char| !(c.is_ascii_digit() || c == '.' || c == ':'));
+    Some(line[..end.unwrap_or(line.len())].to_owned())
+}
+
+/// Installs it where it is missing, and returns its folder. Fast when it is there.
+pub async fn ensure(progress: &Progress) -> Result<PathBuf, Error> {
+    let cache = directories::cache()?.join("programs");
+    let key = Sha256::digest(REQUIREMENTS);
+    let key: String = key.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    let folder = cache.join(format!("moto-{}-{key}", version()));
+    // Written last: what is there without it was not finished.
+    let whole = folder.join("whole");
+    if whole.is_file() {
+        return Ok(folder);
+    }
+    std::fs::create_dir_all(&cache).map_err(file(&cache))?;
+    let _lock = lock(&cache.join("moto.lock")).await?;
+    if whole.is_file() {
+        return Ok(folder);
+    }
+    let step = progress.step("Installing moto", Some(INSTALL_EXPECTED));
+    // Environments know their own path, so it is made where it stays.
+    let mut command = Command::new("python3");
+    command.args(["-m", "venv", "--clear"]).arg(&folder);
+    tool::run(command, INSTALL_LIMIT, |line| step.note(line)).await?;
+    let requirements = folder.join("requirements.txt");
+    std::fs::write(&requirements, REQUIREMENTS).map_err(file(&requirements))?;
+    let mut command = Command::new(folder.join("bin/pip"));
+    command
+        .args(["install", "--disable-pip-version-check", "--no-input", "-r"])
+        .arg(&requirements);
+    tool::run(command, INSTALL_LIMIT, |line| step.note(line)).await?;
+    std::fs::write(&whole, "").map_err(file(&whole))?;
+    step.done();
+    Ok(folder)
+}
+
+fn version() -> &'static str {
+    let mut lines = REQUIREMENTS.lines();
+    let version = lines.find_map(|line| line.strip_prefix("moto[server]=="));
+    version.unwrap_or("unknown")
+}
+
+/// Free again when the file is dropped, also by a `kill -9`.
+async fn lock(path: &Path) -> Result<File, Error> {
+    let lock = File::create(path).map_err(file(path))?;
+    let deadline = tokio::time::Instant::now() + LOCK_LIMIT;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::Error(source)) => return Err(file(path)(source)),
+            Err(TryLockError::WouldBlock) if tokio::time::Instant::now() > deadline => {
+                return Err(Error::Locked(path.to_owned()));
+            }
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(Duration::from_millis(500)).await,
+        }
+    }
+}
+
+fn file(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::File { path, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_is_found_among_colours() {
+        let log = "\x1b[31mWARNING\x1b[0m\n * Running on http://127.0.0.1:33139\n\x1b[33mPress CTRL+C";
+        assert_eq!(address(log).as_deref(), Some("127.0.0.1:33139"));
+        assert_eq!(address(" * Running on http://127.0.0.1:331"), None);
+    }
+
+    #[test]
+    fn every_requirement_is_of_one_version() {
+        assert!(version().starts_with("5."), "{}", version());
+        let lines = REQUIREMENTS.lines().filter(|line| !line.starts_with('#'));
+        assert!(lines.clone().count() > 20);
+        for line in lines {
+            assert!(line.contains("=="), "{line}");
+        }
+    }
+}
