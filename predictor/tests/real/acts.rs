@@ -46,11 +46,11 @@ impl Predictor {
         let address = until("its address", || {
             let text = std::fs::read_to_string(&log).unwrap_or_default();
             // Of the last start, if there were several.
-            let lines = text
+            let mut lines = text
                 .lines()
                 .rev()
                 .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let address = lines.filter_map(|line| line["address"].as_str()?.parse().ok()).next();
+            let address = lines.find_map(|line| line["address"].as_str()?.parse().ok());
             async move { address }
         });
         Self {
@@ -90,10 +90,8 @@ async fn until<T, F: Future<Output = Option<T>>>(what: &str, look: impl Fn() -> 
             }
         }
     };
-    match tokio::time::timeout(PATIENCE, waiting).await {
-        Ok(found) => found,
-        Err(_) => panic!("no {what} after {PATIENCE:?}"),
-    }
+    let found = tokio::time::timeout(PATIENCE, waiting).await;
+    found.unwrap_or_else(|_| panic!("no {what} after {PATIENCE:?}"))
 }
 
 async fn sum(layer: &Layer) -> u32 {

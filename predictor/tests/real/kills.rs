@@ -27,7 +27,35 @@ const TTL: Duration = Duration::from_hours(1);
 const GROUP: &str = "spark";
 const BASE: u32 = 2;
 /// A child takes a second.
-const CHILD_LIMIT: Duration = Duration::from_secs(60);
+const CHILD_LIMIT: Duration = Duration::from_mins(1);
+
+/// An account of its own for each kill, on one server: nothing is shared between regions.
+const REGIONS: [&str; 24] = [
+    "us-east-1",
+    "us-east-2",
+    "us-west-1",
+    "us-west-2",
+    "ca-central-1",
+    "sa-east-1",
+    "eu-central-1",
+    "eu-central-2",
+    "eu-west-1",
+    "eu-west-2",
+    "eu-west-3",
+    "eu-north-1",
+    "eu-south-1",
+    "eu-south-2",
+    "af-south-1",
+    "me-south-1",
+    "me-central-1",
+    "ap-south-1",
+    "ap-south-2",
+    "ap-east-1",
+    "ap-northeast-1",
+    "ap-northeast-2",
+    "ap-southeast-1",
+    "ap-southeast-2",
+];
 
 /// What the children are told.
 const NOW: &str = "KOMPASS_TEST_NOW_MS";
@@ -133,9 +161,8 @@ async fn min_size(layer: &Layer) -> u32 {
 }
 
 /// Lives through all steps up to one, and is killed at one of its writes.
-async fn killed(server: &Server, folder: &Path, last: usize, write: usize, moment: Moment) {
-    let region = format!("test-{last}-{write}-{}", u8::from(moment == Moment::After));
-    let layer = Layer::start(server, &region, 7).await.unwrap();
+async fn killed(server: &Server, region: &str, folder: &Path, last: usize, write: usize, moment: Moment) {
+    let layer = Layer::start(server, region, 7).await.unwrap();
     let spec = GroupSpec {
         tags: &[("k8s.io/cluster-autoscaler/enabled", "true")],
         ..GroupSpec::new(GROUP, BASE, 12)
@@ -181,10 +208,12 @@ async fn a_kill_after_any_step_leaves_no_floor() {
     kompass_service::tls::install_crypto_provider();
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(&Progress::lines()).await.unwrap();
+    let mut regions = REGIONS.iter();
     for (last, step) in STEPS.iter().enumerate() {
         for write in 1..=step.writes {
             for moment in [Moment::Before, Moment::After] {
-                killed(&server, folder.path(), last, write, moment).await;
+                let region = regions.next().unwrap();
+                killed(&server, region, folder.path(), last, write, moment).await;
             }
         }
     }
