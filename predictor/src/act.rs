@@ -12,12 +12,14 @@
 //! Pure are [`aim`], [`named`], [`view`], [`journal`] and [`spending`].
 
 pub mod aim;
+pub mod board;
 pub mod diary;
 pub mod feed;
 pub mod floors;
 pub mod holding;
 pub mod journal;
 pub mod listed;
+pub mod machines;
 pub mod metrics;
 pub mod named;
 pub mod options;
@@ -37,13 +39,15 @@ use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
 use self::aim::{Aim, Pause, Sight};
+use self::board::Board;
 use self::feed::Shared;
 use self::floors::{Floors, Wish};
 use self::holding::Holding;
 use self::journal::{Entry, Kind};
+use self::machines::Machines;
 use self::metrics::ActMetrics;
 use self::named::Named;
-use self::options::{Options, With};
+use self::options::Options;
 use crate::state::App;
 
 /// Between two looks at what is to be held; a decision wakes it at once.
@@ -53,6 +57,46 @@ const SILENT: Duration = Duration::from_mins(1);
 /// Between two looks at what the autoscaler is told of.
 const LISTED: Duration = Duration::from_mins(10);
 
+/// What it is made of.
+pub struct Parts {
+    /// What is decided.
+    pub app: Arc<App>,
+    /// What is counted.
+    pub metrics: ActMetrics,
+    /// How nodes are held.
+    pub options: Options,
+    /// Where pods and objects are.
+    pub cluster: Client,
+    /// Who is busy there.
+    pub view: Shared,
+    /// What machines cost.
+    pub machines: Machines,
+    /// What the expander knows.
+    pub board: Arc<Board>,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Parts")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Asks AWS as `options` say, and counts that.
+pub async fn aws(options: &Options, metrics: &ActMetrics) -> Result<kompass_aws::Config, kompass_aws::Error> {
+    let requests = metrics.cloud_requests.clone();
+    let observer = move |operation: Operation, result: &'static str| {
+        requests.with([operation.name(), result]).inc();
+    };
+    let options = kompass_aws::Options {
+        region: options.region.clone(),
+        observer: Some(Arc::new(observer)),
+        ..kompass_aws::Options::default()
+    };
+    kompass_aws::Config::load(options).await
+}
+
 /// What acts.
 pub struct Act {
     app: Arc<App>,
@@ -60,6 +104,8 @@ pub struct Act {
     options: Options,
     cluster: Client,
     view: Shared,
+    machines: Machines,
+    board: Arc<Board>,
     floors: Option<Floors>,
     holding: Option<Holding>,
     named: Named,
@@ -79,25 +125,32 @@ impl std::fmt::Debug for Act {
 }
 
 impl Act {
-    /// Makes what it needs; nothing is done yet.
-    pub async fn start(
-        app: Arc<App>,
-        metrics: ActMetrics,
-        options: Options,
-        cluster: Client,
-        view: Shared,
-    ) -> Result<Self, kompass_aws::Error> {
-        let floors = match options.with {
-            With::Floors => Some(Self::floors(&app, &metrics, &options).await?),
-            With::Buffers | With::PausePods => None,
-        };
-        let holding = Holding::new(&app, &metrics, &options, cluster.clone());
-        Ok(Self {
+    /// Makes what it needs; nothing is done yet. `aws` where floors hold nodes.
+    pub fn new(parts: Parts, aws: Option<&kompass_aws::Config>) -> Self {
+        let Parts {
             app,
             metrics,
             options,
             cluster,
             view,
+            machines,
+            board,
+        } = parts;
+        let floors = aws.map(|aws| {
+            let (clock, claim) = (app.clock.clone(), app.claim.clone());
+            let node_hour = app.config.settings.prices.node_hour;
+            let rules = options.rules(&app.config);
+            Floors::new(Autoscaling::new(aws), clock, claim, metrics.clone(), rules, node_hour)
+        });
+        let holding = Holding::new(&app, &metrics, &options, cluster.clone());
+        Self {
+            app,
+            metrics,
+            options,
+            cluster,
+            view,
+            machines,
+            board,
             floors,
             holding,
             named: Named::default(),
@@ -106,32 +159,7 @@ impl Act {
             listed: None,
             term: None,
             told: None,
-        })
-    }
-
-    async fn floors(app: &App, metrics: &ActMetrics, options: &Options) -> Result<Floors, kompass_aws::Error> {
-        let requests = metrics.cloud_requests.clone();
-        let observer = move |operation: Operation, result: &'static str| {
-            requests.with([operation.name(), result]).inc();
-        };
-        let aws = kompass_aws::Options {
-            region: options.region.clone(),
-            observer: Some(Arc::new(observer)),
-            ..kompass_aws::Options::default()
-        };
-        let aws = kompass_aws::Config::load(aws).await?;
-        let config = &app.config;
-        let (clock, claim) = (app.clock.clone(), app.claim.clone());
-        let node_hour = config.settings.prices.node_hour;
-        let rules = options.rules(config);
-        Ok(Floors::new(
-            Autoscaling::new(&aws),
-            clock,
-            claim,
-            metrics.clone(),
-            rules,
-            node_hour,
-        ))
+        }
     }
 
     /// Acts until `end`. What is held then stays, for the replica that comes next, and ends by itself without one.
@@ -204,11 +232,17 @@ impl Act {
             pending,
             why,
         };
-        if let Some(floors) = &mut self.floors
-            && let Err(error) = floors.reconcile(&wish, entries).await
-        {
-            self.metrics.failures.with(["floors"]).inc();
-            tracing::warn!(error = chain(&error), "failed to bring floors up to date");
+        if let Some(floors) = &mut self.floors {
+            let facts = self.machines.facts();
+            floors.note_facts(&facts, self.app.config.settings.timing.ready_ms);
+            if let Err(error) = floors.reconcile(&wish, entries).await {
+                self.metrics.failures.with(["floors"]).inc();
+                tracing::warn!(error = chain(&error), "failed to bring floors up to date");
+            }
+            let types = floors.fleet().members();
+            let types = types.filter_map(|(_, member)| member.instance_type().map(str::to_owned));
+            self.machines.set_types(types.collect());
+            self.board.show(floors.fleet(), &facts);
         }
         if let Some(holding) = &mut self.holding {
             holding.reconcile(now_ms, split, &wish.why, entries).await;

@@ -19,8 +19,10 @@ use crate::act::options::Options;
 use crate::settings::Settings;
 
 mod act_args;
+mod expander_args;
 
 pub use self::act_args::{ActArgs, Error as ActError, TextError};
+pub use self::expander_args::ExpanderArgs;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -97,6 +99,9 @@ pub struct Args {
     /// Holding nodes.
     #[command(flatten, next_help_heading = "Holding nodes (--mode act)")]
     pub act: ActArgs,
+    /// The expander.
+    #[command(flatten, next_help_heading = "Expander of cluster-autoscaler")]
+    pub expander: ExpanderArgs,
     /// Look at what schedules start in the cluster, too: it is certain to come.
     #[arg(long, env = "KOMPASS_PREDICTOR_SCHEDULES")]
     pub schedules: bool,
@@ -205,6 +210,8 @@ pub struct Config {
     pub lease: Option<lease::Config>,
     /// How what is decided is held; none: it is only told.
     pub act: Option<Options>,
+    /// Answers cluster-autoscaler, which of its groups takes whole gangs.
+    pub expander: Option<kompass_expander::Config>,
     /// Whether to look at schedules.
     pub schedules: bool,
     /// For the lease and schedules; `None` in a pod.
@@ -286,6 +293,7 @@ impl Args {
             .transpose()?;
         Ok(Config {
             act,
+            expander: self.expander.resolve(),
             listen: self.listen,
             admin_listen: self.admin.admin_listen,
             whole: Client::new(self.prometheus.clone(), whole)?,

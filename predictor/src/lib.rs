@@ -44,6 +44,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use clap::Parser as _;
+use kompass_expander::Expander;
 use kompass_kube::client;
 use kompass_kube::lease::{self, Claim};
 use kompass_service::clock::Clock;
@@ -54,12 +55,18 @@ use kompass_service::shutdown::{Shutdown, TaskError, Timing};
 use kompass_service::{admin, tls};
 use tokio::sync::watch;
 
-use crate::act::Act;
+use crate::act::board::Board;
 use crate::act::feed::{self, Shared};
+use crate::act::machines::{self, Machines};
 use crate::act::metrics::ActMetrics;
+use crate::act::options::With;
+use crate::act::{Act, Parts};
 use crate::args::{Args, Config};
 use crate::metrics::Metrics;
 use crate::state::{Acting, App};
+
+/// In the folder of the model: what machines cost and how long they boot.
+const FACTS_FILE: &str = "machines.json";
 
 /// The program: reads the command line and does what it says.
 pub async fn run() -> anyhow::Result<()> {
@@ -106,18 +113,15 @@ impl Service {
         });
 
         let draining = || shutdown.draining();
-        if let (Some(cluster), Some(options), Some(acting)) = (&cluster, &config.act, &app.act) {
-            let view = Shared::default();
-            let feeding = feed::run(cluster.clone(), view.clone(), draining());
-            spawn(&shutdown, "feed", feeding);
-            let act = Act::start(
-                Arc::clone(&app),
-                acting.metrics.clone(),
-                options.clone(),
-                cluster.clone(),
-                view,
-            );
-            spawn(&shutdown, "act", act.await?.run(draining()));
+        let board = Arc::new(Board::default());
+        if let Some(cluster) = &cluster {
+            start_acting(&app, cluster, &board, &shutdown).await?;
+        }
+        if let Some(expander) = config.expander.clone() {
+            let metrics = kompass_expander::Metrics::register(&registry);
+            let expander = Expander::bind(expander, board, metrics).await?;
+            tracing::info!(expander_address = %expander.address(), "answering cluster-autoscaler");
+            spawn(&shutdown, "expander", expander.serve(draining()));
         }
         if let Some(cluster) = cluster.filter(|_| config.schedules) {
             let reading = schedules::run(Arc::clone(&app), cluster, draining());
@@ -178,6 +182,49 @@ async fn cluster(config: &Config) -> Result<Option<kube::Client>, client::Error>
     client::connect(config.kubeconfig.as_deref(), "kompass-predictor")
         .await
         .map(Some)
+}
+
+/// What holds nodes, where they are to be held.
+async fn start_acting(
+    app: &Arc<App>,
+    cluster: &kube::Client,
+    board: &Arc<Board>,
+    shutdown: &Shutdown,
+) -> Result<(), kompass_aws::Error> {
+    let (Some(options), Some(acting)) = (app.config.act.clone(), &app.act) else {
+        return Ok(());
+    };
+    let metrics = acting.metrics.clone();
+    let view = Shared::default();
+    let machines = Machines::default();
+    let feeding = feed::run(cluster.clone(), view.clone(), shutdown.draining());
+    spawn(shutdown, "feed", feeding);
+    let aws = match options.with {
+        With::Floors => Some(act::aws(&options, &metrics).await?),
+        With::Buffers | With::PausePods => None,
+    };
+    if let Some(aws) = aws.clone() {
+        let keeper = machines::Keeper {
+            machines: machines.clone(),
+            view: view.clone(),
+            path: app.config.model_dir.as_ref().map(|folder| folder.join(FACTS_FILE)),
+            clock: app.clock.clone(),
+            boot_seconds: metrics.boot_seconds.clone(),
+        };
+        spawn(shutdown, "machines", keeper.run(aws, shutdown.draining()));
+    }
+    let parts = Parts {
+        app: Arc::clone(app),
+        metrics,
+        options,
+        cluster: cluster.clone(),
+        view,
+        machines,
+        board: Arc::clone(board),
+    };
+    let act = Act::new(parts, aws.as_ref());
+    spawn(shutdown, "act", act.run(shutdown.draining()));
+    Ok(())
 }
 
 /// Runs for the lease, if there is one. It is given back at the end, before the ports close.

@@ -41,6 +41,7 @@ pub struct Member {
     instances: BTreeSet<String>,
     instance_type: Option<String>,
     spot: bool,
+    zones: Vec<String>,
     price: u64,
     busy: u32,
     held: u32,
@@ -83,13 +84,17 @@ impl Fleet {
         self.rules.listed = listed;
     }
 
-    /// What a node of a type costs an hour, in any unit, on demand or as a spot instance.
-    pub fn set_prices(&mut self, price: impl Fn(&str, bool) -> Option<u64>) {
+    /// What a node of a group costs an hour, in any unit.
+    pub fn set_prices(&mut self, price: impl Fn(&Member) -> Option<u64>) {
         for member in self.members.values_mut() {
-            let kind = member.instance_type.as_deref();
             // Without a price it is not preferred to one that has one.
-            member.price = kind.and_then(|kind| price(kind, member.spot)).unwrap_or(u64::MAX);
+            member.price = price(member).unwrap_or(u64::MAX);
         }
+    }
+
+    /// How long instances take to be in service at most.
+    pub const fn set_boot_ms(&mut self, boot_ms: i64) {
+        self.rules.boot_ms = boot_ms;
     }
 
     /// Spreads the headroom over the groups. `busy`: the instances whose nodes pods run on.
@@ -222,6 +227,7 @@ impl Member {
         self.instances = group.instances.iter().map(|Instance { id, .. }| id.clone()).collect();
         self.instance_type = group.instance_types.first().cloned();
         self.spot = group.spot;
+        self.zones.clone_from(&group.zones);
         if self.keeper.see(group) {
             // Goes on with what another has raised, or this one before its start.
             let busy = self.instances.intersection(busy).count();
@@ -244,6 +250,21 @@ impl Member {
     /// What is known of its floor.
     pub const fn keeper(&self) -> &Keeper {
         &self.keeper
+    }
+
+    /// The type that it launches first, if that is known.
+    pub fn instance_type(&self) -> Option<&str> {
+        self.instance_type.as_deref()
+    }
+
+    /// Whether it launches spot instances only.
+    pub const fn is_spot(&self) -> bool {
+        self.spot
+    }
+
+    /// The zones that it launches in.
+    pub fn zones(&self) -> &[String] {
+        &self.zones
     }
 
     /// Nodes that pods run on.

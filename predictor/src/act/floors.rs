@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kompass_aws::facts::Facts;
 use kompass_aws::{Autoscaling, Error};
 use kompass_floors::fleet::{HAND_OVER_MS, Order};
 use kompass_floors::{Fleet, Group, Rules, Write};
@@ -16,6 +17,9 @@ use super::spending::Spending;
 
 /// Looks in a row: one to decide by, one to read back.
 const LOOKS_MAX: usize = 3;
+
+/// With fewer boots than these the operator's word counts.
+const BOOTS_MIN: usize = 8;
 
 /// What is wanted.
 #[derive(Debug, Clone)]
@@ -78,9 +82,13 @@ impl Floors {
         self.fleet.set_listed(listed);
     }
 
-    /// What a node of a type costs an hour, on demand or as a spot instance.
-    pub fn set_prices(&mut self, price: impl Fn(&str, bool) -> Option<u64>) {
-        self.fleet.set_prices(price);
+    /// Takes what is known of machines: their prices, and how long they boot.
+    pub fn note_facts(&mut self, facts: &Facts, ready_ms: i64) {
+        self.fleet
+            .set_prices(|member| facts.price(member.instance_type()?, member.is_spot(), member.zones()));
+        let measured_ms = facts.boots.quantile_ms(90).filter(|_| facts.boots.len() >= BOOTS_MIN);
+        self.fleet
+            .set_boot_ms(2 * measured_ms.unwrap_or(ready_ms).max(ready_ms));
     }
 
     /// The groups as they are known.

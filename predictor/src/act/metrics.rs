@@ -30,6 +30,8 @@ pub struct ActMetrics {
     pub waste_node_seconds: FloatCounter,
     /// Requests to AWS by operation and what came of them.
     pub cloud_requests: CounterVec<2>,
+    /// How long machines boot, by quantile.
+    pub boot_seconds: GaugeVec<1>,
     /// By actuator: rounds that failed.
     pub failures: CounterVec<1>,
 }
@@ -90,6 +92,11 @@ impl ActMetrics {
                 "kompass_predictor_cloud_requests_total",
                 "Requests to AWS, by operation and what came of them.",
                 ["operation", "result"],
+            ),
+            boot_seconds: registry.gauge_vec(
+                "kompass_predictor_boot_seconds",
+                "From the launch of an instance to its node's readiness, of the last 64; NaN while none is known.",
+                ["quantile"],
             ),
             failures: registry.counter_vec(
                 "kompass_predictor_act_failures_total",
