@@ -39,11 +39,11 @@ pub struct Claim {
     pub initialized: bool,
 }
 
-/// Starts Karpenter with one pool of nodes for each name.
+/// Installs the definitions that come with it, those of capacity buffers too.
 ///
 /// # Errors
-/// What did not work, with the last lines of the log.
-pub async fn start(deployment: &mut Deployment, pools: &[&str]) -> anyhow::Result<Daemon> {
+/// What the API server answered.
+pub async fn install_definitions(deployment: &mut Deployment) -> anyhow::Result<()> {
     let module = module_folder().await?;
     let cluster = deployment.cluster();
     for folder in ["pkg/apis/crds", "kwok/apis/crds"] {
@@ -55,6 +55,16 @@ pub async fn start(deployment: &mut Deployment, pools: &[&str]) -> anyhow::Resul
     cluster
         .kubectl(&["wait", "--for=condition=Established", "--all", "--timeout=60s", "crd"])
         .await?;
+    Ok(())
+}
+
+/// Starts Karpenter with one pool of nodes for each name, and with these feature gates beside its defaults.
+///
+/// # Errors
+/// What did not work, with the last lines of the log.
+pub async fn start(deployment: &mut Deployment, pools: &[&str], gates: &str) -> anyhow::Result<Daemon> {
+    install_definitions(deployment).await?;
+    let cluster = deployment.cluster();
     let mut objects = vec![
         json!({ "apiVersion": "karpenter.kwok.sh/v1alpha1", "kind": "KWOKNodeClass", "metadata": { "name": "default" } }),
     ];
@@ -76,6 +86,7 @@ pub async fn start(deployment: &mut Deployment, pools: &[&str]) -> anyhow::Resul
         .environment("KUBECONFIG", kubeconfig.display().to_string())
         .environment("SYSTEM_NAMESPACE", NAMESPACE)
         .argument("-disable-leader-election")
+        .argument(format!("-feature-gates={gates}"))
         .argument(format!("-metrics-port={metrics}"))
         .argument(format!("-health-probe-port={probes}"));
     let mut daemon = Daemon::start(spec)?;

@@ -7,6 +7,7 @@
 pub mod demand;
 pub mod deployment;
 pub mod fault_proxy;
+pub mod headroom;
 pub mod http;
 pub mod karpenter;
 pub mod spark;

@@ -10,6 +10,7 @@ use kompass_kube::client::{REQUEST_TIMEOUT, RequestError, within};
 use kompass_kube::{apply, object, pause};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt as _};
+use serde_json::Value;
 
 use super::buffers::{described, of_metadata};
 use super::objects::{self, Target};
@@ -119,35 +120,30 @@ impl Holder {
         if !names.is_empty() && !leads() {
             return Err(Error::LeaseLost);
         }
-        let parameters = PatchParams::default();
-        let patch = Patch::Strategic(pause::unschedulable(
-            LACK,
-            Timestamp::from_millisecond(now_ms).unwrap_or(Timestamp::UNIX_EPOCH),
-        ));
-        let count = names.len();
-        // Owned: a borrowed iterator in a stream makes the future one that can't be spawned.
-        let marks = names.into_iter().map(|name| {
-            let (pods, parameters, patch) = (pods.clone(), parameters.clone(), patch.clone());
-            async move {
-                let marked = pods.patch_status(&name, &parameters, &patch);
-                match within(REQUEST_TIMEOUT, marked).await {
-                    Err(error) if error.status() != Some(404) => {
-                        Err(refused("mark", format!("pause pod {name}"), POD_STATUS, error))
-                    }
-                    _ => Ok(()),
-                }
-            }
-        });
-        let mut results = stream::iter(marks).buffer_unordered(MARKS_AT_ONCE);
+        let (marked, missing) = (names.len(), plan::missing(held, &pending));
+        let now = Timestamp::from_millisecond(now_ms).unwrap_or(Timestamp::UNIX_EPOCH);
+        let status = pause::unschedulable(LACK, now);
+        let marks = stream::iter(names).map(|name| mark(pods.clone(), name, status.clone()));
+        let mut results = marks.buffer_unordered(MARKS_AT_ONCE);
         let mut first = Ok(());
         while let Some(result) = results.next().await {
             first = first.and(result);
         }
-        first.map(|()| (count, plan::missing(held, &pending)))
+        first.map(|()| (marked, missing))
     }
 
     fn job_api(&self) -> Api<Job> {
         Api::namespaced(self.client.clone(), &self.settings.namespace)
+    }
+}
+
+async fn mark(pods: Api<object::Pod>, name: String, status: Value) -> Result<(), Error> {
+    let (parameters, patch) = (PatchParams::default(), Patch::Strategic(status));
+    match within(REQUEST_TIMEOUT, pods.patch_status(&name, &parameters, &patch)).await {
+        Err(error) if error.status() != Some(404) => {
+            Err(refused("mark", format!("pause pod {name}"), POD_STATUS, error))
+        }
+        _ => Ok(()),
     }
 }
 

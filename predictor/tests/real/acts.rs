@@ -19,7 +19,6 @@ use crate::stand_in::min_sizes;
 /// Learning takes seconds; a group is written to once a minute at most.
 const PATIENCE: Duration = Duration::from_mins(3);
 const LOOK: Duration = Duration::from_millis(100);
-const TTL: Duration = Duration::from_hours(1);
 
 /// The program, and where it answers.
 struct Predictor {
@@ -151,6 +150,49 @@ async fn floors_are_raised_paused_and_given_back_by_the_cloud() {
     assert!((0..60_000).contains(&took_ms), "{took_ms}");
     println!("resident: {} KiB", predictor.resident_kib());
 
+    // A node joins and something works on it: the floor follows. How long it booted is learned.
+    let instance = first_instance(&layer, "spark-a").await;
+    join(&cluster, &instance).await;
+    until("floor that follows", || async {
+        (sum(&layer).await == u32::try_from(wanted).unwrap() + 1).then_some(())
+    })
+    .await;
+    let metrics = until("boot", || async {
+        let metrics = predictor.get("/metrics").await?;
+        let line = r#"kompass_predictor_boot_seconds{quantile="0.5"} "#;
+        let value = metrics
+            .lines()
+            .find_map(|text| text.strip_prefix(line))?
+            .parse::<f64>()
+            .ok()?;
+        (value > 0.0).then_some(metrics)
+    })
+    .await;
+    assert!(
+        metrics.contains("\nkompass_predictor_ready_nodes 0\n"),
+        "it is busy: {metrics}"
+    );
+    assert!(
+        metrics.contains(r#"kompass_predictor_floor_nodes{group="spark-a"}"#),
+        "{metrics}"
+    );
+
+    // It dies, and the next one goes on with the floors.
+    let before = layer.log().len();
+    predictor.daemon.kill_9().await.unwrap();
+    predictor = Predictor::start(&prometheus, &cluster, Some(&layer), &more).await;
+    until("look at the groups", || async {
+        (layer.log().len() > before).then_some(())
+    })
+    .await;
+    assert_eq!(sum(&layer).await, u32::try_from(wanted).unwrap() + 1);
+    let written = layer
+        .log()
+        .into_iter()
+        .skip(before)
+        .find(|request| request.operation == "UpdateAutoScalingGroup");
+    assert_eq!(written, None, "a start alone moves nothing");
+
     // Paused: all of it is given back, and that is written down with its price.
     let maps = "/api/v1/namespaces/default/configmaps";
     let pause = json!({ "metadata": { "name": names::PREDICTOR_PAUSE }, "data": { "reason": "maintenance" } });
@@ -158,7 +200,7 @@ async fn floors_are_raised_paused_and_given_back_by_the_cloud() {
     until("end of the floors", || async { (sum(&layer).await == 0).then_some(()) }).await;
     let actions = until("entry", || async {
         let told = predictor.told("/v1/actions").await?;
-        let ended = |entry: &Value| entry["kind"] == "ended" && entry["cost"].as_f64().is_some_and(|cost| cost > 0.0);
+        let ended = |entry: &Value| entry["kind"] == "ended" && entry["cost"].is_number();
         let all = told["actions"].as_array()?.clone();
         (all.iter().filter(|entry| ended(entry)).count() == 2).then_some(told)
     })
@@ -178,23 +220,51 @@ async fn floors_are_raised_paused_and_given_back_by_the_cloud() {
         written.lines().count() >= 5 && written.contains("maintenance"),
         "{written}"
     );
-
-    // It goes on; then it is killed and never comes back: AWS gives the floors back.
-    cluster
-        .client()
-        .delete(&format!("{maps}/{}", names::PREDICTOR_PAUSE))
-        .await
-        .unwrap();
-    until("second floor", || async { (sum(&layer).await > 0).then_some(()) }).await;
-    predictor.daemon.kill_9().await.unwrap();
-    layer.advance(TTL + Duration::from_mins(2)).await.unwrap();
-    assert_eq!(sum(&layer).await, 0);
+    println!("resident after all: {} KiB", predictor.resident_kib());
     let desired = layer
         .log()
         .into_iter()
         .find(|request| request.get("DesiredCapacity").is_some());
     assert_eq!(desired, None);
     cluster.stop().await.unwrap();
+}
+
+async fn first_instance(layer: &Layer, group: &str) -> String {
+    let told = layer
+        .call(
+            "DescribeAutoScalingGroups",
+            &[("AutoScalingGroupNames.member.1", group)],
+        )
+        .await
+        .unwrap();
+    let (_, rest) = told.split_once("<InstanceId>").unwrap();
+    rest.split_once("</InstanceId>").unwrap().0.to_owned()
+}
+
+/// A node of an instance, ready since now, and a pod on it.
+async fn join(cluster: &Cluster, instance: &str) {
+    let api = cluster.client();
+    let now = jiff::Timestamp::now().round(jiff::Unit::Second).unwrap().to_string();
+    let ready = json!({
+        "type": "Ready", "status": "True", "reason": "KubeletReady", "lastTransitionTime": now, "lastHeartbeatTime": now,
+    });
+    let node = json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": { "name": "node-1" },
+        "spec": { "providerID": format!("aws:///eu-central-1a/{instance}") },
+        "status": {
+            "capacity": { "cpu": "1", "memory": "1Gi", "pods": "10" },
+            "allocatable": { "cpu": "1", "memory": "1Gi", "pods": "10" },
+            "conditions": [ready],
+        },
+    });
+    api.create("/api/v1/nodes", &node).await.unwrap();
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "work" },
+        "spec": { "nodeName": "node-1", "containers": [{
+            "name": "main", "image": "work", "resources": { "requests": { "cpu": "500m" } },
+        }] },
+    });
+    api.create("/api/v1/namespaces/default/pods", &pod).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -53,7 +53,7 @@ async fn karpenter_buys_the_whole_gang_at_once_and_keeps_its_empty_nodes() {
     })
     .await
     .unwrap();
-    let mut karpenter = karpenter::start(&mut deployment, &[POOL, DECOYS]).await.unwrap();
+    let mut karpenter = karpenter::start(&mut deployment, &[POOL, DECOYS], "").await.unwrap();
     let watchdog = Watchdog::start(deployment.client());
     start_decoy(&deployment).await;
     let mut gang = Application::new("gang", 1_000, 12, 1_500);

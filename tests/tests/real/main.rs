@@ -11,6 +11,8 @@ mod demand;
 mod foreign;
 mod forgery;
 mod hand_over;
+mod headroom;
+mod headroom_karpenter;
 mod karpenter;
 mod kills;
 mod late_configuration;
