@@ -244,7 +244,9 @@ async fn first_instance(layer: &Layer, group: &str) -> String {
 /// A node of an instance, ready since now, and a pod on it.
 async fn join(cluster: &Cluster, instance: &str) {
     let api = cluster.client();
-    let now = jiff::Timestamp::now().round(jiff::Unit::Second).unwrap().to_string();
+    // A little after its node object was made, as a kubelet has it.
+    let now = jiff::Timestamp::now() + Duration::from_secs(2);
+    let now = now.round(jiff::Unit::Second).unwrap().to_string();
     let ready = json!({
         "type": "Ready", "status": "True", "reason": "KubeletReady", "lastTransitionTime": now, "lastHeartbeatTime": now,
     });

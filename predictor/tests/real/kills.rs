@@ -104,7 +104,7 @@ const STEPS: [Step; 5] = [
     },
 ];
 
-fn floor_rules() -> Rules {
+pub(crate) fn floor_rules() -> Rules {
     Rules {
         owner: "kompass/test".to_owned(),
         ttl_ms: i64::try_from(TTL.as_millis()).unwrap(),

@@ -7,6 +7,7 @@ mod acts;
 mod cluster;
 mod kills;
 mod stand_in;
+mod troubles;
 
 use std::fmt::Write as _;
 use std::time::Duration;
