@@ -125,7 +125,8 @@ pub struct Report {
     pub deleted: usize,
     /// Pause pods that were shown to autoscalers.
     pub marked: usize,
-    /// Nothing is left to be done. Otherwise the pods of a Job are yet to come: to be called again in a second.
+    /// Nothing is left to be done. Otherwise the pods of a Job are yet to come or to be marked: to be called again in a second
+    /// or two.
     pub is_settled: bool,
     /// There are buffers, but no autoscaler looks at them: pause pods are used from the next time on.
     pub is_unanswered: bool,

@@ -11,6 +11,8 @@
 //! What it was learned from is kept on disk where there is a folder for it ([`kept`], [`shelf`]), and read again from
 //! Prometheus after a restart in any case.
 //!
+//! [`hold`] holds nodes empty where no floor of a node group does.
+//!
 //! Pure are [`past`], [`arrivals`], [`choice`], [`contest`], [`model`], [`decide`], [`judge`], [`outlook`], [`follow`], [`kept`], [`schedule`], [`certain`] and [`tick`]: the time is an argument.
 
 pub mod act;

@@ -72,11 +72,14 @@ impl Model {
         match action {
             Action::Delete(kind, name) => self.0.retain(|one| (one.kind, &one.name) != (*kind, name)),
             Action::Apply(kind, target) => {
-                let created_ms = self
-                    .0
-                    .iter()
-                    .find(|one| (one.kind, &one.name) == (*kind, &target.name))
-                    .map_or(now_ms, |one| one.created_ms);
+                let mut present = self.0.iter();
+                let present = present.find(|one| (one.kind, &one.name) == (*kind, &target.name));
+                let created_ms = present.map_or(now_ms, |one| one.created_ms);
+                let state = match present.map(|one| one.state) {
+                    // What is over stays so, whatever is written to it.
+                    Some(over @ (State::Ended | State::Deleting)) => over,
+                    _ => State::Whole,
+                };
                 self.carry_out(&Action::Delete(*kind, target.name.clone()), now_ms);
                 self.0.push(Held {
                     kind: *kind,
@@ -86,7 +89,7 @@ impl Model {
                     // As it is read from the stamp.
                     expires_ms: Some(target.expires_ms / 1_000 * 1_000),
                     created_ms,
-                    state: State::Whole,
+                    state,
                     is_answered: true,
                 });
             }
@@ -265,6 +268,16 @@ fn what_is_held_is_renewed_when_a_third_of_its_time_has_passed() {
         matches!(todo.as_slice(), [Action::Delete(..), Action::Apply(..)]),
         "{todo:?}"
     );
+}
+
+#[test]
+fn what_is_being_deleted_is_waited_for() {
+    let (limits, mut model) = (limits(20), Model::default());
+    model.round(&wish(5, &[]), Kind::Buffer, &limits, START_MS);
+    model.0[0].state = State::Deleting;
+    assert_eq!(model.round(&wish(4, &[]), Kind::Buffer, &limits, START_MS), []);
+    model.round(&wish(4, &[]), Kind::Buffer, &limits, START_MS);
+    assert_eq!(model.nodes(), 4);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What holds nodes empty, on a real API server with real controllers: made, shrunk, renewed, and ended by whoever is left.
 
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::apps::v1::Deployment as Owning;
@@ -149,6 +151,16 @@ async fn owner(client: &Client) -> Owner {
 
 /// No capacity buffers are served: pause pods, which autoscalers see and nobody places.
 async fn pause_pods_hold(deployment: &Deployment, holder: &mut Holder) {
+    // Whoever does not lead writes nothing, and nothing more once it leads no longer.
+    for writes in [0, 2] {
+        let left = AtomicUsize::new(writes);
+        let leads = || left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok();
+        let refused = holder.reconcile(&wish(3, 4), now_ms(), &leads).await;
+        assert!(matches!(refused, Err(Error::LeaseLost)), "{refused:?}");
+        let jobs = held(deployment.client(), "batch", "v1", "Job").await.unwrap();
+        // One was the priority class.
+        assert_eq!(jobs.len(), writes.saturating_sub(1));
+    }
     let report = settle(holder, &wish(3, 4), PATIENCE).await.unwrap();
     assert_eq!((report.by, report.nodes), (Kind::PausePods, 7));
     let jobs = || held(deployment.client(), "batch", "v1", "Job");

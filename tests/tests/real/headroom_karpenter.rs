@@ -16,6 +16,8 @@ const BUFFERED: &str = "buffered";
 const PAUSED: &str = "paused";
 /// Held in each pool.
 const HELD: u32 = 3;
+/// And in the end.
+const LEFT: u32 = 1;
 /// Eight executors of one and a half CPUs, two on a node of four, and a driver.
 const GANG: usize = 5;
 /// What Karpenter takes to give an empty node back, with room to spare: it looks every 10 s and waits 15 s more.
@@ -112,6 +114,18 @@ async fn karpenter_buys_held_nodes_at_once_keeps_them_and_gives_them_back() {
     assert_eq!((report.by, report.is_unanswered), (Kind::Buffer, false));
     let kept = claims(&deployment, PAUSED).await.unwrap();
 
+    // Two of three are surplus and are taken back; the third and those of the pause pods are as empty and are not.
+    let before = claims(&deployment, BUFFERED).await.unwrap();
+    settle(&mut buffered, &wish(LEFT), PATIENCE).await.unwrap();
+    let lowered = Instant::now();
+    let left = bought(&deployment, BUFFERED, LEFT as usize, TAKEN_BACK).await;
+    println!("two of three nodes went {:?} after the wish", lowered.elapsed());
+    assert!(names(&before).contains(&left[0].name.as_str()), "{before:?} {left:?}");
+    assert_eq!(names(&claims(&deployment, PAUSED).await.unwrap()), names(&kept));
+    assert_eq!(buffered.ready().await.unwrap(), u64::from(LEFT));
+    paused.release_all(&|| true).await.unwrap();
+    let released = Instant::now();
+
     // A gang takes what is held and more: the rest is bought for it, and what it took is bought again.
     let mut gang = Application::new("gang", 1_000, 8, 1_500);
     gang.node_selector.push((POOL_LABEL.to_owned(), BUFFERED.to_owned()));
@@ -124,34 +138,17 @@ async fn karpenter_buys_held_nodes_at_once_keeps_them_and_gives_them_back() {
     gang.submit(deployment.client(), JOBS).await.unwrap();
     bound(&deployment, &gang.driver(), PATIENCE * 3).await.unwrap();
     println!("the gang's driver runs {:?} after its submission", submitted.elapsed());
-    drivers.let_go();
-    let total = GANG + HELD as usize;
+    let total = GANG + LEFT as usize;
     bought(&deployment, BUFFERED, total, PATIENCE * 2).await;
     println!("{total} nodes are there {:?} after it", submitted.elapsed());
+    drivers.let_go();
     all_done(&drivers, &[gang], PATIENCE).await.unwrap();
 
-    // What the gang leaves is surplus and is taken back; what is held is as empty and is not.
-    let ended = Instant::now();
-    let after = bought(&deployment, BUFFERED, HELD as usize, TAKEN_BACK).await;
-    println!(
-        "{GANG} surplus nodes were taken back {:?} after the gang's end",
-        ended.elapsed()
-    );
-    assert_eq!(names(&claims(&deployment, PAUSED).await.unwrap()), names(&kept));
-    assert_eq!(buffered.ready().await.unwrap(), u64::from(HELD));
-
-    settle(&mut buffered, &wish(1), PATIENCE).await.unwrap();
-    paused.release_all(&|| true).await.unwrap();
-    let released = Instant::now();
-    let left = bought(&deployment, BUFFERED, 1, TAKEN_BACK).await;
-    println!("two of three went {:?} after the wish", released.elapsed());
-    assert!(names(&after).contains(&left[0].name.as_str()), "{after:?} {left:?}");
     bought(&deployment, PAUSED, 0, TAKEN_BACK).await;
     println!(
         "all that pause pods held went {:?} after their release",
         released.elapsed()
     );
-
     drivers.stop().await;
     karpenter.stop(PATIENCE).await.unwrap();
     deployment.stop().await.unwrap();
