@@ -97,7 +97,10 @@ fn the_least_waste_wins_and_among_equals_the_cheapest() {
     assert_eq!(chosen(&question), "b", "by name, while nothing else is known");
     question.options[2].price_micro = Some(1);
     question.options[1].price_micro = Some(100);
-    assert_eq!(chosen(&question), "b", "one price says nothing");
+    assert_eq!(chosen(&question), "b", "no price is no reason");
+    (question.options[0].price_micro, question.options[1].price_micro) = (Some(100), None);
+    assert_eq!(chosen(&question), "b", "no price is not the lowest");
+    question.options[1].price_micro = Some(100);
     question.options[0].price_micro = Some(101);
     assert_eq!(chosen(&question), "c", "the cheaper one of the same size");
     question.options[0].price_micro = Some(100);

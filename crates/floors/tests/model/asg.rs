@@ -155,6 +155,11 @@ impl Asg {
         self.actions.remove(name).is_some()
     }
 
+    /// The scheduled action of this name: its start and the `MinSize` that it sets.
+    pub(crate) fn scheduled(&self, name: &str) -> Option<(i64, u32)> {
+        self.actions.get(name).map(|action| (action.start_ms, action.min))
+    }
+
     /// Those that are in service.
     pub(crate) fn in_service(&self) -> BTreeSet<Id> {
         let ready = self.instances.iter().filter(|(_, ready_ms)| **ready_ms <= self.now_ms);
