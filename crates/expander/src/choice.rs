@@ -124,42 +124,103 @@ fn offers(shape: &Resources) -> bool {
 }
 
 /// How many gangs each option takes whole.
+///
+/// Members that no option takes together with others of their gang, such as a driver that may not run on spot nodes, are a
+/// gang of their own here: else no option would take any, however well it does for the rest.
 fn whole_gangs(question: &Question, shapes: &[&Resources]) -> Vec<usize> {
-    let mut members = vec![0_usize; question.gangs];
-    let mut accelerated = vec![false; question.gangs];
-    for pod in &question.pods {
-        if let Some(gang) = pod.gang.filter(|&gang| gang < question.gangs) {
-            members[gang] += 1;
-            accelerated[gang] |= accelerates(&pod.requests);
+    let options = question.options.len();
+    let takers = takers(question, shapes);
+    let mut whole = vec![0; options];
+    // What no option takes is a contradiction: nothing can be said of its gang.
+    let is_clear = |members: &Vec<usize>| members.iter().all(|&pod| !takers[pod].is_empty());
+    for members in members(question).into_iter().filter(is_clear) {
+        let mut groups = Groups::new(options);
+        for &pod in &members {
+            groups.join(&takers[pod]);
         }
-    }
-    let taken: Vec<Vec<usize>> = question
-        .options
-        .iter()
-        .zip(shapes)
-        .map(|(option, shape)| {
-            let mut taken = vec![0; question.gangs];
-            for pod in option.pods.iter().filter_map(|&at| question.pods.get(at)) {
-                if let Some(gang) = pod.gang.filter(|&gang| gang < question.gangs)
-                    && pod.requests.fits(shape)
-                {
-                    taken[gang] += 1;
-                }
+        let mut asks = vec![(0_usize, false); options];
+        let mut taken = vec![0_usize; options];
+        for &pod in &members {
+            if let Some(&first) = takers[pod].first() {
+                let (count, accelerated) = &mut asks[groups.of(first)];
+                *count += 1;
+                *accelerated |= accelerates(&question.pods[pod].requests);
             }
-            taken
-        })
-        .collect();
-    let mut whole = vec![0; question.options.len()];
-    for gang in (0..question.gangs).filter(|&gang| members[gang] > 0) {
-        let is_whole = |at: usize| taken[at][gang] == members[gang];
-        let dear = |at: usize| !accelerated[gang] && accelerates(shapes[at]);
-        // A gang that has a place elsewhere is no reason to buy accelerators.
-        let has_cheap = (0..whole.len()).any(|at| is_whole(at) && !dear(at));
-        for (at, whole) in whole.iter_mut().enumerate() {
-            *whole += usize::from(is_whole(at) && !(has_cheap && dear(at)));
+            for &at in &takers[pod] {
+                taken[at] += 1;
+            }
+        }
+        let is_whole = |at: usize| taken[at] > 0 && taken[at] == asks[groups.of(at)].0;
+        let is_dear = |at: usize| accelerates(shapes[at]) && !asks[groups.of(at)].1;
+        for at in (0..options).filter(|&at| is_whole(at)) {
+            // A gang that has a place elsewhere is no reason to buy accelerators.
+            let has_cheap =
+                || (0..options).any(|other| is_whole(other) && groups.are_one(at, other) && !is_dear(other));
+            whole[at] += usize::from(!(is_dear(at) && has_cheap()));
         }
     }
     whole
+}
+
+/// The options that take each pod.
+fn takers(question: &Question, shapes: &[&Resources]) -> Vec<Vec<usize>> {
+    let mut takers = vec![Vec::new(); question.pods.len()];
+    for (at, (option, shape)) in question.options.iter().zip(shapes).enumerate() {
+        for &pod in &option.pods {
+            if question.pods.get(pod).is_some_and(|pod| fits(&pod.requests, shape)) {
+                takers[pod].push(at);
+            }
+        }
+    }
+    takers
+}
+
+/// The members of each gang.
+fn members(question: &Question) -> Vec<Vec<usize>> {
+    let mut members = vec![Vec::new(); question.gangs];
+    for (at, pod) in question.pods.iter().enumerate() {
+        if let Some(members) = pod.gang.and_then(|gang| members.get_mut(gang)) {
+            members.push(at);
+        }
+    }
+    members
+}
+
+/// Options that are linked by pods that more than one of them takes.
+struct Groups(Vec<usize>);
+
+impl Groups {
+    fn new(options: usize) -> Self {
+        Self((0..options).collect())
+    }
+
+    fn join(&mut self, options: &[usize]) {
+        let Some((&first, others)) = options.split_first() else {
+            return;
+        };
+        for &other in others {
+            let (from, to) = (self.of(other), self.of(first));
+            self.0[from] = to;
+        }
+    }
+
+    /// The one that stands for the group of an option.
+    fn of(&self, option: usize) -> usize {
+        let mut at = option;
+        while self.0[at] != at {
+            at = self.0[at];
+        }
+        at
+    }
+
+    fn are_one(&self, one: usize, other: usize) -> bool {
+        self.of(one) == self.of(other)
+    }
+}
+
+/// Other resources may be missing in shapes that the autoscaler did not tell; it has looked at them.
+fn fits(requests: &Resources, shape: &Resources) -> bool {
+    requests.cpu_milli <= shape.cpu_milli && requests.memory_bytes <= shape.memory_bytes
 }
 
 fn accelerates(resources: &Resources) -> bool {

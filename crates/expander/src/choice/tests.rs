@@ -97,7 +97,10 @@ fn the_least_waste_wins_and_among_equals_the_cheapest() {
     assert_eq!(chosen(&question), "b", "by name, while nothing else is known");
     question.options[2].price_micro = Some(1);
     question.options[1].price_micro = Some(100);
-    assert_eq!(chosen(&question), "b", "one price says nothing");
+    assert_eq!(chosen(&question), "b", "no price is no reason");
+    (question.options[0].price_micro, question.options[1].price_micro) = (Some(100), None);
+    assert_eq!(chosen(&question), "b", "no price is not the lowest");
+    question.options[1].price_micro = Some(100);
     question.options[0].price_micro = Some(101);
     assert_eq!(chosen(&question), "c", "the cheaper one of the same size");
     question.options[0].price_micro = Some(100);
@@ -127,6 +130,33 @@ fn accelerators_are_bought_for_those_who_ask_for_them() {
 }
 
 #[test]
+fn a_driver_that_has_to_go_elsewhere_is_no_reason_to_split_its_executors() {
+    // On-demand for the driver alone; the executors on either of two spot groups, of which one has no room for all.
+    let question = Question {
+        pods: gang(0),
+        gangs: 1,
+        options: vec![
+            growth("driver", 9, node(), &[0]),
+            growth("part", 1, node(), &[1, 2, 3]),
+            growth("all", 2, node(), &[1, 2, 3, 4]),
+        ],
+    };
+    assert_eq!(chosen(&question), "all");
+}
+
+#[test]
+fn a_member_that_nothing_takes_leaves_its_gang_undecided() {
+    let mut question = Question {
+        pods: gang(0),
+        gangs: 1,
+        options: vec![growth("a", 2, node(), &[0, 1, 2, 3, 4])],
+    };
+    assert_eq!(chosen(&question), "a");
+    question.pods[4].requests = Resources::from_mib(9_000, 1);
+    assert_eq!(choose(&question), Err(Undecided::NoneWhole));
+}
+
+#[test]
 fn what_says_nothing_decides_nothing() {
     let alone = Question {
         pods: vec![pod(None, 1, 1)],
@@ -137,7 +167,7 @@ fn what_says_nothing_decides_nothing() {
     let mut parts = Question {
         pods: gang(0),
         gangs: 1,
-        options: vec![growth("a", 1, node(), &[0, 1]), growth("b", 1, node(), &[2, 3, 4])],
+        options: vec![growth("a", 1, node(), &[0, 1, 2]), growth("b", 1, node(), &[2, 3, 4])],
     };
     assert_eq!(choose(&parts), Err(Undecided::NoneWhole));
     parts.options[1].pods = vec![0, 1, 2, 3, 4];
@@ -224,11 +254,25 @@ proptest! {
     #[test]
     fn what_is_chosen_takes_a_gang_whole_and_no_other_takes_more(question in questions()) {
         let Ok(chosen) = choose(&question) else { return Ok(()) };
+        // All members that any option takes together with one that this one takes.
         let whole = |option: &Growth| {
             let is_whole = |&gang: &usize| {
-                let members = (0..question.pods.len()).filter(|&at| question.pods[at].gang == Some(gang));
-                let members: Vec<usize> = members.collect();
-                !members.is_empty() && members.iter().all(|at| option.pods.contains(at))
+                let takes = |option: &Growth| -> Vec<usize> {
+                    let shape = option.shape.as_ref().unwrap();
+                    let is_taken = |pod: &Waiting| pod.gang == Some(gang) && fits(&pod.requests, shape);
+                    let listed = option.pods.iter().copied();
+                    listed.filter(|&at| question.pods.get(at).is_some_and(is_taken)).collect()
+                };
+                let own = takes(option);
+                let mut linked = own.clone();
+                for _ in 0..question.options.len() {
+                    for other in question.options.iter().map(takes) {
+                        if other.iter().any(|at| linked.contains(at)) {
+                            linked.extend(other);
+                        }
+                    }
+                }
+                !own.is_empty() && linked.iter().all(|at| own.contains(at))
             };
             (0..question.gangs).filter(is_whole).count()
         };

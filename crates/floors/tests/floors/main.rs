@@ -5,6 +5,7 @@
 
 mod adversary;
 mod alone;
+mod beside;
 mod cloud;
 mod crashes;
 mod group;

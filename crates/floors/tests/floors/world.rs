@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::model::asg::{Asg, End, Id};
-use crate::model::autoscaler::{Autoscaler, Pods, SCAN_MS};
+use crate::model::autoscaler::{Autoscaler, Did, Pods, SCAN_MS};
 
 #[derive(Debug)]
 struct Job {
@@ -18,8 +18,10 @@ pub(crate) struct World {
     waiting: VecDeque<Job>,
     /// Until when each node is busy.
     busy_until_ms: BTreeMap<Id, i64>,
-    /// Busy nodes that the group has ended by its own choice.
+    /// Busy nodes that the group has ended by its own choice, as the autoscaler asked for a size that was too small.
     pub(crate) casualties: usize,
+    /// The same, as it gave up instances that have come in the end: nobody else has a part in that.
+    pub(crate) given_up: usize,
     seen: usize,
 }
 
@@ -31,6 +33,7 @@ impl World {
             waiting: VecDeque::new(),
             busy_until_ms: BTreeMap::new(),
             casualties: 0,
+            given_up: 0,
             seen: 0,
         }
     }
@@ -91,9 +94,23 @@ impl World {
     }
 
     fn mourn(&mut self) {
-        for (_, id, end) in &self.asg.ended[self.seen..] {
+        for (ended_ms, id, end) in &self.asg.ended[self.seen..] {
             let was_busy = self.busy_until_ms.remove(id).is_some();
-            self.casualties += usize::from(was_busy && *end == End::Chosen);
+            if was_busy {
+                let now = self
+                    .autoscaler
+                    .did
+                    .iter()
+                    .rev()
+                    .take_while(|(at_ms, _)| at_ms == ended_ms);
+                let gave_up = now.into_iter().any(|(_, did)| matches!(did, Did::GaveUp { .. }));
+                let count = if gave_up {
+                    &mut self.given_up
+                } else {
+                    &mut self.casualties
+                };
+                *count += 1;
+            }
             assert!(!was_busy || *end == End::Chosen, "the autoscaler took a busy node away");
         }
         self.seen = self.asg.ended.len();
