@@ -1,6 +1,6 @@
 //! Node groups: what they are like, who else changes them, and the writes of floors.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_autoscaling::Client;
 use aws_sdk_autoscaling::primitives::DateTime;
@@ -9,8 +9,9 @@ use kompass_floors::group::{FLOOR_TAG, MANAGED_TAG, RELEASE_ACTION};
 use kompass_floors::{Company, Group, Write};
 
 use crate::config::Config;
-use crate::error::{Error, says};
-use crate::groups;
+use crate::error::Error;
+use crate::groups::{self, TemplateVersion};
+use crate::judge::says;
 use crate::operation::Operation;
 use crate::templates::Templates;
 
@@ -205,15 +206,14 @@ impl Autoscaling {
 
     /// Groups, each version of a launch template asked for once.
     async fn with_templates(&self, told: Vec<AutoScalingGroup>) -> Result<Vec<Group>, Error> {
+        let versions: BTreeSet<TemplateVersion> = told.iter().filter_map(groups::template).collect();
         let mut launches = BTreeMap::new();
-        for version in told.iter().filter_map(groups::template) {
-            if !launches.contains_key(&version) {
-                match Box::pin(self.templates.launch(&version)).await {
-                    Ok(launch) => drop(launches.insert(version, launch)),
-                    // Deleted, though a group still names it: no reason to know nothing of all groups.
-                    Err(Error::Refused { .. }) => {}
-                    Err(error) => return Err(error),
-                }
+        for version in versions {
+            match Box::pin(self.templates.launch(&version)).await {
+                Ok(launch) => drop(launches.insert(version, launch)),
+                // Deleted, though a group still names it: no reason to know nothing of all groups.
+                Err(Error::Refused { .. }) => {}
+                Err(error) => return Err(error),
             }
         }
         let groups = told.iter().map(|told| {

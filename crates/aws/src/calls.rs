@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use aws_sdk_autoscaling::config::http::HttpResponse;
 use aws_sdk_autoscaling::error::{ProvideErrorMetadata, SdkError};
 
-use crate::error::{Error, judge};
+use crate::error::Error;
+use crate::judge::judge;
 use crate::operation::Operation;
 use crate::rate::{Bucket, Rate};
 

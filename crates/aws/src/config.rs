@@ -92,8 +92,8 @@ impl Config {
         if let Some((id, secret)) = options.key {
             loader = loader.credentials_provider(Credentials::new(id, secret, None, None, "given"));
         }
-        let loaded = tokio::time::timeout(LOAD_LIMIT, loader.load()).await;
-        let sdk = loaded.map_err(|_| Error::Region)?;
+        let sdk = tokio::time::timeout(LOAD_LIMIT, loader.load()).await;
+        let sdk = sdk.map_err(|_| Error::Region)?;
         if sdk.region().is_none() {
             return Err(Error::Region);
         }

@@ -97,32 +97,37 @@ impl<T> Known<T> {
     }
 }
 
-/// What is to be asked for.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Due {
+/// Something that is asked for by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
     /// Instance types.
-    pub types: bool,
+    Types,
     /// Zones.
-    pub zones: bool,
+    Zones,
     /// Prices on demand.
-    pub on_demand: bool,
+    OnDemand,
     /// Spot prices.
-    pub spot: bool,
+    Spot,
 }
 
 impl Facts {
     /// What is to be asked for now, given the types that matter.
-    pub fn due(&self, types: &BTreeSet<String>, now_ms: i64) -> Due {
-        let any = !types.is_empty();
-        let lacks_type = types.iter().any(|name| !self.types.value.contains_key(name));
-        let lacks_price = types.iter().any(|name| !self.on_demand.value.contains_key(name));
-        let lacks_spot = types.iter().any(|name| !self.spot.value.contains_key(name));
-        Due {
-            types: any && self.types.is_due(now_ms, SELDOM_MS, lacks_type),
-            zones: self.zones.is_due(now_ms, SELDOM_MS, false),
-            on_demand: any && self.on_demand.is_due(now_ms, SELDOM_MS, lacks_price),
-            spot: any && self.spot.is_due(now_ms, SPOT_MS, lacks_spot),
-        }
+    pub fn due(&self, types: &BTreeSet<String>, now_ms: i64) -> Vec<Part> {
+        let lacks = |known: &dyn Fn(&String) -> bool| types.iter().any(|name| !known(name));
+        let lacks_type = lacks(&|name| self.types.value.contains_key(name));
+        let lacks_price = lacks(&|name| self.on_demand.value.contains_key(name));
+        let lacks_spot = lacks(&|name| self.spot.value.contains_key(name));
+        let parts = [
+            (Part::Types, self.types.is_due(now_ms, SELDOM_MS, lacks_type)),
+            (Part::Zones, self.zones.is_due(now_ms, SELDOM_MS, false)),
+            (Part::OnDemand, self.on_demand.is_due(now_ms, SELDOM_MS, lacks_price)),
+            (Part::Spot, self.spot.is_due(now_ms, SPOT_MS, lacks_spot)),
+        ];
+        parts
+            .into_iter()
+            .filter(|(part, is_due)| *is_due && (!types.is_empty() || *part == Part::Zones))
+            .map(|(part, _)| part)
+            .collect()
     }
 
     /// What a machine costs for an hour: on demand, or as spot in the dearest of these zones (of all where none is
@@ -137,6 +142,7 @@ impl Facts {
     }
 
     /// Forgets what is of another region.
+    #[must_use]
     pub fn in_region(self, region: &str) -> Self {
         if self.region == region {
             return self;
@@ -176,21 +182,17 @@ mod tests {
     #[test]
     fn what_is_old_or_lacking_is_asked_for() {
         let facts = facts();
-        let due = |types: &BTreeSet<String>, now_ms| {
-            let due = facts.due(types, now_ms);
-            [due.types, due.zones, due.on_demand, due.spot]
-        };
-        assert_eq!(due(&wanted(), SPOT_MS - 1), [false; 4]);
-        assert_eq!(due(&wanted(), SPOT_MS), [false, false, false, true]);
-        assert_eq!(due(&wanted(), 6 * HOUR_MS), [true; 4]);
-        assert_eq!(due(&BTreeSet::new(), 6 * HOUR_MS), [false, true, false, false]);
+        let all = vec![Part::Types, Part::Zones, Part::OnDemand, Part::Spot];
+        assert_eq!(facts.due(&wanted(), SPOT_MS - 1), []);
+        assert_eq!(facts.due(&wanted(), SPOT_MS), [Part::Spot]);
+        assert_eq!(facts.due(&wanted(), 6 * HOUR_MS), all);
+        assert_eq!(facts.due(&BTreeSet::new(), 6 * HOUR_MS), [Part::Zones]);
         let more = BTreeSet::from(["a".to_owned(), "b".to_owned()]);
-        assert_eq!(due(&more, AGAIN_MS - 1), [false; 4]);
-        assert_eq!(due(&more, AGAIN_MS), [true, false, true, true]);
+        assert_eq!(facts.due(&more, AGAIN_MS - 1), []);
+        assert_eq!(facts.due(&more, AGAIN_MS), [Part::Types, Part::OnDemand, Part::Spot]);
         // The clock was set back.
-        assert_eq!(due(&wanted(), -1), [true; 4]);
-        let nothing = Facts::default().due(&wanted(), 0);
-        assert!(nothing.types && nothing.zones && nothing.on_demand && nothing.spot);
+        assert_eq!(facts.due(&wanted(), -1), all);
+        assert_eq!(Facts::default().due(&wanted(), 0), all);
     }
 
     #[test]
@@ -200,8 +202,8 @@ mod tests {
         assert_eq!(facts.types.trouble.as_deref(), Some("gone"));
         assert_eq!(facts.types.age_ms(7 * HOUR_MS), Some(7 * HOUR_MS));
         assert!(facts.types.value.contains_key("a"));
-        assert!(!facts.due(&wanted(), 7 * HOUR_MS + AGAIN_MS - 1).types);
-        assert!(facts.due(&wanted(), 7 * HOUR_MS + AGAIN_MS).types);
+        assert!(!facts.due(&wanted(), 7 * HOUR_MS + AGAIN_MS - 1).contains(&Part::Types));
+        assert!(facts.due(&wanted(), 7 * HOUR_MS + AGAIN_MS).contains(&Part::Types));
         facts.types.take(Ok(BTreeMap::new()), 8 * HOUR_MS);
         assert_eq!(
             (facts.types.trouble.as_ref(), facts.types.told_ms),

@@ -25,7 +25,7 @@ pub(crate) fn template(group: &AutoScalingGroup) -> Option<TemplateVersion> {
         .mixed_instances_policy()
         .and_then(|policy| policy.launch_template());
     let mixed = mixed.and_then(|template| template.launch_template_specification());
-    mixed.or(group.launch_template()).and_then(version)
+    mixed.or_else(|| group.launch_template()).and_then(version)
 }
 
 fn version(told: &LaunchTemplateSpecification) -> Option<TemplateVersion> {
@@ -106,7 +106,10 @@ pub(crate) fn action(told: &ScheduledUpdateGroupAction) -> Option<ScheduledActio
     Some(ScheduledAction {
         name: told.scheduled_action_name()?.to_owned(),
         // `Time` is the older name of the same.
-        start_ms: told.start_time().or(told.time()).and_then(|time| time.to_millis().ok()),
+        start_ms: told
+            .start_time()
+            .or_else(|| told.time())
+            .and_then(|time| time.to_millis().ok()),
         recurs: told.recurrence().is_some_and(|recurrence| !recurrence.is_empty()),
         min: size(told.min_size()),
         max: size(told.max_size()),

@@ -15,6 +15,7 @@ pub mod config;
 pub mod error;
 pub mod facts;
 mod groups;
+mod judge;
 pub mod operation;
 pub mod rate;
 mod templates;

@@ -1,8 +1,9 @@
-//! A stand-in for AWS: moto's server (of PyPI, in an environment of its own), and in front of it a strict layer that
+//! A stand-in for AWS: moto's server (of `PyPI`, in an environment of its own), and in front of it a strict layer that
 //! refuses what AWS refuses, runs scheduled actions as AWS does, remembers every request, and fails when it is told to.
 
 mod actions;
 mod faults;
+mod inner;
 mod layer;
 mod request;
 mod rules;
@@ -133,8 +134,8 @@ fn address(log: &str) -> Option<String> {
 pub async fn ensure(progress: &Progress) -> Result<PathBuf, Error> {
     let cache = directories::cache()?.join("programs");
     let key = Sha256::digest(REQUIREMENTS);
-    let key: String = key.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
-    let folder = cache.join(format!("moto-{}-{key}", version()));
+    let key = key.iter().take(4).fold(0_u32, |key, byte| key << 8 | u32::from(*byte));
+    let folder = cache.join(format!("moto-{}-{key:08x}", version()));
     // Written last: what is there without it was not finished.
     let whole = folder.join("whole");
     if whole.is_file() {

@@ -58,7 +58,7 @@ pub fn write(path: &Path, facts: &Facts) -> Result<(), Error> {
         fs::rename(&unfinished, path)?;
         // The name is the folder's.
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+        File::open(folder.unwrap_or_else(|| Path::new(".")))?.sync_all()
     };
     put().map_err(failed)
 }

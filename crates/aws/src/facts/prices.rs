@@ -6,7 +6,8 @@ use super::Micros;
 
 /// A decimal number of dollars in millionths, rounded up; none if it isn't one.
 pub fn micros(text: &str) -> Option<Micros> {
-    let (whole, fraction) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
+    let text = text.trim();
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     if whole.is_empty() && fraction.is_empty() || !digits(whole) || !digits(fraction) {
         return None;

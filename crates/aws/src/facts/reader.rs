@@ -4,12 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use aws_config::Region;
 use aws_sdk_ec2::primitives::DateTime;
-use aws_sdk_ec2::types::{ArchitectureType, AvailabilityZoneState, Filter, InstanceType, InstanceTypeInfo};
+use aws_sdk_ec2::types::{
+    ArchitectureType, AvailabilityZoneState, Filter, InstanceType, InstanceTypeInfo, Reservation,
+};
 use aws_sdk_pricing::types::{Filter as PriceFilter, FilterType};
 
-use super::{Facts, Machine, Micros, prices};
+use super::{Facts, Machine, Micros, Part, prices};
 use crate::config::Config;
-use crate::error::Error;
+use crate::error::{Error, chain};
 use crate::operation::Operation;
 
 /// Values that a filter takes, with room.
@@ -45,22 +47,23 @@ impl Reader {
 
     /// Asks for what is due of the types that matter. What can't be had stays as it was, and says why.
     pub async fn refresh(&self, facts: &mut Facts, types: &BTreeSet<String>, now_ms: i64) {
-        let due = facts.due(types, now_ms);
-        if due.types {
-            let answer = Box::pin(self.types(types)).await.map_err(told);
-            facts.types.take(answer, now_ms);
-        }
-        if due.zones {
-            let answer = Box::pin(self.zones()).await.map_err(told);
-            facts.zones.take(answer, now_ms);
-        }
-        if due.on_demand {
-            let answer = Box::pin(self.on_demand(types)).await.map_err(told);
-            facts.on_demand.take(answer, now_ms);
-        }
-        if due.spot {
-            let answer = Box::pin(self.spot(types, now_ms)).await.map_err(told);
-            facts.spot.take(answer, now_ms);
+        for part in facts.due(types, now_ms) {
+            match part {
+                Part::Types => facts
+                    .types
+                    .take(Box::pin(self.types(types)).await.map_err(|error| chain(&error)), now_ms),
+                Part::Zones => facts
+                    .zones
+                    .take(Box::pin(self.zones()).await.map_err(|error| chain(&error)), now_ms),
+                Part::OnDemand => {
+                    let answer = Box::pin(self.on_demand(types)).await;
+                    facts.on_demand.take(answer.map_err(|error| chain(&error)), now_ms);
+                }
+                Part::Spot => {
+                    let answer = Box::pin(self.spot(types, now_ms)).await;
+                    facts.spot.take(answer.map_err(|error| chain(&error)), now_ms);
+                }
+            }
         }
     }
 
@@ -194,10 +197,7 @@ impl Reader {
                     request.set_next_token(token.clone()).send()
                 };
                 let answer = Box::pin(self.config.calls.read(operation, "", request)).await?;
-                let instances = answer
-                    .reservations()
-                    .iter()
-                    .flat_map(|reservation| reservation.instances());
+                let instances = answer.reservations().iter().flat_map(Reservation::instances);
                 launches.extend(instances.filter_map(|instance| {
                     let launch_ms = instance.launch_time()?.to_millis().ok()?;
                     Some((instance.instance_id()?.to_owned(), launch_ms))
@@ -268,15 +268,4 @@ fn within(operation: Operation, page: usize) -> Result<(), Error> {
         operation,
         what: format!("there is no end after {PAGES_MAX} pages"),
     })
-}
-
-/// With all causes, in one line.
-fn told(error: Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(&error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }

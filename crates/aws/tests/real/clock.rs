@@ -73,7 +73,7 @@ async fn suspended_actions_don_t_run() {
         ("ScalingProcesses.member.1", "ScheduledActions"),
     ];
     aws.layer.call("SuspendProcesses", &suspend).await.unwrap();
-    aws.layer.advance(Duration::from_secs(600)).await.unwrap();
+    aws.layer.advance(Duration::from_mins(10)).await.unwrap();
     assert_eq!(client.group("g").await.unwrap().min, 4);
     let ran = aws.layer.ran();
     assert!(

@@ -58,20 +58,20 @@ async fn all_pages_are_read() {
     for name in &names {
         aws.layer.create_group(&GroupSpec::new(name, 0, 1)).await.unwrap();
     }
-    let named = |groups: Vec<Group>| -> Vec<String> {
+    let sorted = |groups: Vec<Group>| -> Vec<String> {
         let mut names: Vec<String> = groups.into_iter().map(|group| group.name).collect();
         names.sort();
         names
     };
     let client = aws.client().await;
-    assert_eq!(named(client.groups().await.unwrap()), names);
+    assert_eq!(sorted(client.groups().await.unwrap()), names);
     assert_eq!(aws.asked("DescribeAutoScalingGroups"), 2);
     let small = Options {
         page: 25,
         ..aws.options()
     };
     let client = Autoscaling::new(&Config::load(small).await.unwrap());
-    assert_eq!(named(client.groups().await.unwrap()), names);
+    assert_eq!(sorted(client.groups().await.unwrap()), names);
     assert_eq!(aws.asked("DescribeAutoScalingGroups"), 2 + 5);
 }
 

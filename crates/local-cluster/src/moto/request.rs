@@ -21,15 +21,12 @@ impl Request {
     /// Reads the body of a request, and its target where it is JSON.
     pub(crate) fn read(body: &[u8], target: Option<&str>, at_ms: i64) -> Self {
         let mut parameters: BTreeMap<String, String> = BTreeMap::new();
-        let operation = match target {
-            Some(target) => {
-                parameters.insert("body".to_owned(), String::from_utf8_lossy(body).into_owned());
-                target.rsplit('.').next().unwrap_or_default().to_owned()
-            }
-            None => {
-                parameters.extend(form_urlencoded::parse(body).into_owned());
-                parameters.remove("Action").unwrap_or_default()
-            }
+        let operation = if let Some(target) = target {
+            parameters.insert("body".to_owned(), String::from_utf8_lossy(body).into_owned());
+            target.rsplit('.').next().unwrap_or_default().to_owned()
+        } else {
+            parameters.extend(form_urlencoded::parse(body).into_owned());
+            parameters.remove("Action").unwrap_or_default()
         };
         parameters.remove("Version");
         Self {

@@ -16,7 +16,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::Error;
-use super::layer::{Inner, Outcome};
+use super::inner::{Inner, Outcome};
 
 /// No request and no answer of tests is longer.
 const BODY_MAX: usize = 64 << 20;
