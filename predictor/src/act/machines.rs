@@ -17,7 +17,7 @@ use super::feed::Shared;
 use super::view::Boot;
 
 /// What is due is looked at so often; what is asked of AWS is far less.
-const LOOK: Duration = Duration::from_mins(1);
+const LOOK: Duration = Duration::from_secs(10);
 /// Instances whose launch is asked for at once.
 const BOOTS_MAX: usize = 100;
 

@@ -127,7 +127,11 @@ async fn partly_filled(server: &Server, region: &str) {
         scene.round(4).await.unwrap();
     }
     assert_eq!(scene.min().await, 1, "{:?}", scene.entries);
-    assert!(scene.told(Kind::Refused, "2 of 4 instances were in service"), "{:?}", scene.entries);
+    assert!(
+        scene.told(Kind::Refused, "2 of 4 instances were in service"),
+        "{:?}",
+        scene.entries
+    );
     assert!(scene.metric(r#"kompass_predictor_floor_refusals_total{reason="no-capacity"} 1"#));
     assert!(scene.told(Kind::Ended, "node-hours"), "{:?}", scene.entries);
     // It is left alone for a while.
@@ -158,7 +162,11 @@ async fn changed_by_others(server: &Server, region: &str) {
         ("StartTime", start.as_str()),
         ("MinSize", "0"),
     ];
-    scene.layer.call("PutScheduledUpdateGroupAction", &action).await.unwrap();
+    scene
+        .layer
+        .call("PutScheduledUpdateGroupAction", &action)
+        .await
+        .unwrap();
     scene.round(4).await.unwrap();
     assert_eq!(scene.min().await, 1);
     assert!(scene.told(Kind::Refused, "nightly"), "{:?}", scene.entries);
@@ -198,7 +206,13 @@ async fn each_trouble_leaves_groups_right() {
     throttled_or_silent(&server, "us-east-1", Fault::THROTTLED, "throttles").await;
     throttled_or_silent(&server, "us-east-2", Fault::Silence, "no answer").await;
     throttled_or_silent(&server, "us-west-1", Fault::DoneInSilence, "no answer").await;
-    throttled_or_silent(&server, "us-west-2", Fault::DENIED, "autoscaling:UpdateAutoScalingGroup").await;
+    throttled_or_silent(
+        &server,
+        "us-west-2",
+        Fault::DENIED,
+        "autoscaling:UpdateAutoScalingGroup",
+    )
+    .await;
     expired(&server, "eu-central-1").await;
     partly_filled(&server, "eu-west-1").await;
     deleted(&server, "eu-west-2").await;

@@ -69,7 +69,7 @@ fn scheduled_actions_have_start_times_of_their_own_and_rest_while_suspended() {
     assert_eq!(asg.schedule("release", start_ms, 1), Err(ValidationError::StartTaken));
     asg.schedule("other", start_ms, 3).unwrap();
     assert_eq!(
-        (asg.scheduled("other"), asg.scheduled("release")),
+        (asg.action("other"), asg.action("release")),
         (Some((start_ms, 3)), None)
     );
     asg.suspended = true;
