@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod clock;
+mod environment;
 mod errors;
 mod facts;
 mod groups;

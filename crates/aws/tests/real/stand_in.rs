@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use kompass_aws::rate::Rate;
 use kompass_aws::{Autoscaling, Config, Options};
 use kompass_floors::{Tag, Write};
 use kompass_local_cluster::moto::{Layer, Server};
@@ -32,6 +33,11 @@ impl StandIn {
             region: Some(REGION.to_owned()),
             endpoint: Some(self.layer.url()),
             key: Some(("test".to_owned(), "test".to_owned())),
+            // No test waits for its turn but the one about turns.
+            rate: Rate {
+                burst: 10_000,
+                per_minute: 10_000,
+            },
             observer: Some(Arc::new(move |_, outcome| outcomes.lock().unwrap().push(outcome))),
             ..Options::default()
         }

@@ -110,7 +110,8 @@ impl Inner {
                 Err(error) => refused(&request, 500, "InternalFailure", &error.to_string()),
             },
         };
-        if let Some(logged) = self.state().log.get_mut(place) {
+        // The log may have been cleared meanwhile.
+        if let Some(logged) = self.state().log.get_mut(place).filter(|logged| **logged == request) {
             logged.status = Some(answer.status);
         }
         if next(Moment::After) == Next::HangUp {

@@ -75,7 +75,9 @@ impl Request {
         ]
         .iter()
         .any(|word| self.operation.contains(word))
-            && !self.operation.contains("AutoScaling")
+            && !["AutoScaling", "AttachInstances", "DetachInstances"]
+                .iter()
+                .any(|word| self.operation.contains(word))
     }
 }
 
