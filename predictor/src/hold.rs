@@ -5,14 +5,12 @@
 //! wanted, the scheduler extender's leader removes what is past it, and a Job has a deadline. All of it belongs to the
 //! predictor's Deployment and goes with it. The wish says what is wanted *now*; the decision is made elsewhere.
 //!
-//! Pure are [`objects`], [`plan`] and [`readiness`].
+//! Pure are [`objects`] and [`plan`].
 
 mod buffers;
 pub mod objects;
 mod pause_pods;
 pub mod plan;
-pub mod readiness;
-mod room;
 #[cfg(test)]
 mod tests;
 
@@ -243,20 +241,6 @@ impl Holder {
             }
         }
         first.map_or(Ok(actions.len()), Err)
-    }
-
-    /// How many nodes' worth of room is free on nodes that are ready, held or not: pods with a node's requests that would
-    /// start at once.
-    pub async fn ready(&self) -> Result<u64, Error> {
-        let limits = &self.settings.limits;
-        let nodes = room::nodes(&self.client).await?;
-        let taken = room::taken(&self.client).await?;
-        Ok(readiness::fitting(
-            &nodes,
-            &taken,
-            &objects::requests(limits),
-            &limits.constraints,
-        ))
     }
 
     async fn served(&self) -> Result<Option<ApiResource>, Error> {

@@ -215,6 +215,21 @@ impl Fleet {
         }
     }
 
+    /// The groups have been told of.
+    pub const fn is_described(&self) -> bool {
+        self.described_ms.is_some()
+    }
+
+    /// Empty nodes that are wanted and that no group can hold now.
+    pub fn unmet(&self) -> u32 {
+        let idle = |member: &Member| member.keeper.base().saturating_sub(member.busy);
+        let met = self
+            .members
+            .values()
+            .map(|member| member.held.saturating_add(idle(member)));
+        self.headroom.saturating_sub(met.fold(0, u32::saturating_add))
+    }
+
     /// Each group by name.
     pub fn members(&self) -> impl Iterator<Item = (&str, &Member)> {
         self.members.iter().map(|(name, member)| (name.as_str(), member))

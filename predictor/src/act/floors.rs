@@ -119,6 +119,7 @@ impl Floors {
             }
         }
         self.account(entries);
+        self.tell_if_there_are_none(wish, entries);
         Ok(())
     }
 
@@ -213,9 +214,28 @@ impl Floors {
         }
     }
 
+    /// Without a group nothing can be held: a tag that is forgotten must not look like a calm day.
+    fn tell_if_there_are_none(&mut self, wish: &Wish, entries: &mut Vec<Entry>) {
+        const NONE: &str = "no-groups";
+        if wish.nodes == 0 || self.fleet.members().next().is_some() || !self.fleet.is_described() {
+            self.told.remove("");
+        } else if self.told.insert(String::new(), NONE) != Some(NONE) {
+            let why = "no Auto Scaling group of this region has the tag kompass.dev/managed=true";
+            tracing::warn!(why, "no floor");
+            entries.push(Entry::new(
+                now_ms(&self.clock),
+                Kind::Refused,
+                "",
+                NONE.to_owned(),
+                why.to_owned(),
+            ));
+        }
+    }
+
     /// What is held, for the metrics and the bill.
     fn account(&mut self, entries: &mut Vec<Entry>) {
         let at_ms = now_ms(&self.clock);
+        self.metrics.unmet_nodes.set(f64::from(self.fleet.unmet()));
         let mut gone: BTreeSet<String> = self.spending.groups().map(str::to_owned).collect();
         for (group, member) in self.fleet.members() {
             gone.remove(group);

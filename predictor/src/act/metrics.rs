@@ -14,6 +14,8 @@ pub struct ActMetrics {
     pub paused: Gauge,
     /// By group: nodes above its base.
     pub floor_nodes: GaugeVec<1>,
+    /// Empty nodes that no group can hold now.
+    pub unmet_nodes: Gauge,
     /// By whom: `predictor`, `cloud`, `others`.
     pub releases: CounterVec<1>,
     /// By reason.
@@ -57,6 +59,10 @@ impl ActMetrics {
                 "kompass_predictor_floor_nodes",
                 "Nodes that the floor of a node group is above what others have set as its MinSize.",
                 ["group"],
+            ),
+            unmet_nodes: registry.gauge(
+                "kompass_predictor_unmet_nodes",
+                "Empty nodes that are wanted and that no node group can hold now.",
             ),
             releases: registry.counter_vec(
                 "kompass_predictor_floor_releases_total",

@@ -40,11 +40,13 @@ impl Predictor {
         for (name, value) in layer.map(Layer::environment).unwrap_or_default() {
             spec = spec.environment(&name, value);
         }
+        // Another start may have written before.
+        let earlier = std::fs::read_to_string(spec.log()).map_or(0, |text| text.len());
         let daemon = Daemon::start(spec).unwrap();
         let log = daemon.log().to_owned();
         let address = until("its address", || {
             let text = std::fs::read_to_string(&log).unwrap_or_default();
-            // Of the last start, if there were several.
+            let text = text.get(earlier..).unwrap_or_default().to_owned();
             let mut lines = text
                 .lines()
                 .rev()
@@ -178,8 +180,8 @@ async fn floors_are_raised_paused_and_given_back_by_the_cloud() {
     );
 
     // It dies, and the next one goes on with the floors.
-    let before = layer.log().len();
     predictor.daemon.kill_9().await.unwrap();
+    let before = layer.log().len();
     predictor = Predictor::start(&prometheus, &cluster, Some(&layer), &more).await;
     until("look at the groups", || async {
         (layer.log().len() > before).then_some(())
@@ -193,11 +195,27 @@ async fn floors_are_raised_paused_and_given_back_by_the_cloud() {
         .find(|request| request.operation == "UpdateAutoScalingGroup");
     assert_eq!(written, None, "a start alone moves nothing");
 
-    // Paused: all of it is given back, and that is written down with its price.
+    all_is_given_back_when_paused(&cluster, &layer, &predictor).await;
+    let written = std::fs::read_to_string(&journal).unwrap();
+    assert!(
+        written.lines().count() >= 5 && written.contains("maintenance"),
+        "{written}"
+    );
+    println!("resident after all: {} KiB", predictor.resident_kib());
+    let desired = layer
+        .log()
+        .into_iter()
+        .find(|request| request.get("DesiredCapacity").is_some());
+    assert_eq!(desired, None);
+    cluster.stop().await.unwrap();
+}
+
+/// And that is written down with its price.
+async fn all_is_given_back_when_paused(cluster: &Cluster, layer: &Layer, predictor: &Predictor) {
     let maps = "/api/v1/namespaces/default/configmaps";
     let pause = json!({ "metadata": { "name": names::PREDICTOR_PAUSE }, "data": { "reason": "maintenance" } });
     cluster.client().create(maps, &pause).await.unwrap();
-    until("end of the floors", || async { (sum(&layer).await == 0).then_some(()) }).await;
+    until("end of the floors", || async { (sum(layer).await == 0).then_some(()) }).await;
     let actions = until("entry", || async {
         let told = predictor.told("/v1/actions").await?;
         let ended = |entry: &Value| entry["kind"] == "ended" && entry["cost"].is_number();
@@ -215,18 +233,6 @@ async fn floors_are_raised_paused_and_given_back_by_the_cloud() {
     ] {
         assert!(metrics.contains(&format!("\n{line}\n")), "{line}: {metrics}");
     }
-    let written = std::fs::read_to_string(&journal).unwrap();
-    assert!(
-        written.lines().count() >= 5 && written.contains("maintenance"),
-        "{written}"
-    );
-    println!("resident after all: {} KiB", predictor.resident_kib());
-    let desired = layer
-        .log()
-        .into_iter()
-        .find(|request| request.get("DesiredCapacity").is_some());
-    assert_eq!(desired, None);
-    cluster.stop().await.unwrap();
 }
 
 async fn first_instance(layer: &Layer, group: &str) -> String {

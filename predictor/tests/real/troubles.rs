@@ -190,6 +190,17 @@ async fn changed_by_others(server: &Server, region: &str) {
     assert!(!action.contains("kompass-release"), "{action}");
 }
 
+async fn without_a_group(server: &Server, region: &str) {
+    let mut scene = Scene::start(server, region, None).await;
+    let names = [("AutoScalingGroupName", GROUP), ("ForceDelete", "true")];
+    scene.layer.call("DeleteAutoScalingGroup", &names).await.unwrap();
+    scene.round(4).await.unwrap();
+    scene.round(4).await.unwrap();
+    let told = scene.entries.iter().filter(|entry| entry.what == "no-groups");
+    assert_eq!(told.count(), 1, "{:?}", scene.entries);
+    assert!(scene.metric("kompass_predictor_unmet_nodes 4"));
+}
+
 async fn without_the_lease(server: &Server, region: &str) {
     let (_sender, claim) = watch::channel(Claim::default());
     let mut scene = Scene::start(server, region, Some(claim)).await;
@@ -217,5 +228,6 @@ async fn each_trouble_leaves_groups_right() {
     partly_filled(&server, "eu-west-1").await;
     deleted(&server, "eu-west-2").await;
     changed_by_others(&server, "eu-west-3").await;
+    without_a_group(&server, "eu-south-1").await;
     without_the_lease(&server, "eu-north-1").await;
 }

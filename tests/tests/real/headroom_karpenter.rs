@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use kompass_predictor::act::feed::{self, Shared};
 use kompass_predictor::hold::plan::Kind;
 use kompass_predictor::hold::{Holder, Means, Settings, Wish};
 use kompass_tests::deployment::{Deployment, JOBS, Options};
@@ -9,6 +10,7 @@ use kompass_tests::headroom::{now_ms, settings, settle};
 use kompass_tests::karpenter::{self, Claim, POOL_LABEL};
 use kompass_tests::spark::{Application, Behaviour, Drivers};
 use kompass_tests::wait_for;
+use tokio_util::sync::CancellationToken;
 
 use crate::{PATIENCE, all_done, bound};
 
@@ -70,6 +72,12 @@ fn holder(deployment: &Deployment, pool: &str, means: Means, namespace: &str) ->
     Holder::new(deployment.client().clone(), settings)
 }
 
+/// How many of the held nodes of a pool are ready and free, as the predictor counts them.
+fn ready(view: &Shared, pool: &str) -> Option<u64> {
+    let limits = settings((POOL_LABEL, pool), Means::Auto, PATIENCE).unwrap().limits;
+    view.look(|view| view.ready(limits.shape, &limits.constraints))
+}
+
 #[tokio::test]
 async fn karpenter_buys_held_nodes_at_once_keeps_them_and_gives_them_back() {
     let mut deployment = Deployment::start(Options {
@@ -91,7 +99,10 @@ async fn karpenter_buys_held_nodes_at_once_keeps_them_and_gives_them_back() {
     assert_eq!(report.by, Kind::Buffer);
     let report = settle(&mut paused, &wish(HELD), PATIENCE).await.unwrap();
     assert_eq!(report.by, Kind::PausePods);
-    for (pool, holder) in [(BUFFERED, &buffered), (PAUSED, &paused)] {
+    let view = Shared::default();
+    let end = CancellationToken::new();
+    let feeding = tokio::spawn(feed::run(deployment.client().clone(), view.clone(), end.clone()));
+    for pool in [BUFFERED, PAUSED] {
         let claims = bought(&deployment, pool, HELD as usize, PATIENCE * 2).await;
         println!(
             "{pool}: {HELD} nodes within {} s, ready {:?} after they were asked for",
@@ -100,8 +111,8 @@ async fn karpenter_buys_held_nodes_at_once_keeps_them_and_gives_them_back() {
         );
         assert!(spread_s(&claims) <= 2, "more than one scale-up: {claims:?}");
         wait_for("the nodes to count as ready", PATIENCE, || async {
-            match holder.ready().await {
-                Ok(ready) if ready == u64::from(HELD) => Ok(()),
+            match ready(&view, pool) {
+                Some(count) if count == u64::from(HELD) => Ok(()),
                 other => Err(other),
             }
         })
@@ -122,7 +133,16 @@ async fn karpenter_buys_held_nodes_at_once_keeps_them_and_gives_them_back() {
     println!("two of three nodes went {:?} after the wish", lowered.elapsed());
     assert!(names(&before).contains(&left[0].name.as_str()), "{before:?} {left:?}");
     assert_eq!(names(&claims(&deployment, PAUSED).await.unwrap()), names(&kept));
-    assert_eq!(buffered.ready().await.unwrap(), u64::from(LEFT));
+    wait_for("what is ready to be counted anew", PATIENCE, || async {
+        match ready(&view, BUFFERED) {
+            Some(count) if count == u64::from(LEFT) => Ok(()),
+            other => Err(other),
+        }
+    })
+    .await
+    .unwrap();
+    end.cancel();
+    feeding.await.unwrap();
     paused.release_all(&|| true).await.unwrap();
     let released = Instant::now();
 
