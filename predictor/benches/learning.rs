@@ -2,7 +2,8 @@
 //! shows of so many gangs, in bursts of ten every few minutes of ten hours a day.
 //!
 //! `cargo bench --workspace --bench learning -- [GANGS [EXECUTORS [DAYS]]]`: 40,000 gangs of 4 executors in 42 days. Memory is
-//! that of the service's own process, the largest until it has learned and decided; the stub runs in the bench's.
+//! that of the service's own process, the largest until it has learned and decided; the stub runs in the bench's. What begins
+//! with `--` goes to the service, such as `--mode=act`.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used)]
 
@@ -97,6 +98,7 @@ fn start(prometheus: SocketAddr, admin: SocketAddr, days: i64) -> Child {
             "--listen=127.0.0.1:0",
         ])
         .arg(format!("--admin-listen={admin}"))
+        .args(std::env::args().filter(|argument| argument.starts_with("--") && argument != "--bench"))
         .stderr(Stdio::null())
         .stdout(Stdio::null())
         .spawn()

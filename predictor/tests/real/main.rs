@@ -4,6 +4,7 @@
 #![cfg(test)]
 
 mod acts;
+mod beside;
 mod cluster;
 mod kills;
 mod stand_in;

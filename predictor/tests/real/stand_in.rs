@@ -23,7 +23,8 @@ pub(crate) async fn min_sizes(layer: &Layer) -> BTreeMap<String, u32> {
         .collect()
 }
 
-fn fields<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
+/// The contents of all elements of a name.
+pub(crate) fn fields<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
     let (open, close) = (format!("<{name}>"), format!("</{name}>"));
     let parts = text.split(open.as_str()).skip(1);
     parts

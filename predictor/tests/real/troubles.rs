@@ -18,11 +18,11 @@ use tokio::sync::watch;
 use crate::kills::floor_rules;
 use crate::stand_in::min_sizes;
 
-const GROUP: &str = "spark";
+pub(crate) const GROUP: &str = "spark";
 
 /// A predictor's writing part, and its AWS.
-struct Scene {
-    layer: Layer,
+pub(crate) struct Scene {
+    pub(crate) layer: Layer,
     floors: Floors,
     registry: Registry,
     time: Manual,
@@ -30,7 +30,7 @@ struct Scene {
 }
 
 impl Scene {
-    async fn start(server: &Server, region: &str, claim: Option<watch::Receiver<Claim>>) -> Self {
+    pub(crate) async fn start(server: &Server, region: &str, claim: Option<watch::Receiver<Claim>>) -> Self {
         let layer = Layer::start(server, region, 7).await.unwrap();
         let spec = GroupSpec {
             tags: &[("k8s.io/cluster-autoscaler/enabled", "true")],
@@ -59,23 +59,33 @@ impl Scene {
         scene
     }
 
-    async fn pass(&mut self, span: Duration) {
+    pub(crate) async fn pass(&mut self, span: Duration) {
         self.layer.advance(span).await.unwrap();
         self.time.advance(span);
     }
 
-    /// One round of the service.
+    /// One round of the service while nothing works or waits.
     async fn round(&mut self, nodes: u32) -> Result<(), kompass_aws::Error> {
+        self.hold(nodes, BTreeSet::new(), false).await
+    }
+
+    /// One round of the service.
+    pub(crate) async fn hold(
+        &mut self,
+        nodes: u32,
+        busy: BTreeSet<String>,
+        pending: bool,
+    ) -> Result<(), kompass_aws::Error> {
         let wish = Wish {
             nodes,
-            busy: BTreeSet::new(),
-            pending: false,
+            busy,
+            pending,
             why: "test".to_owned(),
         };
         self.floors.reconcile(&wish, &mut self.entries).await
     }
 
-    async fn min(&self) -> u32 {
+    pub(crate) async fn min(&self) -> u32 {
         min_sizes(&self.layer).await[GROUP]
     }
 
