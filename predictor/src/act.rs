@@ -27,6 +27,7 @@ pub mod pause;
 pub mod spending;
 pub mod view;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +47,7 @@ use self::holding::Holding;
 use self::journal::{Entry, Kind};
 use self::machines::Machines;
 use self::metrics::ActMetrics;
-use self::named::Named;
+use self::named::{Named, Split};
 use self::options::Options;
 use crate::state::App;
 
@@ -54,8 +55,11 @@ use crate::state::App;
 const ROUND: Duration = Duration::from_secs(5);
 /// So long the API server may be silent before nothing is touched any more.
 const SILENT: Duration = Duration::from_mins(1);
+/// A disk may hang.
+const JOURNAL_LIMIT: Duration = Duration::from_secs(2);
 /// Between two looks at what the autoscaler is told of.
 const LISTED: Duration = Duration::from_mins(10);
+const LISTED_AGAIN: Duration = Duration::from_mins(1);
 
 /// What it is made of.
 pub struct Parts {
@@ -111,6 +115,7 @@ pub struct Act {
     named: Named,
     pause: Pause,
     heard: Option<Instant>,
+    /// When it is next looked who is listed.
     listed: Option<Instant>,
     term: Option<Term>,
     told: Option<Aim>,
@@ -195,25 +200,45 @@ impl Act {
                 leads: self.app.leader().leads,
                 pause: &self.pause,
             };
-            (aim::aim(now_ms, sight), state.certain.clone())
+            let decided_ms = sight.decision.map_or(i64::MIN, |decision| decision.at_ms);
+            (aim::aim(now_ms, sight), (decided_ms, state.certain.clone()))
         };
+        // Also while another acts: who takes over goes on with it.
+        self.named.note(certain.0, &certain.1);
         let mut entries = Vec::new();
         let (nodes, why) = match &aim {
             Aim::Wait(_) => (None, String::new()),
             Aim::Hold { nodes, why } => (Some(*nodes), why.clone()),
         };
         self.tell(now_ms, aim, &mut entries);
+        if nodes.is_none() {
+            self.stand_down();
+        }
+        let mut is_held = false;
         if let Some(nodes) = nodes
             && self.heard.is_some_and(|heard| heard.elapsed() < SILENT)
         {
-            self.named.note(&certain);
-            self.hold(now_ms, nodes, why, &mut entries).await;
+            is_held = self.hold(now_ms, nodes, why, &mut entries).await;
+        }
+        {
+            let mut state = self.app.state();
+            state.acts = is_held && self.pause == Pause::Off && state.pays().is_ok();
         }
         self.keep(entries).await;
+        self.metrics.rounds.inc();
     }
 
-    /// Brings what is held to this number of nodes.
-    async fn hold(&mut self, now_ms: i64, nodes: u32, why: String, entries: &mut Vec<Entry>) {
+    /// Another acts, or nothing is known yet.
+    fn stand_down(&self) {
+        self.board.clear();
+        self.metrics.ready_nodes.set(f64::NAN);
+        if let Some(floors) = &self.floors {
+            floors.stand_down();
+        }
+    }
+
+    /// Brings what is held to this number of nodes; tells whether they are held, or on their way.
+    async fn hold(&mut self, now_ms: i64, nodes: u32, why: String, entries: &mut Vec<Entry>) -> bool {
         let (shape, constraints) = (self.app.config.settings.shape, &self.options.constraints);
         let named = &mut self.named;
         let seen = self.view.look(|view| {
@@ -221,8 +246,10 @@ impl Act {
             let ready = view.ready(shape, constraints);
             (split, view.busy_instances(), view.is_pending(now_ms), ready)
         });
+        // What is only to be given back needs no view.
+        let seen = seen.or_else(|| (nodes == 0).then(|| (Split::default(), BTreeSet::new(), false, 0)));
         let Some((split, busy, pending, ready)) = seen else {
-            return;
+            return false;
         };
         self.metrics.ready_nodes.set(ready as f64);
         self.ask_who_is_listed().await;
@@ -232,10 +259,13 @@ impl Act {
             pending,
             why,
         };
+        let mut is_held = false;
         if let Some(floors) = &mut self.floors {
             let facts = self.machines.facts();
-            floors.note_facts(&facts, self.app.config.settings.timing.ready_ms);
-            if let Err(error) = floors.reconcile(&wish, entries).await {
+            floors.note_facts(facts.clone(), self.app.config.settings.timing.ready_ms);
+            let done = floors.reconcile(&wish, entries).await;
+            is_held = done.is_ok() && floors.fleet().unmet() == 0;
+            if let Err(error) = done {
                 self.metrics.failures.with(["floors"]).inc();
                 tracing::warn!(error = chain(&error), "failed to bring floors up to date");
             }
@@ -245,8 +275,9 @@ impl Act {
             self.board.show(floors.fleet(), &facts);
         }
         if let Some(holding) = &mut self.holding {
-            holding.reconcile(now_ms, split, &wish.why, entries).await;
+            is_held = holding.reconcile(now_ms, split, &wish.why, entries).await;
         }
+        is_held
     }
 
     async fn ask_whether_paused(&mut self) {
@@ -265,22 +296,28 @@ impl Act {
 
     async fn ask_who_is_listed(&mut self) {
         let Some(floors) = &mut self.floors else { return };
-        if self.listed.is_some_and(|listed| listed.elapsed() < LISTED) {
+        if self.listed.is_some_and(|again| Instant::now() < again) {
             return;
         }
-        self.listed = Some(Instant::now());
-        match listed::read(&self.cluster, &self.options.autoscaler_namespace).await {
-            Ok(listed) => floors.set_listed(listed),
-            Err(error) => {
-                let namespace = &self.options.autoscaler_namespace;
-                let error = chain(&error);
-                tracing::warn!(
-                    namespace,
-                    error,
-                    "failed to look for cluster-autoscaler's --nodes: list its pods is to be allowed"
-                );
+        let namespace = &self.options.autoscaler_namespace;
+        let pause = match listed::read(&self.cluster, namespace).await {
+            Ok(found) => {
+                if found.autoscalers == 0 {
+                    let what =
+                        "no pod of cluster-autoscaler there: if it is elsewhere, say so by --autoscaler-namespace";
+                    tracing::warn!(namespace, "{what}");
+                }
+                floors.set_listed(found.groups);
+                LISTED
             }
-        }
+            Err(error) => {
+                let what = "failed to look for cluster-autoscaler's --nodes; no floor is raised until the predictor may list \
+                            pods there";
+                tracing::warn!(namespace, error = chain(&error), "{what}");
+                LISTED_AGAIN
+            }
+        };
+        self.listed = Some(Instant::now() + pause);
     }
 
     /// With another term, others may have written in between.
@@ -288,12 +325,15 @@ impl Act {
         let term = self.app.claim.as_ref().and_then(|claim| claim.borrow().term());
         let is_other = term.map(|term| term.since) != self.term.map(|term| term.since);
         self.term = term;
-        if let Some(floors) = &mut self.floors
-            && is_other
-            && let Some(term) = term
-        {
-            floors.begin(self.options.rules(&self.app.config), term.predecessor);
+        let Some(term) = term.filter(|_| is_other) else {
+            return;
+        };
+        if let Some(floors) = &mut self.floors {
+            floors.begin(self.options.rules(&self.app.config), term);
             self.listed = None;
+        }
+        if let Some(holding) = &mut self.holding {
+            holding.begin();
         }
     }
 
@@ -319,10 +359,7 @@ impl Act {
                 why.clone(),
             ));
         }
-        let mut state = self.app.state();
-        state.acts = matches!(&aim, Aim::Hold { .. }) && self.pause == Pause::Off && state.pays().is_ok();
-        state.aim = why;
-        drop(state);
+        self.app.state().aim = why;
         self.told = Some(aim);
     }
 
@@ -341,9 +378,12 @@ impl Act {
 }
 
 async fn write(path: PathBuf, entries: Vec<Entry>) -> Result<(), String> {
-    let written = tokio::task::spawn_blocking(move || diary::append(&path, &entries)).await;
-    match written {
-        Ok(written) => written.map_err(|error| chain(&error)),
-        Err(error) => Err(error.to_string()),
+    let writing = tokio::task::spawn_blocking(move || diary::append(&path, &entries));
+    match tokio::time::timeout(JOURNAL_LIMIT, writing).await {
+        Ok(Ok(written)) => written.map_err(|error| chain(&error)),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_elapsed) => Err(format!(
+            "failed to write the journal within {JOURNAL_LIMIT:?}: its disk does not answer"
+        )),
     }
 }

@@ -26,6 +26,8 @@ use kube::api::ApiResource;
 
 use self::plan::{Action, Held, Kind, State};
 
+/// A write takes no longer: a lease has five seconds of margin before another may write.
+const WRITE_LIMIT: std::time::Duration = std::time::Duration::from_secs(4);
 /// The name that fields are owned under.
 const MANAGER: &str = "kompass-predictor";
 
@@ -176,6 +178,7 @@ pub struct Holder {
     client: Client,
     settings: Settings,
     has_priority_class: bool,
+    has_looked: bool,
     is_unanswered: bool,
 }
 
@@ -186,6 +189,7 @@ impl Holder {
             client,
             settings,
             has_priority_class: false,
+            has_looked: false,
             is_unanswered: false,
         }
     }
@@ -202,18 +206,32 @@ impl Holder {
         let resource = self.served().await?;
         let kind = self.kind(resource.as_ref());
         let held = self.held(resource.as_ref()).await?;
+        if !std::mem::replace(&mut self.has_looked, true) && kind == Kind::Buffer && plan::were_unanswered(&held) {
+            // The next call goes on with what there is.
+            self.is_unanswered = true;
+        }
+        let kind = self.kind(resource.as_ref());
         let limits = &self.settings.limits;
         let actions = plan::actions(wish, &held, kind, limits, now_ms);
         if kind == Kind::PausePods && actions.iter().any(|action| matches!(action, Action::Apply(..))) {
             self.ensure_priority_class(leads).await?;
         }
         let (mut applied, mut deleted) = (0, 0);
+        let mut first = None;
         for action in &actions {
-            self.carry_out(action, resource.as_ref(), now_ms, leads).await?;
-            match action {
-                Action::Apply(..) => applied += 1,
-                Action::Delete(..) => deleted += 1,
+            // What could not be let go counts on: nothing more is made then, but all else is let go.
+            if first.is_some() && plan::raises(action, &held) {
+                continue;
             }
+            match (self.carry_out(action, resource.as_ref(), now_ms, leads).await, action) {
+                (Err(Error::LeaseLost), _) => return Err(Error::LeaseLost),
+                (Err(error), _) => drop(first.get_or_insert(error)),
+                (Ok(()), Action::Apply(..)) => applied += 1,
+                (Ok(()), Action::Delete(..)) => deleted += 1,
+            }
+        }
+        if let Some(error) = first {
+            return Err(error);
         }
         let (marked, missing) = self.mark(&held, kind, now_ms, leads).await?;
         self.is_unanswered |= kind == Kind::Buffer && plan::are_unanswered(&held, now_ms);

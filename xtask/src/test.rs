@@ -1,7 +1,8 @@
 //! `cargo xtask test`: the one test command.
 //!
-//! Test targets are told apart by name: `api_only` and `real` need a real API server or Prometheus, `full` and `e2e` a
-//! real node with real Spark; everything else needs nothing.
+//! Test targets are told apart by name: `api_only`, `real` and `paired` need a real API server, a real Prometheus or the
+//! stand-in for AWS (tests of `paired` run two at a time: each has all that it needs for itself, and mostly waits), `full` and
+//! `e2e` a real node with real Spark; everything else needs nothing.
 
 use std::process::Command;
 
@@ -11,6 +12,7 @@ use crate::prepare;
 use crate::stage::{Stages, command};
 
 const API_TARGETS: [&str; 2] = ["api_only", "real"];
+const PAIRED_TARGETS: [&str; 1] = ["paired"];
 const NODE_TARGETS: [&str; 2] = ["full", "e2e"];
 
 /// How much to run.
@@ -57,6 +59,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         stages.run("tests on real API servers and a real Prometheus", || {
             cluster_tests(&API_TARGETS, &["--nocapture", "--test-threads=1"], args)
         });
+        stages.run(
+            "tests on real API servers, a real Prometheus and a stand-in for AWS, in pairs",
+            || cluster_tests(&PAIRED_TARGETS, &["--nocapture", "--test-threads=2"], args),
+        );
         stages.run("tests on a real node with real Spark", || {
             cluster_tests(&NODE_TARGETS, &["--nocapture", "--test-threads=1"], args)
         });
@@ -70,10 +76,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
 fn unit_tests() -> anyhow::Result<()> {
     let names = test_targets()?;
     let mut args = vec!["test", "--workspace", "--lib", "--bins", "--no-fail-fast"];
-    for name in names
-        .iter()
-        .filter(|name| !is_in(name, &API_TARGETS) && !is_in(name, &NODE_TARGETS))
-    {
+    for name in names.iter().filter(|name| {
+        ![&API_TARGETS[..], &PAIRED_TARGETS, &NODE_TARGETS]
+            .into_iter()
+            .any(|targets| is_in(name, targets))
+    }) {
         args.extend(["--test", name]);
     }
     command("cargo", &args, &[])

@@ -211,9 +211,15 @@ impl Autoscaling {
         for version in versions {
             match Box::pin(self.templates.launch(&version)).await {
                 Ok(launch) => drop(launches.insert(version, launch)),
-                // Deleted, though a group still names it: no reason to know nothing of all groups.
-                Err(Error::Refused { .. }) => {}
-                Err(error) => return Err(error),
+                // It tells types and prices alone: no reason to know nothing of all groups.
+                Err(error) => {
+                    let error: &dyn std::error::Error = &error;
+                    tracing::warn!(
+                        error,
+                        ?version,
+                        "failed to read a launch template: the types that run are taken for it"
+                    );
+                }
             }
         }
         let groups = told.iter().map(|told| {

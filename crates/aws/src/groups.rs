@@ -73,7 +73,8 @@ fn types(told: &AutoScalingGroup, launch: Option<&Launch>) -> Vec<String> {
         .iter()
         .filter_map(|choice| Some(choice.instance_type()?.to_owned()))
         .collect();
-    if types.is_empty() {
+    // Those by requirements don't launch what the template says.
+    if types.is_empty() && overrides.is_empty() {
         types.extend(launch.and_then(|launch| launch.instance_type.clone()));
     }
     if types.is_empty() {

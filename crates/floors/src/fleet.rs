@@ -14,8 +14,8 @@ const MINUTE_MS: i64 = 60_000;
 const STRANGERS_MS: i64 = MINUTE_MS;
 /// From the beginning of a term to the first question: what another had on its way has come by then.
 pub const HAND_OVER_MS: i64 = MINUTE_MS;
-/// New groups are found after so long, if there are none yet.
-const DISCOVERY_MS: i64 = 10 * MINUTE_MS;
+/// New groups, and what has changed of those without a floor, are found after so long where nodes are wanted.
+const DISCOVERY_MS: i64 = 30 * MINUTE_MS;
 
 /// The groups.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ pub struct Fleet {
 }
 
 /// A group, and what is wanted of it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Member {
     keeper: Keeper,
     max: u32,
@@ -81,7 +81,7 @@ impl Fleet {
 
     /// Groups that the autoscaler is told of one by one.
     pub fn set_listed(&mut self, listed: BTreeSet<String>) {
-        self.rules.listed = listed;
+        self.rules.listed = Some(listed);
     }
 
     /// What a node of a group costs an hour, in any unit.
@@ -125,7 +125,8 @@ impl Fleet {
 
     /// Whom to ask before [`Self::plan`]; nobody if nothing is to be done.
     pub fn question(&self, now_ms: i64) -> Option<Question> {
-        if now_ms - self.begun_ms < HAND_OVER_MS {
+        // A clock that was set back makes it no longer.
+        if (0..HAND_OVER_MS).contains(&(now_ms - self.begun_ms)) {
             return None;
         }
         let Some(described_ms) = self.described_ms else {
@@ -136,7 +137,7 @@ impl Fleet {
         let age_ms = now_ms - described_ms;
         let is_wanted = self.headroom > 0;
         let mut is_needed = is_wanted && age_ms >= STRANGERS_MS && !self.unknown.is_subset(&self.strangers)
-            || is_wanted && age_ms >= DISCOVERY_MS && self.members.is_empty();
+            || is_wanted && age_ms >= DISCOVERY_MS;
         let mut company = BTreeSet::new();
         for (name, member) in &self.members {
             match member.keeper.look(now_ms, member.wanted, &self.rules) {
@@ -158,6 +159,16 @@ impl Fleet {
         groups.iter().filter(is_new).map(|group| group.name.as_str())
     }
 
+    /// Learns which groups there are.
+    pub fn learn(&mut self, groups: &[Group]) {
+        self.members
+            .retain(|name, _| groups.iter().any(|group| group.name == *name));
+        for group in groups {
+            let member = self.members.entry(group.name.clone()).or_default();
+            member.see(group, &self.busy);
+        }
+    }
+
     /// What to write. `company` of those groups that were asked; `pending`: pods wait for the autoscaler to add nodes.
     pub fn plan(
         &mut self,
@@ -167,14 +178,7 @@ impl Fleet {
         pending: bool,
     ) -> Vec<Order> {
         self.described_ms = Some(now_ms);
-        self.members
-            .retain(|name, _| groups.iter().any(|group| group.name == *name));
-        for group in groups {
-            self.members
-                .entry(group.name.clone())
-                .or_default()
-                .see(group, &self.busy);
-        }
+        self.learn(groups);
         self.spread(now_ms);
         self.strangers = self.unknown.clone();
         let mut orders = Vec::new();
@@ -183,10 +187,11 @@ impl Fleet {
                 continue;
             };
             let company = company.get(&group.name);
-            let look = member.keeper.look(now_ms, member.wanted, &self.rules);
-            if look == Some(Look::Company) && company.is_none() {
-                // Asked next time.
-                continue;
+            match member.keeper.look(now_ms, member.wanted, &self.rules) {
+                Some(Look::Group) => {}
+                Some(Look::Company) if company.is_some() => {}
+                // Nothing is to be done, or it is asked next time.
+                _ => continue,
             }
             let plan = member
                 .keeper
@@ -208,10 +213,17 @@ impl Fleet {
         }
     }
 
-    /// A write has failed, or it is not known what came of it.
-    pub fn failed(&mut self, now_ms: i64, group: &str) {
+    /// A call has failed, or it is not known what came of it. `write`: which, if it was one.
+    pub fn failed(&mut self, now_ms: i64, group: &str, write: Option<&Write>) {
         if let Some(member) = self.members.get_mut(group) {
-            member.keeper.failed(now_ms);
+            member.keeper.failed(now_ms, write);
+        }
+    }
+
+    /// What was planned was not written after all.
+    pub fn postponed(&mut self, now_ms: i64, group: &str) {
+        if let Some(member) = self.members.get_mut(group) {
+            member.keeper.postponed(now_ms);
         }
     }
 
@@ -233,6 +245,24 @@ impl Fleet {
     /// Each group by name.
     pub fn members(&self) -> impl Iterator<Item = (&str, &Member)> {
         self.members.iter().map(|(name, member)| (name.as_str(), member))
+    }
+}
+
+impl Default for Member {
+    fn default() -> Self {
+        Self {
+            keeper: Keeper::default(),
+            max: 0,
+            instances: BTreeSet::new(),
+            instance_type: None,
+            spot: false,
+            zones: Vec::new(),
+            // Without a price it is not preferred to one that has one.
+            price: u64::MAX,
+            busy: 0,
+            held: 0,
+            wanted: None,
+        }
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Sight<'a> {
     pub company: Option<&'a Company>,
     /// Pods wait for the autoscaler to add nodes.
     pub pending: bool,
+    /// Sizes that this process has sent lately without learning what became of them, and when: as good as those of the tag.
+    pub sent: &'a [(u32, i64)],
     /// This process has seen the floor of the tag in place.
     pub seen_in_place: bool,
     /// Since when fewer instances are in service than the floor says, milliseconds.
@@ -88,7 +90,8 @@ pub fn plan(sight: &Sight<'_>, wanted: Option<u32>, rules: &Rules) -> Plan {
     };
     let min = sight.group.min;
     let base = tag.base;
-    if !tag.is_ours(min) {
+    let was_sent = sight.sent.iter().any(|&(sent, _)| sent == min);
+    if !tag.is_ours(min) && !was_sent {
         let refusal = Refusal::ForeignMin {
             found: min,
             base,
@@ -140,7 +143,7 @@ pub fn plan(sight: &Sight<'_>, wanted: Option<u32>, rules: &Rules) -> Plan {
         // AWS may be running it; what comes of it is seen soon.
         return Plan::default();
     }
-    if min == base && tag.floor > base && sight.seen_in_place {
+    if min == base && tag.floor > base && sight.seen_in_place && !was_sent {
         let refusal = Refusal::ForeignMin {
             found: min,
             base,
@@ -192,8 +195,9 @@ fn follow(sight: &Sight<'_>, tag: &Tag, release: Release, wanted: u32, rules: &R
         owner: rules.owner.clone(),
     };
     let changed = wanted != min;
-    // A tag that names another owner or end is put right along with the next renewal.
-    if changed || is_due {
+    // A tag that names another owner or end is put right along with the next renewal; one that does not know what has come
+    // late, at once.
+    if changed || is_due || !tag.is_ours(min) {
         writes.push(Write::Tag(next));
     }
     if changed {
@@ -263,8 +267,10 @@ fn unfit(sight: &Sight<'_>, rules: &Rules) -> Option<Refusal> {
     if group.tags.contains_key(crate::group::EKS_TAG) {
         return Some(Refusal::Eks);
     }
-    if rules.listed.contains(&group.name) {
-        return Some(Refusal::Listed);
+    match &rules.listed {
+        None => return Some(Refusal::ListedUnknown),
+        Some(listed) if listed.contains(&group.name) => return Some(Refusal::Listed),
+        Some(_) => {}
     }
     if !group.tags.contains_key(&rules.discovery_tag) {
         return Some(Refusal::NotDiscovered(rules.discovery_tag.clone()));

@@ -28,8 +28,9 @@ pub struct Rules {
     pub boot_ms: i64,
     /// The tag by which the autoscaler finds its groups. Of others it does not read the `MinSize` anew.
     pub discovery_tag: String,
-    /// Groups that the autoscaler is told of one by one (`--nodes`): it does not read their `MinSize` anew either.
-    pub listed: BTreeSet<String>,
+    /// Groups that the autoscaler is told of one by one (`--nodes`): it does not read their `MinSize` anew either. None where
+    /// that is not known yet.
+    pub listed: Option<BTreeSet<String>>,
 }
 
 /// Why a floor is not raised, or was given up.
@@ -46,6 +47,9 @@ pub enum Refusal {
         "cluster-autoscaler is told of it by --nodes, so that it would not notice a floor; let it find the group by tags"
     )]
     Listed,
+    /// Nobody could be asked yet.
+    #[error("it is not known yet whether cluster-autoscaler is told of it by --nodes")]
+    ListedUnknown,
     /// It could not be released, or not raised.
     #[error("its process {0} is suspended")]
     Suspended(String),
@@ -121,6 +125,7 @@ impl Refusal {
             Self::Eks => "eks",
             Self::NotDiscovered(_) => "not-discovered",
             Self::Listed => "listed",
+            Self::ListedUnknown => "listed-unknown",
             Self::Suspended(_) => "suspended",
             Self::ForeignAction(_) => "foreign-action",
             Self::Policy(_) => "policy",
@@ -138,10 +143,11 @@ impl Refusal {
     }
 
     /// All names, for metrics that start at 0.
-    pub const CODES: [&'static str; 16] = [
+    pub const CODES: [&'static str; 17] = [
         "eks",
         "not-discovered",
         "listed",
+        "listed-unknown",
         "suspended",
         "foreign-action",
         "policy",
@@ -159,7 +165,7 @@ impl Refusal {
 
     /// Whether it passes by itself within a minute or two.
     pub const fn is_short(&self) -> bool {
-        matches!(self, Self::Unsettled { .. } | Self::Pending)
+        matches!(self, Self::Unsettled { .. } | Self::Pending | Self::ListedUnknown)
     }
 
     /// Whether something went wrong, so that the group is left alone for a while.

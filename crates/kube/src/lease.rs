@@ -291,7 +291,8 @@ impl Candidate {
         match result {
             Ok(lease) => {
                 self.seen = Some((lease, started));
-                let known = self.claims.borrow().term;
+                // One that has lapsed meanwhile, as of a process that was stopped, is over: others may have written since.
+                let known = self.claims.borrow().term.filter(|term| started < term.until);
                 let (since, predecessor) = known.map_or((started, predecessor), |term| (term.since, term.predecessor));
                 if known.is_none() {
                     tracing::info!(

@@ -12,6 +12,13 @@ use kompass_floors::Fleet;
 pub struct Board(ArcSwap<Snapshot>);
 
 impl Board {
+    /// Another acts: what was known of what is held is not true any more.
+    pub fn clear(&self) {
+        if !self.0.load().groups.is_empty() {
+            self.0.store(Arc::default());
+        }
+    }
+
     /// Shows what is known now.
     pub fn show(&self, fleet: &Fleet, facts: &Facts) {
         let groups = fleet.members().map(|(name, member)| {

@@ -6,10 +6,11 @@ use kompass_aws::facts::Facts;
 use kompass_aws::{Autoscaling, Error};
 use kompass_floors::fleet::{HAND_OVER_MS, Order};
 use kompass_floors::{Fleet, Group, Rules, Write};
-use kompass_kube::lease::Claim;
+use kompass_kube::lease::{Claim, Term};
 use kompass_service::clock::Clock;
 use kompass_service::logging::chain;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::journal::{Entry, Kind};
 use super::metrics::ActMetrics;
@@ -18,6 +19,11 @@ use super::spending::Spending;
 /// Looks in a row: one to decide by, one to read back.
 const LOOKS_MAX: usize = 3;
 
+/// After a question that failed; twice as long each further time.
+const RETRY_MS: i64 = 5_000;
+const RETRY_MAX_MS: i64 = 300_000;
+/// What was described so long ago is not acted on.
+const STALE_MS: i64 = 10_000;
 /// With fewer boots than these the operator's word counts.
 const BOOTS_MIN: usize = 8;
 
@@ -40,9 +46,17 @@ pub struct Floors {
     cloud: Autoscaling,
     clock: Clock,
     claim: Option<watch::Receiver<Claim>>,
+    /// When the term began in which it writes.
+    term: Option<Instant>,
+    /// What is known of machines.
+    facts: Facts,
     metrics: ActMetrics,
     fleet: Fleet,
+    node_hour: u64,
     spending: Spending,
+    /// Questions that have failed in a row, and until when none is asked.
+    failures: u32,
+    again_ms: Option<i64>,
     /// The last refusal of each group, so that each is told once.
     told: BTreeMap<String, &'static str>,
 }
@@ -62,19 +76,27 @@ impl Floors {
             cloud,
             clock,
             claim,
+            term: None,
+            facts: Facts::default(),
             metrics,
             fleet,
+            node_hour,
             spending: Spending::new(node_hour),
+            failures: 0,
+            again_ms: None,
             told: BTreeMap::new(),
         }
     }
 
-    /// A new term has begun: what was known is not trusted any more. `predecessor`: writes of another may still be on their
-    /// way.
-    pub fn begin(&mut self, rules: Rules, predecessor: bool) {
-        let waited_ms = if predecessor { 0 } else { HAND_OVER_MS };
+    /// A term has begun: what was known is not trusted any more. Where there was another before, its writes may still be on
+    /// their way.
+    pub fn begin(&mut self, rules: Rules, term: Term) {
+        self.term = Some(term.since);
+        let waited_ms = if term.predecessor { 0 } else { HAND_OVER_MS };
         self.fleet = Fleet::new(rules, now_ms(&self.clock) - waited_ms);
         self.told.clear();
+        // Others have paid for what was held meanwhile.
+        self.spending = Spending::new(self.node_hour);
     }
 
     /// Groups that the autoscaler is told of one by one.
@@ -83,12 +105,17 @@ impl Floors {
     }
 
     /// Takes what is known of machines: their prices, and how long they boot.
-    pub fn note_facts(&mut self, facts: &Facts, ready_ms: i64) {
-        self.fleet
-            .set_prices(|member| facts.price(member.instance_type()?, member.is_spot(), member.zones()));
+    pub fn note_facts(&mut self, facts: Facts, ready_ms: i64) {
         let measured_ms = facts.boots.quantile_ms(90).filter(|_| facts.boots.len() >= BOOTS_MIN);
         self.fleet
             .set_boot_ms(2 * measured_ms.unwrap_or(ready_ms).max(ready_ms));
+        self.facts = facts;
+    }
+
+    /// Another acts now: what was held here is told by it.
+    pub fn stand_down(&self) {
+        self.metrics.floor_nodes.reset();
+        self.metrics.unmet_nodes.set(f64::NAN);
     }
 
     /// The groups as they are known.
@@ -99,28 +126,61 @@ impl Floors {
     /// Brings the groups closer to what is wanted. An error leaves the rest for the next time; entries tell of what was
     /// done before it.
     pub async fn reconcile(&mut self, wish: &Wish, entries: &mut Vec<Entry>) -> Result<(), Error> {
-        self.fleet.decide(now_ms(&self.clock), wish.nodes, wish.busy.clone());
+        let at_ms = now_ms(&self.clock);
+        self.fleet.decide(at_ms, wish.nodes, wish.busy.clone());
+        if self
+            .again_ms
+            .is_some_and(|again_ms| (0..RETRY_MAX_MS).contains(&(again_ms - at_ms)))
+        {
+            return Ok(());
+        }
+        let mut first = None;
         for _ in 0..LOOKS_MAX {
             let Some(question) = self.fleet.question(now_ms(&self.clock)) else {
                 break;
             };
-            let groups = self.cloud.groups().await?;
+            let groups = match self.cloud.groups().await {
+                Ok(groups) => groups,
+                Err(error) => {
+                    let pause_ms = (RETRY_MS << self.failures.min(6)).min(RETRY_MAX_MS);
+                    self.again_ms = Some(now_ms(&self.clock) + pause_ms);
+                    self.failures += 1;
+                    return Err(error);
+                }
+            };
+            (self.failures, self.again_ms) = (0, None);
             let mut asked = question.company;
             asked.retain(|name| groups.iter().any(|group| group.name == *name));
             asked.extend(self.fleet.new_groups(&groups).map(str::to_owned));
             let mut company = BTreeMap::new();
             for name in asked {
-                let told = self.cloud.company(&name).await?;
-                company.insert(name, told);
+                match self.cloud.company(&name).await {
+                    Ok(told) => drop(company.insert(name, told)),
+                    // The others go on.
+                    Err(error) => {
+                        let at_ms = now_ms(&self.clock);
+                        self.fleet.failed(at_ms, &name, None);
+                        first.get_or_insert(error);
+                    }
+                }
             }
-            let orders = self.fleet.plan(now_ms(&self.clock), &groups, &company, wish.pending);
-            for order in orders {
-                self.carry_out(order, &groups, wish, entries).await;
+            self.fleet.learn(&groups);
+            let facts = &self.facts;
+            self.fleet
+                .set_prices(|member| facts.price(member.instance_type()?, member.is_spot(), member.zones()));
+            let planned_ms = now_ms(&self.clock);
+            for order in self.fleet.plan(planned_ms, &groups, &company, wish.pending) {
+                // With many groups, or a slow AWS: what was described may not be true any more.
+                if now_ms(&self.clock) - planned_ms > STALE_MS {
+                    self.fleet.postponed(planned_ms, &order.group);
+                } else {
+                    self.carry_out(order, &groups, wish, entries).await;
+                }
             }
         }
         self.account(entries);
         self.tell_if_there_are_none(wish, entries);
-        Ok(())
+        first.map_or(Ok(()), Err)
     }
 
     async fn carry_out(&mut self, order: Order, groups: &[Group], wish: &Wish, entries: &mut Vec<Entry>) {
@@ -131,11 +191,6 @@ impl Floors {
             .find(|known| known.name == group)
             .map_or(0, |known| known.min);
         for write in plan.writes {
-            if let Err(error) = self.claimed() {
-                self.fleet.failed(now_ms(&self.clock), &group);
-                tracing::info!(group, %write, error, "not written");
-                return;
-            }
             let sent = self.send(&group, write).await;
             let at_ms = now_ms(&self.clock);
             match sent {
@@ -147,8 +202,13 @@ impl Floors {
                         entries.push(Entry::new(at_ms, Kind::Write, &group, what, wish.why.clone()));
                     }
                 }
-                Err((write, error)) => {
-                    self.fleet.failed(at_ms, &group);
+                Err((write, Unsent::NotClaimed)) => {
+                    self.fleet.postponed(at_ms, &group);
+                    tracing::info!(group, %write, "not written: the lease is not held any more");
+                    return;
+                }
+                Err((write, Unsent::Failed(error))) => {
+                    self.fleet.failed(at_ms, &group, Some(&write));
                     let error = chain(&error);
                     tracing::warn!(group, %write, error, "failed to write a floor");
                     entries.push(Entry::new(
@@ -177,25 +237,25 @@ impl Floors {
     }
 
     /// Sends a write; a scheduled release at whose time another is to start is moved by a minute.
-    async fn send(&self, group: &str, write: Write) -> Result<Write, (Write, Error)> {
+    async fn send(&self, group: &str, write: Write) -> Result<Write, (Write, Unsent)> {
         let mut write = write;
         loop {
+            // Right before each: only who holds the lease writes, and in the term in which it was planned.
+            let is_ours = |claim: &watch::Receiver<Claim>| {
+                let term = claim.borrow().term();
+                term.is_some_and(|term| Some(term.since) == self.term)
+            };
+            if !self.claim.as_ref().is_none_or(is_ours) {
+                return Err((write, Unsent::NotClaimed));
+            }
             let Err(error) = self.cloud.write(group, &write).await else {
                 return Ok(write);
             };
             let taken = matches!(error, Error::StartTimeTaken { .. });
             match write.a_minute_earlier(now_ms(&self.clock)).filter(|_| taken) {
                 Some(earlier) => write = earlier,
-                None => return Err((write, error)),
+                None => return Err((write, Unsent::Failed(error))),
             }
-        }
-    }
-
-    /// Right before a write: only who holds the lease writes.
-    fn claimed(&self) -> Result<(), String> {
-        match &self.claim {
-            None => Ok(()),
-            Some(claim) => claim.borrow().check().map(drop).map_err(|error| error.to_string()),
         }
     }
 
@@ -234,6 +294,9 @@ impl Floors {
 
     /// What is held, for the metrics and the bill.
     fn account(&mut self, entries: &mut Vec<Entry>) {
+        if !self.fleet.is_described() {
+            return;
+        }
         let at_ms = now_ms(&self.clock);
         self.metrics.unmet_nodes.set(f64::from(self.fleet.unmet()));
         let mut gone: BTreeSet<String> = self.spending.groups().map(str::to_owned).collect();
@@ -261,6 +324,12 @@ impl Floors {
             });
         }
     }
+}
+
+/// Why a write did not come through.
+enum Unsent {
+    NotClaimed,
+    Failed(Error),
 }
 
 fn now_ms(clock: &Clock) -> i64 {

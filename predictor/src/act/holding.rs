@@ -30,6 +30,8 @@ pub struct Holding {
     options: Options,
     cluster: Client,
     holder: Option<Holder>,
+    /// The Deployment could not be asked: nothing may be made by it.
+    is_without_owner: bool,
     spending: Spending,
     done: Option<(Wish, Instant, bool)>,
     told: Option<(By, u32)>,
@@ -53,33 +55,45 @@ impl Holding {
             options: options.clone(),
             cluster,
             holder: None,
+            is_without_owner: false,
             spending: Spending::new(app.config.settings.prices.node_hour),
             done: None,
             told: None,
         })
     }
 
-    /// Brings what is there to what is wanted.
-    pub async fn reconcile(&mut self, now_ms: i64, split: Split, why: &str, entries: &mut Vec<Entry>) {
-        let wish = Wish {
-            statistical: split.statistical,
-            scheduled: split
-                .named
-                .into_iter()
-                .map(|named| Scheduled {
+    /// A new term has begun: others have paid for what was held meanwhile.
+    pub fn begin(&mut self) {
+        self.spending = Spending::new(self.app.config.settings.prices.node_hour);
+        (self.done, self.told) = (None, None);
+    }
+
+    /// Brings what is there to what is wanted; tells whether it was so when it was last looked at.
+    pub async fn reconcile(&mut self, now_ms: i64, split: Split, why: &str, entries: &mut Vec<Entry>) -> bool {
+        let mut scheduled: Vec<Scheduled> = Vec::new();
+        for named in split.named {
+            // Several jobs of one schedule are held for together.
+            let same = |one: &&mut Scheduled| (&one.name, one.at_ms) == (&named.name, named.at_ms);
+            match scheduled.iter_mut().find(same) {
+                Some(one) => one.nodes = one.nodes.saturating_add(named.nodes),
+                None => scheduled.push(Scheduled {
                     name: named.name,
                     at_ms: named.at_ms,
                     nodes: named.nodes,
-                })
-                .collect(),
+                }),
+            }
+        }
+        let wish = Wish {
+            statistical: split.statistical,
+            scheduled,
         };
         let is_done = |(done, at, settled): &(Wish, Instant, bool)| *done == wish && *settled && at.elapsed() < LOOK;
         if self.done.as_ref().is_some_and(is_done) {
-            return;
+            return true;
         }
         let claim = self.app.claim.clone();
         let leads = move || claim.as_ref().is_none_or(|claim| claim.borrow().is_held());
-        let done = match self.holder().await {
+        let done = match self.holder(wish == Wish::default()).await {
             Ok(holder) => holder
                 .reconcile(&wish, now_ms, &leads)
                 .await
@@ -90,6 +104,7 @@ impl Holding {
             Ok(report) => {
                 self.done = Some((wish, Instant::now(), report.is_settled));
                 self.tell(now_ms, &report, why, entries);
+                true
             }
             Err(error) => {
                 self.done = None;
@@ -99,17 +114,23 @@ impl Holding {
                 if is_news {
                     entries.push(Entry::new(now_ms, Kind::Object, "", "failed".to_owned(), error));
                 }
+                false
             }
         }
     }
 
-    /// Made when it is first needed: the Deployment has to be asked for its UID.
-    async fn holder(&mut self) -> Result<&mut Holder, String> {
-        if self.holder.is_none() {
+    /// Made when it is first needed: the Deployment has to be asked for its UID. What is only to be released needs none.
+    async fn holder(&mut self, is_release: bool) -> Result<&mut Holder, String> {
+        if self.holder.is_none() || self.is_without_owner && !is_release {
             let owner = match &self.options.deployment {
                 None => None,
-                Some(name) => Some(self.owner(name).await?),
+                Some(name) => match self.owner(name).await {
+                    Ok(owner) => Some(owner),
+                    Err(_) if is_release => None,
+                    Err(error) => return Err(error),
+                },
             };
+            self.is_without_owner = owner.is_none() && self.options.deployment.is_some();
             let settings = self.options.holder(&self.app.config, owner);
             self.holder = settings.map(|settings| Holder::new(self.cluster.clone(), settings));
         }

@@ -11,30 +11,46 @@ use kube::{Api, Client};
 
 /// One look takes no longer.
 const LIMIT: Duration = Duration::from_secs(5);
-/// The namespaces of systems have some hundred pods.
-const PODS_MAX: u32 = 1_000;
+/// Pods of one answer.
+const PAGE: u32 = 250;
 
-/// Looks at the autoscaler's pods in a namespace; none of them is as good as one without such groups.
-pub async fn read(client: &Client, namespace: &str) -> Result<BTreeSet<String>, RequestError> {
-    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
-    let list = within(LIMIT, pods.list(&ListParams::default().limit(PODS_MAX))).await?;
-    Ok(list
-        .items
-        .iter()
-        .flat_map(words)
-        .filter_map(|word| group(&word))
-        .collect())
+/// What was found.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Pods that run a cluster-autoscaler.
+    pub autoscalers: usize,
+    /// The groups that it is told of.
+    pub groups: BTreeSet<String>,
 }
 
-/// The command lines of containers that run a cluster-autoscaler.
-fn words(pod: &Pod) -> Vec<String> {
+/// Looks at the autoscaler's pods in a namespace.
+pub async fn read(client: &Client, namespace: &str) -> Result<Found, RequestError> {
+    let pods: Api<Pod> = Api::namespaced(client.clone(), namespace);
+    let mut found = Found::default();
+    let mut page = ListParams::default().limit(PAGE);
+    loop {
+        let list = within(LIMIT, pods.list(&page)).await?;
+        for words in list.items.iter().filter_map(words) {
+            found.autoscalers += 1;
+            found.groups.extend(words.iter().filter_map(|word| group(word)));
+        }
+        match list.metadata.continue_.filter(|next| !next.is_empty()) {
+            Some(next) => page = page.continue_token(&next),
+            None => return Ok(found),
+        }
+    }
+}
+
+/// The command lines of containers that run a cluster-autoscaler, if there are any.
+fn words(pod: &Pod) -> Option<Vec<String>> {
     let containers = pod.spec.iter().flat_map(|spec| &spec.containers);
     let autoscalers = containers.filter(|container| {
         let image = container.image.as_deref().unwrap_or_default();
         image.contains("cluster-autoscaler") || container.name.contains("cluster-autoscaler")
     });
-    let mut words = Vec::new();
+    let mut words = None;
     for container in autoscalers {
+        let words: &mut Vec<String> = words.get_or_insert_default();
         let all = [&container.command, &container.args].into_iter().flatten().flatten();
         // An option and its value may be two words.
         let all: Vec<&String> = all.collect();
@@ -71,15 +87,14 @@ mod tests {
             }] } }))
             .unwrap()
         };
-        let found = |pod: &Pod| {
-            words(pod)
-                .iter()
-                .filter_map(|word| group(word))
-                .collect::<BTreeSet<_>>()
-        };
+        let groups = |words: Vec<String>| words.iter().filter_map(|word| group(word)).collect::<BTreeSet<_>>();
+        let found = |pod: &Pod| words(pod).map(groups);
         let autoscaler = pod("registry.example/autoscaling/cluster-autoscaler:v1.36.0");
-        assert_eq!(found(&autoscaler), ["spark-a".to_owned(), "spark:b".to_owned()].into());
-        assert!(found(&pod("registry.example/other:1")).is_empty());
-        assert!(found(&Pod::default()).is_empty());
+        assert_eq!(
+            found(&autoscaler),
+            Some(["spark-a".to_owned(), "spark:b".to_owned()].into())
+        );
+        assert_eq!(found(&pod("registry.example/other:1")), None);
+        assert_eq!(found(&Pod::default()), None);
     }
 }

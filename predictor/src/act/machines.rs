@@ -1,6 +1,6 @@
 //! What machines cost and how long they boot, kept fresh beside everything else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,6 +20,8 @@ use super::view::Boot;
 const LOOK: Duration = Duration::from_secs(10);
 /// Instances whose launch is asked for at once.
 const BOOTS_MAX: usize = 100;
+/// Nodes that were ready before are not asked for: after a start they would push out those that are known.
+const LATELY_MS: i64 = 3_600_000;
 
 /// What is known of machines, and of which types it should be.
 #[derive(Debug, Clone, Default)]
@@ -75,6 +77,7 @@ impl Keeper {
     pub async fn run(self, aws: Config, end: CancellationToken) {
         let reader = Reader::new(&aws);
         self.machines.lock().facts = self.kept().await.in_region(aws.region());
+        let mut asked = HashSet::new();
         let mut looks = tokio::time::interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -86,12 +89,12 @@ impl Keeper {
             tokio::select! {
                 biased;
                 () = end.cancelled() => return,
-                () = self.look(&reader) => {}
+                () = self.look(&reader, &mut asked) => {}
             }
         }
     }
 
-    async fn look(&self, reader: &Reader) {
+    async fn look(&self, reader: &Reader, asked: &mut HashSet<String>) {
         let (before, types) = {
             let state = self.machines.lock();
             (state.facts.clone(), state.types.clone())
@@ -99,7 +102,7 @@ impl Keeper {
         let mut facts = before.clone();
         let now_ms = i64::try_from(self.clock.now_ms()).unwrap_or(i64::MAX);
         reader.refresh(&mut facts, &types, now_ms).await;
-        self.add_boots(reader, &mut facts).await;
+        self.add_boots(reader, asked, now_ms, &mut facts).await;
         for (name, hundredths) in [("0.5", 50), ("0.9", 90)] {
             let boot_ms = facts.boots.quantile_ms(hundredths);
             let seconds = boot_ms.map_or(f64::NAN, |boot_ms| boot_ms as f64 / 1_000.0);
@@ -112,13 +115,20 @@ impl Keeper {
         self.keep(facts).await;
     }
 
-    /// Nodes that have become ready since the last look.
-    async fn add_boots(&self, reader: &Reader, facts: &mut Facts) {
+    /// Nodes that have become ready lately; each is asked for once.
+    async fn add_boots(&self, reader: &Reader, asked: &mut HashSet<String>, now_ms: i64, facts: &mut Facts) {
         let boots: Option<Vec<Boot>> = self.view.look(|view| {
-            let new = view.boots().filter(|boot| !facts.boots.knows(&boot.instance));
-            new.take(BOOTS_MAX).collect()
+            let all: Vec<Boot> = view.boots().collect();
+            asked.retain(|instance| all.iter().any(|boot| boot.instance == *instance));
+            let is_new = |boot: &Boot| {
+                now_ms - boot.ready_ms <= LATELY_MS
+                    && !asked.contains(&boot.instance)
+                    && !facts.boots.knows(&boot.instance)
+            };
+            all.into_iter().filter(is_new).take(BOOTS_MAX).collect()
         });
         let boots = boots.unwrap_or_default();
+        asked.extend(boots.iter().map(|boot| boot.instance.clone()));
         if boots.is_empty() {
             return;
         }

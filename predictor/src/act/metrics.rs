@@ -22,7 +22,7 @@ pub struct ActMetrics {
     pub refusals: CounterVec<1>,
     /// Empty nodes that are held, over time.
     pub held_node_seconds: FloatCounter,
-    /// Empty nodes that are ready for what is to come.
+    /// Room for held pods that is ready.
     pub ready_nodes: Gauge,
     /// Gangs that held nodes were enough for.
     pub hits: Counter,
@@ -34,6 +34,8 @@ pub struct ActMetrics {
     pub cloud_requests: CounterVec<2>,
     /// How long machines boot, by quantile.
     pub boot_seconds: GaugeVec<1>,
+    /// Rounds in which it was looked at what is to be held.
+    pub rounds: Counter,
     /// By actuator: rounds that failed.
     pub failures: CounterVec<1>,
 }
@@ -62,7 +64,7 @@ impl ActMetrics {
             ),
             unmet_nodes: registry.gauge(
                 "kompass_predictor_unmet_nodes",
-                "Empty nodes that are wanted and that no node group can hold now.",
+                "Empty nodes that are wanted and that no node group can hold now; NaN while another replica acts.",
             ),
             releases: registry.counter_vec(
                 "kompass_predictor_floor_releases_total",
@@ -80,7 +82,7 @@ impl ActMetrics {
             ),
             ready_nodes: registry.gauge(
                 "kompass_predictor_ready_nodes",
-                "Nodes that are ready, of the shape that is held, and that nothing works on.",
+                "Pods of the shape that is held that would start at once on nodes that are ready; NaN while another replica acts.",
             ),
             hits: registry.counter(
                 "kompass_predictor_hits_total",
@@ -103,6 +105,10 @@ impl ActMetrics {
                 "kompass_predictor_boot_seconds",
                 "From the launch of an instance to its node's readiness, of the last 64; NaN while none is known.",
                 ["quantile"],
+            ),
+            rounds: registry.counter(
+                "kompass_predictor_act_rounds_total",
+                "Times that it was looked at what is to be held and what is.",
             ),
             failures: registry.counter_vec(
                 "kompass_predictor_act_failures_total",

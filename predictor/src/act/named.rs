@@ -1,6 +1,6 @@
 //! Nodes for gangs that schedules start: held until the very gang has them, and not bought again. Pure.
 
-use crate::certain::{Certain, LATE_MS};
+use crate::certain::Certain;
 use crate::choice::HOLD_MS;
 
 /// A driver that is created so long before its time counts: clocks differ.
@@ -8,7 +8,14 @@ const EARLY_MS: i64 = 60_000;
 
 /// The gangs that are expected by name.
 #[derive(Debug, Default)]
-pub struct Named(Vec<Certain>);
+pub struct Named(Vec<Expected>);
+
+/// A gang, and when a decision counted its nodes last, milliseconds since 1970 UTC.
+#[derive(Debug)]
+struct Expected {
+    gang: Certain,
+    counted_ms: i64,
+}
 
 /// What is to be held.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -28,14 +35,22 @@ impl Split {
 }
 
 impl Named {
-    /// Remembers what the last decision expects.
-    pub fn note(&mut self, certain: &[Certain]) {
+    /// Remembers what a decision expects. `at_ms`: when it was made.
+    pub fn note(&mut self, at_ms: i64, certain: &[Certain]) {
         for one in certain {
-            let same =
-                |known: &&mut Certain| known.name == one.name && known.key == one.key && known.at_ms == one.at_ms;
+            let same = |known: &&mut Expected| {
+                let gang = &known.gang;
+                gang.name == one.name && gang.key == one.key && gang.at_ms == one.at_ms
+            };
             match self.0.iter_mut().find(same) {
-                Some(known) => known.nodes = one.nodes,
-                None => self.0.push(one.clone()),
+                Some(known) => {
+                    known.gang.nodes = one.nodes;
+                    known.counted_ms = known.counted_ms.max(at_ms);
+                }
+                None => self.0.push(Expected {
+                    gang: one.clone(),
+                    counted_ms: at_ms,
+                }),
             }
         }
     }
@@ -43,19 +58,25 @@ impl Named {
     /// What of the nodes of a decision is for whom. `is_bound`: whether a driver of this key that was created from this
     /// moment on has its nodes.
     pub fn split(&mut self, now_ms: i64, nodes: u32, is_bound: impl Fn(&str, i64) -> bool) -> Split {
-        // So long the decision may go on with the nodes for it.
-        self.0.retain(|named| now_ms <= named.at_ms + LATE_MS + HOLD_MS);
+        // So long decisions go on with the nodes for it.
+        self.0.retain(|expected| now_ms - expected.counted_ms <= HOLD_MS);
+        let is_bound = |expected: &&Expected| is_bound(&expected.gang.key, expected.gang.at_ms - EARLY_MS);
+        let (bound, waiting): (Vec<&Expected>, Vec<&Expected>) = self.0.iter().partition(is_bound);
         let mut left = nodes;
         let mut split = Split::default();
-        for named in &self.0 {
-            let held = named.nodes.min(left);
+        // Those that have still to come go first: what others have is only taken off what is left.
+        for expected in waiting {
+            let held = expected.gang.nodes.min(left);
             left -= held;
-            if held > 0 && !is_bound(&named.key, named.at_ms - EARLY_MS) {
+            if held > 0 {
                 split.named.push(Certain {
                     nodes: held,
-                    ..named.clone()
+                    ..expected.gang.clone()
                 });
             }
+        }
+        for expected in bound {
+            left = left.saturating_sub(expected.gang.nodes);
         }
         split.statistical = left;
         split
@@ -80,8 +101,8 @@ mod tests {
     #[test]
     fn what_the_gang_has_is_not_held_again() {
         let mut named = Named::default();
-        named.note(&[certain("etl", 5)]);
-        named.note(&[certain("etl", 4), certain("report", 1)]);
+        named.note(AT_MS - 300_000, &[certain("etl", 5)]);
+        named.note(AT_MS, &[certain("etl", 4), certain("report", 1)]);
         let split = named.split(AT_MS, 7, |_, _| false);
         assert_eq!(split.named, [certain("etl", 4), certain("report", 1)]);
         assert_eq!((split.statistical, split.nodes()), (2, 7));
@@ -96,23 +117,35 @@ mod tests {
     }
 
     #[test]
+    fn the_next_start_is_held_for_though_the_one_before_still_counts() {
+        let mut named = Named::default();
+        let next = Certain {
+            at_ms: AT_MS + 600_000,
+            ..certain("etl", 5)
+        };
+        named.note(AT_MS - 60_000, &[certain("etl", 5)]);
+        named.note(AT_MS + 300_000, std::slice::from_ref(&next));
+        let bound = |_: &str, from_ms: i64| from_ms < AT_MS;
+        let split = named.split(AT_MS + 300_000, 5, bound);
+        assert_eq!((split.named, split.statistical), (vec![next], 0));
+    }
+
+    #[test]
     fn it_is_forgotten_when_the_decision_has_let_go() {
         let mut named = Named::default();
-        named.note(&[certain("etl", 5)]);
-        let split = named.split(AT_MS + LATE_MS + HOLD_MS + 1, 2, |_, _| true);
-        assert_eq!(
-            split,
-            Split {
-                statistical: 2,
-                named: vec![]
-            }
-        );
+        named.note(AT_MS, &[certain("etl", 5)]);
+        let split = named.split(AT_MS + HOLD_MS + 1, 2, |_, _| true);
+        let expected = Split {
+            statistical: 2,
+            named: vec![],
+        };
+        assert_eq!(split, expected);
     }
 
     #[test]
     fn never_more_than_was_decided() {
         let mut named = Named::default();
-        named.note(&[certain("etl", 5)]);
+        named.note(AT_MS, &[certain("etl", 5)]);
         assert_eq!(named.split(AT_MS, 3, |_, _| false).nodes(), 3);
     }
 }

@@ -1,6 +1,5 @@
 //! How what is decided is held.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -79,7 +78,7 @@ impl Options {
             // Instances that are to be had boot in half of that.
             boot_ms: 2 * config.settings.timing.ready_ms,
             discovery_tag: self.discovery_tag.clone(),
-            listed: BTreeSet::new(),
+            listed: None,
         }
     }
 }

@@ -11,7 +11,7 @@ use kube::{Api, ResourceExt as _};
 
 use super::objects::{self, Target};
 use super::plan::{Held, Kind, State};
-use super::{Error, Holder, MANAGER, Right, refused};
+use super::{Error, Holder, MANAGER, Right, WRITE_LIMIT, refused};
 
 const BUFFERS: Right = Right {
     group: buffers::GROUP,
@@ -65,7 +65,7 @@ impl Holder {
 
     pub(super) async fn delete_buffer(&self, name: &str, resource: &ApiResource) -> Result<(), Error> {
         let api = self.buffer_api(resource);
-        match within(REQUEST_TIMEOUT, api.delete(name, &DeleteParams::default())).await {
+        match within(WRITE_LIMIT, api.delete(name, &DeleteParams::default())).await {
             Err(error) if error.status() != Some(404) => {
                 Err(refused("delete", format!("capacity buffer {name}"), BUFFERS, error))
             }
@@ -75,7 +75,7 @@ impl Holder {
 
     pub(super) async fn delete_template(&self, name: &str) -> Result<(), Error> {
         let api = self.template_api();
-        match within(REQUEST_TIMEOUT, api.delete(name, &DeleteParams::default())).await {
+        match within(WRITE_LIMIT, api.delete(name, &DeleteParams::default())).await {
             Err(error) if error.status() != Some(404) => {
                 Err(refused("delete", format!("pod template {name}"), TEMPLATES, error))
             }
@@ -115,6 +115,7 @@ pub(super) fn of_metadata(kind: Kind, metadata: ObjectMeta) -> Held {
         } else {
             State::Partial
         },
+        has_number: false,
         is_answered: false,
     }
 }
@@ -129,6 +130,7 @@ fn of_buffer(buffer: DynamicObject, has_template: bool) -> Held {
     }
     Held {
         nodes: u32::try_from(nodes).unwrap_or(u32::MAX),
+        has_number: true,
         is_answered,
         ..held
     }

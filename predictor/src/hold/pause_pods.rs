@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::buffers::{described, of_metadata};
 use super::objects::{self, Target};
 use super::plan::{self, Held, Kind, Pending, State};
-use super::{Error, Holder, MANAGER, Right, refused, request};
+use super::{Error, Holder, MANAGER, Right, WRITE_LIMIT, refused, request};
 
 /// Pods that are marked at once.
 const MARKS_AT_ONCE: usize = 16;
@@ -69,7 +69,7 @@ impl Holder {
     pub(super) async fn delete_job(&self, name: &str) -> Result<(), Error> {
         // With its pods.
         let parameters = DeleteParams::background();
-        match within(REQUEST_TIMEOUT, self.job_api().delete(name, &parameters)).await {
+        match within(WRITE_LIMIT, self.job_api().delete(name, &parameters)).await {
             Err(error) if error.status() != Some(404) => Err(refused("delete", format!("job {name}"), JOBS, error)),
             _ => Ok(()),
         }
@@ -139,7 +139,7 @@ impl Holder {
 
 async fn mark(pods: Api<object::Pod>, name: String, status: Value) -> Result<(), Error> {
     let (parameters, patch) = (PatchParams::default(), Patch::Strategic(status));
-    match within(REQUEST_TIMEOUT, pods.patch_status(&name, &parameters, &patch)).await {
+    match within(WRITE_LIMIT, pods.patch_status(&name, &parameters, &patch)).await {
         Err(error) if error.status() != Some(404) => {
             Err(refused("mark", format!("pause pod {name}"), POD_STATUS, error))
         }
@@ -168,6 +168,7 @@ fn of_job(job: Job) -> Held {
         .any(|one| one.status == "True" && ends.contains(&one.type_.as_str()));
     let nodes = job.spec.and_then(|spec| spec.parallelism).unwrap_or(1);
     let mut held = of_metadata(Kind::PausePods, job.metadata);
+    held.has_number = true;
     if held.state == State::Partial {
         held.state = if has_ended { State::Ended } else { State::Whole };
     }

@@ -57,6 +57,8 @@ pub struct Held {
     pub created_ms: i64,
     /// How far it is there.
     pub state: State,
+    /// How many nodes it holds stands in it: it is more than a buffer's template.
+    pub has_number: bool,
     /// An autoscaler has said something of the buffer, whatever it was.
     pub is_answered: bool,
 }
@@ -124,6 +126,26 @@ pub fn actions(wish: &Wish, held: &[Held], kind: Kind, limits: &Limits, now_ms: 
     deletes.chain(less).chain(more).collect()
 }
 
+/// Whether an action makes more nodes held than before it.
+pub fn raises(action: &Action, held: &[Held]) -> bool {
+    match action {
+        Action::Delete(..) => false,
+        Action::Apply(kind, target) => {
+            let present = held.iter().find(|one| one.kind == *kind && one.name == target.name);
+            present.map_or(0, |one| one.nodes) < target.nodes
+        }
+    }
+}
+
+/// Whether buffers have turned out to be seen by nobody, by what an earlier process has left: pause pods, and no buffer that
+/// was answered.
+pub fn were_unanswered(held: &[Held]) -> bool {
+    let has_pause_pods = held
+        .iter()
+        .any(|one| one.kind == Kind::PausePods && one.state == State::Whole);
+    has_pause_pods && !held.iter().any(|one| one.kind == Kind::Buffer && one.is_answered)
+}
+
 /// Pause pods to be shown to autoscalers now: those of a Job together, so that nodes are bought for all of them at once.
 pub fn to_mark(held: &[Held], pending: &[Pending], now_ms: i64) -> Vec<String> {
     let mut by_job: HashMap<&str, Vec<&Pending>> = HashMap::new();
@@ -187,7 +209,9 @@ fn targets(wish: &Wish, held: &[Held], limits: &Limits, now_ms: i64) -> Vec<Targ
         };
         let held_for = part.to_string();
         let present: Vec<_> = held.iter().filter(|one| one.held_for == held_for).collect();
-        let nodes = present.iter().map(|one| one.nodes).fold(gang.nodes.min(left), u32::min);
+        // A template whose buffer has not been made yet tells nothing of what the gang has had.
+        let had = present.iter().filter(|one| one.has_number);
+        let nodes = had.map(|one| one.nodes).fold(gang.nodes.min(left), u32::min);
         left -= nodes;
         // One of no nodes remembers that the gang has had them.
         if nodes > 0 || !present.is_empty() {

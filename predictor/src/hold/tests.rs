@@ -90,6 +90,7 @@ impl Model {
                     expires_ms: Some(target.expires_ms / 1_000 * 1_000),
                     created_ms,
                     state,
+                    has_number: true,
                     is_answered: true,
                 });
             }
@@ -160,6 +161,7 @@ fn left_behind() -> impl Strategy<Value = Held> {
                 expires_ms: expires.map(|ms| START_MS + ms),
                 created_ms: START_MS - 1,
                 state,
+                has_number: true,
                 is_answered: true,
             }
         },

@@ -36,16 +36,18 @@ impl Sweep {
         leads: impl Fn() -> bool,
     ) -> Result<(), Error> {
         let jobs: Api<Job> = Api::namespaced(client.clone(), namespace);
-        self.remove("jobs", &jobs, now, &leads).await?;
+        // One kind that can't be removed keeps no other.
+        let jobs = self.remove("jobs", &jobs, now, &leads).await;
         // Where there are no capacity buffers nobody needs rights on them.
         let served = buffers::served(client, REQUEST_TIMEOUT).await;
         if let Some(resource) = served.map_err(|source| failed("find", buffers::PLURAL, source))? {
             let all: Api<DynamicObject> = Api::namespaced_with(client.clone(), namespace, &resource);
-            self.remove(buffers::PLURAL, &all, now, &leads).await?;
+            let buffers = self.remove(buffers::PLURAL, &all, now, &leads).await;
             let templates: Api<PodTemplate> = Api::namespaced(client.clone(), namespace);
             self.remove("podtemplates", &templates, now, &leads).await?;
+            buffers?;
         }
-        Ok(())
+        jobs
     }
 
     async fn remove<K: DeserializeOwned + Clone + Debug>(
@@ -60,6 +62,7 @@ impl Sweep {
             Ok(listed) => listed,
             Err(error) => return self.unless_forbidden("list", what, error),
         };
+        let mut first = Ok(());
         for metadata in listed.into_iter().map(|object| object.metadata) {
             if !is_expired(&metadata, now) || !leads() {
                 continue;
@@ -76,12 +79,14 @@ impl Sweep {
             };
             match within(REQUEST_TIMEOUT, api.delete(&name, &parameters)).await {
                 Err(error) if !matches!(error.status(), Some(404 | 409)) => {
-                    return self.unless_forbidden("delete", what, error);
+                    // Nor does one object keep the others.
+                    let told = self.unless_forbidden("delete", what, error);
+                    first = first.and(told);
                 }
                 _ => {}
             }
         }
-        Ok(())
+        first
     }
 
     fn unless_forbidden(&mut self, verb: &'static str, what: &str, error: RequestError) -> Result<(), Error> {

@@ -15,7 +15,7 @@ use crate::error::{Error, chain};
 use crate::operation::Operation;
 
 /// Values that a filter takes, with room.
-const CHUNK: usize = 100;
+const CHUNK: usize = 50;
 const PAGES_MAX: usize = 200;
 /// What Linux is called in spot prices.
 const LINUX: [&str; 2] = ["Linux/UNIX", "Linux/UNIX (Amazon VPC)"];

@@ -12,7 +12,7 @@ fn rules() -> Rules {
         ttl_ms: TTL_MS,
         boot_ms: 300_000,
         discovery_tag: "autoscaler".to_owned(),
-        listed: BTreeSet::new(),
+        listed: Some(BTreeSet::new()),
     }
 }
 
@@ -41,6 +41,7 @@ fn sight<'a>(group: &'a Group, company: &'a Company) -> Sight<'a> {
         release: Release::of(company),
         company: Some(company),
         pending: false,
+        sent: &[],
         seen_in_place: false,
         short_since_ms: None,
     }
@@ -130,12 +131,18 @@ fn a_group_that_is_not_ours_alone_is_not_raised() {
         assert!(plan.writes.is_empty(), "{code}: {plan:?}");
     }
     let listed = Rules {
-        listed: ["spark".to_owned()].into(),
+        listed: Some(["spark".to_owned()].into()),
         ..rules()
     };
     let (group, company) = (group(), alone());
     let plan = plan(&sight(&group, &company), Some(5), &listed);
     assert_eq!(plan.refusal, Some(Refusal::Listed));
+    let unknown = Rules {
+        listed: None,
+        ..rules()
+    };
+    let plan = super::plan(&sight(&group, &company), Some(5), &unknown);
+    assert_eq!(plan.refusal, Some(Refusal::ListedUnknown));
 }
 
 #[test]

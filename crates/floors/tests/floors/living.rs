@@ -1,5 +1,7 @@
 //! A predictor that lives: it follows what is wanted, asks little, and keeps its hands off what is somebody else's.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use kompass_floors::fleet::HAND_OVER_MS;
 use kompass_floors::{Refusal, Write};
 
@@ -7,6 +9,7 @@ use kompass_floors::group::RELEASE_ACTION;
 
 use crate::cloud::Cloud;
 use crate::model::asg::{Asg, AutoScaling as _};
+use crate::model::random::Random;
 use crate::predictor::{Fate, Life, Predictor, TTL_MS, Wish};
 
 const STEP_MS: i64 = 5_000;
@@ -223,7 +226,7 @@ fn it_waits_while_the_autoscaler_is_at_work() {
     scene.asg.set_desired(3).unwrap();
     scene.pass(MINUTE_MS);
     assert_eq!(scene.asg.min, 0, "three are on their way");
-    scene.pass(3 * MINUTE_MS);
+    scene.pass(6 * MINUTE_MS);
     assert_eq!(scene.asg.min, 2);
     assert!(scene.refused(|refusal| *refusal == Refusal::Pending));
     assert!(scene.refused(|refusal| matches!(refusal, Refusal::Unsettled { .. })));
@@ -277,4 +280,100 @@ fn a_successor_goes_on_with_a_floor() {
     scene.headroom = 0;
     scene.pass(2 * MINUTE_MS);
     assert_eq!(scene.asg.min, 1);
+}
+
+/// A process that lives on while a write of its own that it took for failed comes up to a quarter of an hour later.
+#[test]
+fn what_was_stuck_on_its_way_is_taken_back() {
+    let mut stuck = 0;
+    for seed in 0..300 {
+        let mut random = Random::new(seed);
+        let mut scene = Scene::new(1);
+        let mut late: Vec<(i64, Write)> = Vec::new();
+        for step in 0..1_500 {
+            scene.asg.pass(STEP_MS);
+            let now_ms = scene.asg.now_ms;
+            for (_, write) in late.extract_if(.., |(at_ms, _)| *at_ms <= now_ms) {
+                let _ = scene.cloud.write(&mut scene.asg, &write);
+            }
+            if step % 60 == 0 {
+                // The last half hour nothing is wanted.
+                let wanted = u32::try_from(random.below(6)).unwrap();
+                scene.headroom = if step < 1_140 { wanted } else { 0 };
+                scene.busy = usize::try_from(random.below(3)).unwrap();
+            }
+            let wish = Wish {
+                headroom: scene.headroom,
+                busy: scene.asg.in_service().into_iter().take(scene.busy).collect(),
+                pending: false,
+            };
+            let mut fate = |write: &Write| {
+                let sticks = matches!(write, Write::SetMin(_)) && random.below(4) == 0;
+                if sticks { Fate::Stuck } else { Fate::Well }
+            };
+            scene.predictor.step(&mut scene.asg, &mut scene.cloud, &wish, &mut fate);
+            for write in std::mem::take(&mut scene.predictor.late) {
+                stuck += 1;
+                late.push((now_ms + random.between_ms(5_000, 15 * MINUTE_MS), write));
+            }
+        }
+        scene.headroom = 0;
+        scene.pass(17 * MINUTE_MS);
+        assert_eq!((scene.asg.min, scene.cloud.has_tag()), (1, false), "seed {seed}");
+    }
+    assert!(stuck > 300, "{stuck}");
+}
+
+#[test]
+fn trouble_with_one_group_leaves_the_other_alone() {
+    let mut asgs = [Asg::new(7, 0, 12), Asg::new(8, 0, 12)];
+    let mut clouds = [Cloud::default(), Cloud::default()];
+    let names = ["spark-a", "spark-b"];
+    let mut fleet = Predictor::new("me", asgs[0].now_ms).fleet;
+    let mut refused = Vec::new();
+    for step in 0..400 {
+        for asg in &mut asgs {
+            asg.pass(STEP_MS);
+        }
+        let now_ms = asgs[0].now_ms;
+        fleet.decide(now_ms, if step < 200 { 4 } else { 8 }, BTreeSet::new());
+        for _ in 0..2 {
+            if fleet.question(now_ms).is_none() {
+                break;
+            }
+            let mut groups = Vec::new();
+            let mut company = BTreeMap::new();
+            for (at, name) in names.iter().enumerate() {
+                let mut group = clouds[at].describe(&asgs[at]);
+                (*name).clone_into(&mut group.name);
+                groups.push(group);
+                company.insert((*name).to_owned(), clouds[at].company(&asgs[at]));
+            }
+            for order in fleet.plan(now_ms, &groups, &company, false) {
+                refused.extend(order.plan.refusal.filter(Refusal::is_strike));
+                let at = usize::from(order.group == names[1]);
+                for write in order.plan.writes {
+                    // Each fourth call on the first group fails, and is done nevertheless every other time.
+                    let fails = at == 0 && step % 4 == 0;
+                    if !fails || step % 8 == 0 {
+                        clouds[at].write(&mut asgs[at], &write).unwrap();
+                    }
+                    if fails {
+                        fleet.failed(now_ms, &order.group, Some(&write));
+                        break;
+                    }
+                    fleet.wrote(now_ms, &order.group, &write);
+                }
+            }
+        }
+    }
+    assert_eq!(refused, []);
+    assert_eq!([asgs[0].min, asgs[1].min], [4, 4]);
+    let rests = |cloud: &Cloud| {
+        cloud
+            .min_writes_ms
+            .windows(2)
+            .all(|pair| pair[1] - pair[0] >= MINUTE_MS)
+    };
+    assert!(clouds.iter().all(rests));
 }

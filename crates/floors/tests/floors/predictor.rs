@@ -15,7 +15,7 @@ fn rules(owner: &str) -> Rules {
         ttl_ms: TTL_MS,
         boot_ms: 5 * 60_000,
         discovery_tag: "k8s.io/cluster-autoscaler/enabled".to_owned(),
-        listed: BTreeSet::new(),
+        listed: Some(BTreeSet::new()),
     }
 }
 
@@ -27,6 +27,8 @@ pub(crate) enum Fate {
     Refused,
     /// It is done, but not known to be.
     Lost,
+    /// It is not known to be done, and is done later.
+    Stuck,
     /// The process dies before it.
     DiesBefore,
     /// The process dies after it.
@@ -54,7 +56,7 @@ pub(crate) struct Wish {
 pub(crate) struct Predictor {
     pub(crate) fleet: Fleet,
     pub(crate) refusals: Vec<Refusal>,
-    /// Sent by a process that died.
+    /// Sent and not done yet.
     pub(crate) late: Vec<Write>,
 }
 
@@ -122,11 +124,13 @@ impl Predictor {
                 self.late.push(write);
                 return Sent::Died;
             }
-            Fate::Refused | Fate::Lost => {
+            Fate::Refused | Fate::Lost | Fate::Stuck => {
                 if fate == Fate::Lost {
                     let _ = cloud.write(asg, &write);
+                } else if fate == Fate::Stuck {
+                    self.late.push(write.clone());
                 }
-                self.fleet.failed(asg.now_ms, GROUP);
+                self.fleet.failed(asg.now_ms, GROUP, Some(&write));
                 return Sent::Failed;
             }
         }
@@ -143,7 +147,7 @@ impl Predictor {
                 Err(refused) => panic!("{write}: {refused:?}"),
             }
         }
-        self.fleet.failed(asg.now_ms, GROUP);
+        self.fleet.failed(asg.now_ms, GROUP, Some(&write));
         Sent::Failed
     }
 }

@@ -89,6 +89,17 @@ impl Scene {
         min_sizes(&self.layer).await[GROUP]
     }
 
+    /// Whatever went wrong: no desired capacity, and no two sizes within a minute.
+    fn is_decent(&self) {
+        let log = self.layer.log();
+        assert!(log.iter().all(|request| request.get("DesiredCapacity").is_none()));
+        let sizes = log
+            .iter()
+            .filter(|request| request.operation == "UpdateAutoScalingGroup");
+        let at_ms: Vec<i64> = sizes.map(|request| request.at_ms).collect();
+        assert!(at_ms.windows(2).all(|pair| pair[1] - pair[0] >= 60_000), "{at_ms:?}");
+    }
+
     fn told(&self, kind: Kind, words: &str) -> bool {
         let mut told = self.entries.iter().filter(|entry| entry.kind == kind);
         told.any(|entry| entry.what.contains(words) || entry.why.contains(words))
@@ -113,6 +124,7 @@ async fn throttled_or_silent(server: &Server, region: &str, fault: Fault, words:
     scene.pass(Duration::from_mins(2)).await;
     scene.round(0).await.unwrap();
     assert_eq!(scene.min().await, 1, "{fault:?}");
+    scene.is_decent();
 }
 
 async fn expired(server: &Server, region: &str) {
@@ -125,6 +137,7 @@ async fn expired(server: &Server, region: &str) {
     scene.pass(Duration::from_secs(20)).await;
     scene.round(4).await.unwrap();
     assert_eq!(scene.min().await, 4);
+    scene.is_decent();
 }
 
 async fn partly_filled(server: &Server, region: &str) {
@@ -149,6 +162,7 @@ async fn partly_filled(server: &Server, region: &str) {
     scene.pass(Duration::from_mins(1)).await;
     scene.round(4).await.unwrap();
     assert_eq!(scene.min().await, 1);
+    scene.is_decent();
 }
 
 async fn deleted(server: &Server, region: &str) {
@@ -160,6 +174,7 @@ async fn deleted(server: &Server, region: &str) {
     scene.round(0).await.unwrap();
     assert!(scene.told(Kind::Ended, "the group is gone"), "{:?}", scene.entries);
     assert!(!scene.registry.render().contains(r#"floor_nodes{group="spark"}"#));
+    scene.is_decent();
 }
 
 async fn changed_by_others(server: &Server, region: &str) {
@@ -198,6 +213,7 @@ async fn changed_by_others(server: &Server, region: &str) {
         .await
         .unwrap();
     assert!(!action.contains("kompass-release"), "{action}");
+    scene.is_decent();
 }
 
 async fn without_a_group(server: &Server, region: &str) {

@@ -4,8 +4,9 @@
 //! The child is this very program: it runs the code of the service that writes, by the clock of the stand-in for AWS.
 
 use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -51,7 +52,7 @@ const REGIONS: [&str; 24] = [
     "ap-south-1",
     "ap-south-2",
     "ap-east-1",
-    "ap-northeast-1",
+    "ap-southeast-3",
     "ap-northeast-2",
     "ap-southeast-1",
     "ap-southeast-2",
@@ -110,7 +111,7 @@ pub(crate) fn floor_rules() -> Rules {
         ttl_ms: i64::try_from(TTL.as_millis()).unwrap(),
         boot_ms: 300_000,
         discovery_tag: "k8s.io/cluster-autoscaler/enabled".to_owned(),
-        listed: BTreeSet::new(),
+        listed: Some(BTreeSet::new()),
     }
 }
 
@@ -136,8 +137,8 @@ async fn child() {
     floors.reconcile(&wish, &mut Vec::new()).await.unwrap();
 }
 
-/// Runs a child to its end; tells whether it ended well.
-async fn run(layer: &Layer, folder: &Path, nodes: u32, pid: &AtomicI32) -> bool {
+/// Runs a child to its end.
+async fn run(layer: &Layer, folder: &Path, nodes: u32, pid: &AtomicI32) -> ExitStatus {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "kills::child", "--nocapture"])
         .envs(layer.environment())
@@ -153,7 +154,7 @@ async fn run(layer: &Layer, folder: &Path, nodes: u32, pid: &AtomicI32) -> bool 
     let status = tokio::time::timeout(CHILD_LIMIT, child.wait())
         .await
         .expect("an end of the child");
-    status.unwrap().success()
+    status.unwrap()
 }
 
 async fn min_size(layer: &Layer) -> u32 {
@@ -172,7 +173,11 @@ async fn killed(server: &Server, region: &str, folder: &Path, last: usize, write
     for (index, step) in STEPS.iter().enumerate().take(last + 1) {
         layer.advance(step.after).await.unwrap();
         if index < last {
-            assert!(run(&layer, folder, step.nodes, &pid).await, "{} ends well", step.name);
+            assert!(
+                run(&layer, folder, step.nodes, &pid).await.success(),
+                "{} ends well",
+                step.name
+            );
             continue;
         }
         let (seen, victim) = (AtomicUsize::new(0), Arc::clone(&pid));
@@ -184,7 +189,8 @@ async fn killed(server: &Server, region: &str, folder: &Path, last: usize, write
             kill(pid, Signal::SIGKILL).expect("the child lives");
             Next::HangUp
         });
-        assert!(!run(&layer, folder, step.nodes, &pid).await, "{} is killed", step.name);
+        let ended = run(&layer, folder, step.nodes, &pid).await;
+        assert_eq!(ended.signal(), Some(Signal::SIGKILL as i32), "{} is killed", step.name);
         layer.unhook();
     }
     let written = min_size(&layer).await;
@@ -199,7 +205,7 @@ async fn killed(server: &Server, region: &str, folder: &Path, last: usize, write
         .find(|request| request.get("DesiredCapacity").is_some());
     assert_eq!(desired, None, "{what}");
     // Who comes next finds nothing to be afraid of, and can raise again.
-    assert!(run(&layer, folder, 4, &pid).await, "{what}");
+    assert!(run(&layer, folder, 4, &pid).await.success(), "{what}");
     assert_eq!(min_size(&layer).await, 4, "{what}: raised again");
 }
 

@@ -169,7 +169,7 @@ async fn the_autoscaler_and_floors_get_along() {
         "{grown} growths, {took} nodes taken away, {floors} floors, {} requests of ours",
         log.len()
     );
-    assert!(grown > 3 && took > 5 && floors > 5, "they never met");
+    assert!(grown > 1 && took > 5 && floors > 5, "they never met");
     assert!(log.iter().all(|request| request.get("DesiredCapacity").is_none()));
     assert_eq!(scene.min().await, 1);
     let told = scene.layer.call("DescribeAutoScalingGroups", &[]).await.unwrap();
