@@ -15,6 +15,7 @@
 //! Prices and held nodes come from a [`Knowledge`]; [`choice`], [`question`] and [`answer`] are pure.
 
 pub mod answer;
+mod bounds;
 pub mod certificate;
 pub mod choice;
 pub mod knowledge;

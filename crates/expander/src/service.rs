@@ -8,13 +8,16 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::routing::post;
 use http::{Request, Response};
+use prost::bytes::Buf as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tonic::Status;
+use tonic::codec::{Codec, DecodeBuf, Decoder};
 use tonic::server::Grpc;
 use tonic_prost::ProstCodec;
 
 use crate::answer::{self, Outcome};
+use crate::bounds;
 use crate::knowledge::Knowledge;
 use crate::messages::{BEST_OPTIONS, BestOptionsRequest, BestOptionsResponse};
 use crate::metrics::Metrics;
@@ -45,7 +48,39 @@ impl Default for Patience {
     }
 }
 
-type Codec = ProstCodec<BestOptionsResponse, BestOptionsRequest>;
+type Messages = ProstCodec<BestOptionsResponse, BestOptionsRequest>;
+
+/// Reads a request once it is known that it does not hold too much.
+#[derive(Debug, Default)]
+struct Bounded;
+
+impl Codec for Bounded {
+    type Encode = BestOptionsResponse;
+    type Decode = BestOptionsRequest;
+    type Encoder = <Messages as Codec>::Encoder;
+    type Decoder = BoundedDecoder;
+
+    fn encoder(&mut self) -> Self::Encoder {
+        Messages::default().encoder()
+    }
+
+    fn decoder(&mut self) -> Self::Decoder {
+        BoundedDecoder(Messages::default().decoder())
+    }
+}
+
+#[derive(Debug)]
+struct BoundedDecoder(<Messages as Codec>::Decoder);
+
+impl Decoder for BoundedDecoder {
+    type Item = BestOptionsRequest;
+    type Error = Status;
+
+    fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<Self::Item>, Status> {
+        bounds::check(bytes.chunk()).map_err(|error| Status::out_of_range(error.to_string()))?;
+        self.0.decode(bytes)
+    }
+}
 
 #[derive(Debug)]
 struct Service {
@@ -92,7 +127,7 @@ impl Service {
             let (service, slot) = (Arc::clone(&self), Arc::clone(&slot));
             async move { Ok(tonic::Response::new(service.decide(request.into_inner(), slot).await)) }
         });
-        let mut grpc = Grpc::new(Codec::default()).max_decoding_message_size(LONGEST);
+        let mut grpc = Grpc::new(Bounded).max_decoding_message_size(LONGEST);
         grpc.unary(decide, request).await
     }
 
