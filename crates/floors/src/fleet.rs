@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::group::{Company, Group, Instance};
-use crate::keeper::{Keeper, Look};
+use crate::keeper::{Keeper, Look, Told};
 use crate::plan::Plan;
 use crate::rules::Rules;
 use crate::share::{Room, share};
@@ -193,9 +193,13 @@ impl Fleet {
                 // Nothing is to be done, or it is asked next time.
                 _ => continue,
             }
-            let plan = member
-                .keeper
-                .plan(now_ms, member.wanted, group, company, pending, &self.rules);
+            let told = Told {
+                now_ms,
+                group,
+                company,
+                pending,
+            };
+            let plan = member.keeper.plan(told, member.wanted, &self.rules);
             if plan != Plan::default() {
                 orders.push(Order {
                     group: group.name.clone(),

@@ -33,6 +33,19 @@ pub enum Look {
     Company,
 }
 
+/// What the cloud has just told, and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Told<'a> {
+    /// The time, milliseconds since 1970 UTC.
+    pub now_ms: i64,
+    /// The group.
+    pub group: &'a Group,
+    /// Who else may change it, where that was asked.
+    pub company: Option<&'a Company>,
+    /// Pods wait for the autoscaler to add nodes.
+    pub pending: bool,
+}
+
 /// What a keeper believes of its group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Belief {
@@ -190,32 +203,22 @@ impl Keeper {
         }
     }
 
-    /// What to write, from what the cloud has just told. `pending`: pods wait for the autoscaler to add nodes.
-    pub fn plan(
-        &mut self,
-        now_ms: i64,
-        wanted: Option<u32>,
-        group: &Group,
-        company: Option<&Company>,
-        pending: bool,
-        rules: &Rules,
-    ) -> Plan {
-        let plan = self.planned(now_ms, wanted, group, company, pending, rules);
+    /// What to write, from what the cloud has just told.
+    pub fn plan(&mut self, told: Told<'_>, wanted: Option<u32>, rules: &Rules) -> Plan {
+        let plan = self.planned(told, wanted, rules);
         // Not before: what has come since the last look is known by them.
         self.sent
-            .retain(|&(_, at_ms)| is_within(Some(at_ms), now_ms, LATE_MAX_MS));
+            .retain(|&(_, at_ms)| is_within(Some(at_ms), told.now_ms, LATE_MAX_MS));
         plan
     }
 
-    fn planned(
-        &mut self,
-        now_ms: i64,
-        wanted: Option<u32>,
-        group: &Group,
-        company: Option<&Company>,
-        pending: bool,
-        rules: &Rules,
-    ) -> Plan {
+    fn planned(&mut self, told: Told<'_>, wanted: Option<u32>, rules: &Rules) -> Plan {
+        let Told {
+            now_ms,
+            group,
+            company,
+            pending,
+        } = told;
         self.look_ms = None;
         self.retry_ms = None;
         self.afterwards_ms.retain(|&at_ms| at_ms > now_ms);

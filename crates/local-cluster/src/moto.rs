@@ -10,28 +10,21 @@ mod rules;
 mod serve;
 mod xml;
 
-use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
-use tokio::process::Command;
 
 pub use actions::{LATE_MAX_MS, Ran};
 pub use faults::{Fault, Moment, Next};
 pub use layer::{GroupSpec, Layer};
 pub use request::Request;
 
-use crate::directories;
-use crate::images::tool;
 use crate::process::{self, Daemon, Spec};
 use crate::progress::Progress;
+use crate::python;
 
 const REQUIREMENTS: &str = include_str!("../programs/moto/requirements.txt");
-const INSTALL_LIMIT: Duration = Duration::from_mins(15);
-const INSTALL_EXPECTED: Duration = Duration::from_secs(45);
-const LOCK_LIMIT: Duration = Duration::from_mins(20);
 /// Python reads hundreds of files.
 const READY: Duration = Duration::from_mins(2);
 /// What it says before its address.
@@ -40,9 +33,6 @@ const LISTENS: &str = "Running on http://";
 /// Why there is no moto, or why it does not do as it is told.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// There is no place for the cache.
-    #[error("failed to find the cache of programs")]
-    Directory(#[from] directories::Error),
     /// The disk is full, or the like.
     #[error("failed to use {path}")]
     File {
@@ -52,12 +42,9 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    /// Another process has been installing it for too long.
-    #[error("failed to lock {0}: another process has been installing moto for 20 minutes")]
-    Locked(PathBuf),
     /// Python or pip failed.
     #[error("failed to install moto; it needs the packages python3 and python3-venv, and PyPI")]
-    Install(#[from] tool::Error),
+    Install(#[from] python::Error),
     /// It does not come up.
     #[error("failed to run moto_server")]
     Process(#[from] process::Error),
@@ -93,7 +80,7 @@ pub struct Server {
 impl Server {
     /// Starts one that knows nothing yet.
     pub async fn start(progress: &Progress) -> Result<Self, Error> {
-        let program = ensure(progress).await?.join("bin/moto_server");
+        let program = ensure(progress).await?;
         let folder = TempDir::new().map_err(file(Path::new("a temporary folder")))?;
         let spec = Spec::new("moto", program, folder.path())
             // The kernel chooses the port; it is told in the log.
@@ -130,59 +117,17 @@ fn address(log: &str) -> Option<String> {
     Some(line[..end.unwrap_or(line.len())].to_owned())
 }
 
-/// Installs it where it is missing, and returns its folder. Fast when it is there.
+/// Installs it where it is missing, and returns its program. Fast when it is there.
 pub async fn ensure(progress: &Progress) -> Result<PathBuf, Error> {
-    let cache = directories::cache()?.join("programs");
-    let key = Sha256::digest(REQUIREMENTS);
-    let key = key.iter().take(4).fold(0_u32, |key, byte| key << 8 | u32::from(*byte));
-    let folder = cache.join(format!("moto-{}-{key:08x}", version()));
-    // Written last: what is there without it was not finished.
-    let whole = folder.join("whole");
-    if whole.is_file() {
-        return Ok(folder);
-    }
-    std::fs::create_dir_all(&cache).map_err(file(&cache))?;
-    let _lock = lock(&cache.join("moto.lock")).await?;
-    if whole.is_file() {
-        return Ok(folder);
-    }
-    let step = progress.step("Installing moto", Some(INSTALL_EXPECTED));
-    // Environments know their own path, so it is made where it stays.
-    let mut command = Command::new("python3");
-    command.args(["-m", "venv", "--clear"]).arg(&folder);
-    tool::run(command, INSTALL_LIMIT, |line| step.note(line)).await?;
-    let requirements = folder.join("requirements.txt");
-    std::fs::write(&requirements, REQUIREMENTS).map_err(file(&requirements))?;
-    let mut command = Command::new(folder.join("bin/pip"));
-    command
-        .args(["install", "--disable-pip-version-check", "--no-input", "-r"])
-        .arg(&requirements);
-    tool::run(command, INSTALL_LIMIT, |line| step.note(line)).await?;
-    std::fs::write(&whole, "").map_err(file(&whole))?;
-    step.done();
-    Ok(folder)
+    let packages: Vec<&str> = packages().collect();
+    let python = python::ensure("moto", &packages, progress).await?;
+    Ok(python.with_file_name("moto_server"))
 }
 
-fn version() -> &'static str {
-    let mut lines = REQUIREMENTS.lines();
-    let version = lines.find_map(|line| line.strip_prefix("moto[server]=="));
-    version.unwrap_or("unknown")
-}
-
-/// Free again when the file is dropped, also by a `kill -9`.
-async fn lock(path: &Path) -> Result<File, Error> {
-    let lock = File::create(path).map_err(file(path))?;
-    let deadline = tokio::time::Instant::now() + LOCK_LIMIT;
-    loop {
-        match lock.try_lock() {
-            Ok(()) => return Ok(lock),
-            Err(TryLockError::Error(source)) => return Err(file(path)(source)),
-            Err(TryLockError::WouldBlock) if tokio::time::Instant::now() > deadline => {
-                return Err(Error::Locked(path.to_owned()));
-            }
-            Err(TryLockError::WouldBlock) => tokio::time::sleep(Duration::from_millis(500)).await,
-        }
-    }
+fn packages() -> impl Iterator<Item = &'static str> {
+    REQUIREMENTS
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
 }
 
 fn file(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
@@ -203,11 +148,10 @@ mod tests {
 
     #[test]
     fn every_requirement_is_of_one_version() {
-        assert!(version().starts_with("5."), "{}", version());
-        let lines = REQUIREMENTS.lines().filter(|line| !line.starts_with('#'));
-        assert!(lines.clone().count() > 20);
-        for line in lines {
-            assert!(line.contains("=="), "{line}");
+        assert!(packages().any(|package| package.starts_with("moto[server]==5.")));
+        assert!(packages().count() > 20);
+        for package in packages() {
+            assert!(package.contains("=="), "{package}");
         }
     }
 }
