@@ -2,27 +2,14 @@
 //! and leaves a group alone where things go wrong.
 
 use crate::group::{Company, FLOOR_TAG, Group};
+use crate::late::{Late, is_within};
+use crate::patience::Patience;
 use crate::plan::{By, Plan, Release, Sight, plan};
 use crate::rules::{LOWER_PAUSE_MS, Refusal, Rules, START_MARGIN_MS, WRITE_PAUSE_MS};
 use crate::tag::Tag;
 use crate::write::Write;
 
 const MINUTE_MS: i64 = 60_000;
-/// What was refused is asked for again after so long, or after a minute if it passes by itself; twice as long each further
-/// time, up to the longest.
-const REFUSED_MS: i64 = 5 * MINUTE_MS;
-const REFUSED_MAX_MS: i64 = 60 * MINUTE_MS;
-const SHORT_MAX_MS: i64 = 4 * MINUTE_MS;
-/// The first back-off; each further one is twice as long.
-const BACK_OFF_MS: i64 = 10 * MINUTE_MS;
-const BACK_OFF_MAX_MS: i64 = 120 * MINUTE_MS;
-/// After a write that failed.
-const RETRY_MS: i64 = 15_000;
-const RETRY_MAX_MS: i64 = 8 * MINUTE_MS;
-/// What was sent can come so late: as long as a signed request counts.
-const LATE_MAX_MS: i64 = 16 * MINUTE_MS;
-/// Looks after a release: what another process had on its way may come late, at most as long as its signature counts.
-const AFTERWARDS_MS: [i64; 3] = [0, MINUTE_MS, LATE_MAX_MS];
 
 /// What to ask the cloud.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,24 +58,12 @@ pub struct Keeper {
     wrote_ms: Option<i64>,
     /// It is to be looked at then in any case.
     look_ms: Option<i64>,
-    /// A call has failed: nothing before then.
-    retry_ms: Option<i64>,
-    failures: u32,
-    refusal: Option<Refusal>,
-    /// How often in a row it was refused for the same reason.
-    refused_times: u32,
-    /// What was refused is not tried before then.
-    refused_until_ms: Option<i64>,
+    /// Since when instances are missing.
     short_since_ms: Option<i64>,
-    strikes: u32,
-    left_alone_until_ms: Option<i64>,
-    /// A floor that was given back, when, and the looks that are still to come.
-    released: Option<(Tag, i64)>,
-    afterwards_ms: Vec<i64>,
-    /// Sizes that were sent and of which it is not known what became, and when.
-    sent: Vec<(u32, i64)>,
     /// What ends is somebody else's now.
     hands_off: bool,
+    patience: Patience,
+    late: Late,
 }
 
 impl Default for Keeper {
@@ -100,18 +75,10 @@ impl Default for Keeper {
             in_place: false,
             wrote_ms: None,
             look_ms: None,
-            retry_ms: None,
-            failures: 0,
-            refusal: None,
-            refused_times: 0,
-            refused_until_ms: None,
             short_since_ms: None,
-            strikes: 0,
-            left_alone_until_ms: None,
-            released: None,
-            afterwards_ms: Vec::new(),
-            sent: Vec::new(),
             hands_off: false,
+            patience: Patience::default(),
+            late: Late::default(),
         }
     }
 }
@@ -132,27 +99,24 @@ impl Keeper {
 
     /// Why there is no floor, or not the wanted one.
     pub const fn refusal(&self) -> Option<&Refusal> {
-        self.refusal.as_ref()
+        self.patience.refusal()
     }
 
     /// Whether it may be raised, as far as is known.
     pub fn is_open(&self, now_ms: i64) -> bool {
-        let is_short = self.refusal.as_ref().is_some_and(Refusal::is_short);
-        passed(self.left_alone_until_ms, now_ms) && (is_short || passed(self.refused_until_ms, now_ms))
+        self.patience.is_open(now_ms)
     }
 
     /// What the cloud has to be asked before [`Self::plan`]; nothing if nothing is to be done.
     pub fn look(&self, now_ms: i64, wanted: Option<u32>, rules: &Rules) -> Option<Look> {
-        if !passed(self.retry_ms, now_ms) {
+        if !self.patience.may_call(now_ms) {
             return None;
         }
         let wanted = wanted.map(|wanted| wanted.min(self.max));
-        let rested = |pause_ms| !is_within(self.wrote_ms, now_ms, pause_ms);
+        let rested = |pause_ms| !self.wrote_within(now_ms, pause_ms);
         let rests = self.look_ms.is_some_and(|at_ms| now_ms < at_ms);
-        let may_raise =
-            rested(WRITE_PAUSE_MS) && passed(self.refused_until_ms, now_ms) && passed(self.left_alone_until_ms, now_ms);
-        let is_asked = self.look_ms.is_some_and(|at_ms| now_ms >= at_ms)
-            || self.afterwards_ms.first().is_some_and(|&at_ms| now_ms >= at_ms);
+        let may_raise = rested(WRITE_PAUSE_MS) && self.patience.may_raise(now_ms);
+        let is_asked = self.look_ms.is_some_and(|at_ms| now_ms >= at_ms) || self.late.is_due(now_ms);
         match &self.belief {
             Belief::Unknown => Some(Look::Company),
             Belief::Floor { release: None, .. } => (!rests).then_some(Look::Company),
@@ -206,9 +170,7 @@ impl Keeper {
     /// What to write, from what the cloud has just told.
     pub fn plan(&mut self, told: Told<'_>, wanted: Option<u32>, rules: &Rules) -> Plan {
         let plan = self.planned(told, wanted, rules);
-        // Not before: what has come since the last look is known by them.
-        self.sent
-            .retain(|&(_, at_ms)| is_within(Some(at_ms), told.now_ms, LATE_MAX_MS));
+        self.late.forget(told.now_ms);
         plan
     }
 
@@ -220,8 +182,8 @@ impl Keeper {
             pending,
         } = told;
         self.look_ms = None;
-        self.retry_ms = None;
-        self.afterwards_ms.retain(|&at_ms| at_ms > now_ms);
+        self.patience.looked();
+        self.late.looked(now_ms);
         let known = match &self.belief {
             Belief::Floor { release, .. } => *release,
             Belief::Unknown | Belief::Nothing => None,
@@ -233,10 +195,7 @@ impl Keeper {
             // Another cluster's, perhaps: not even what looks like a floor is touched.
             self.belief = Belief::Nothing;
             let refusal = Refusal::NotDiscovered(rules.discovery_tag.clone());
-            return Plan {
-                refusal: Some(self.refuse(now_ms, refusal)),
-                ..Plan::default()
-            };
+            return self.refused(now_ms, refusal);
         }
         let tag = match group.tags.get(FLOOR_TAG).map(|text| text.parse::<Tag>()) {
             None => None,
@@ -244,31 +203,24 @@ impl Keeper {
             Some(Err(error)) => {
                 // Its release runs by itself.
                 self.belief = Belief::Unknown;
-                self.retry_ms = Some(now_ms + REFUSED_MS);
-                return Plan {
-                    refusal: Some(self.refuse(now_ms, Refusal::Malformed(error))),
-                    ..Plan::default()
-                };
+                self.patience.rest(now_ms);
+                return self.refused(now_ms, Refusal::Malformed(error));
             }
         };
         self.belief = tag
             .clone()
             .map_or(Belief::Nothing, |tag| Belief::Floor { tag, release });
-        if let Some(base) = self.late(now_ms, tag.as_ref(), release) {
-            // Until that has come through.
-            if let Some((_, at_ms)) = &mut self.released {
-                *at_ms = now_ms;
-            }
-            self.afterwards_ms = AFTERWARDS_MS[1..].iter().map(|after_ms| now_ms + after_ms).collect();
+        if tag.is_none()
+            && release.is_none()
+            && let Some(base) = self.late.raised(now_ms, group.min)
+        {
             return Plan {
                 writes: vec![Write::SetMin(base)],
                 ..Plan::default()
             };
         }
         self.note(now_ms, tag.as_ref(), group);
-        let left_alone_until_ms = self
-            .left_alone_until_ms
-            .filter(|&until_ms| now_ms < until_ms && wanted.is_some());
+        let left_alone_until_ms = self.patience.left_alone_until_ms(now_ms).filter(|_| wanted.is_some());
         let sight = Sight {
             now_ms,
             group,
@@ -276,16 +228,13 @@ impl Keeper {
             release,
             company,
             pending,
-            sent: &self.sent,
+            sent: self.late.sent(),
             seen_in_place: self.in_place,
             short_since_ms: self.short_since_ms,
         };
         let plan = plan(&sight, wanted.filter(|_| left_alone_until_ms.is_none()), rules);
         let pause_ms = self.pause_ms(&plan.writes);
-        if let Some(wrote_ms) = self
-            .wrote_ms
-            .filter(|&wrote_ms| is_within(Some(wrote_ms), now_ms, pause_ms))
-        {
+        if let Some(wrote_ms) = self.wrote_ms.filter(|_| self.wrote_within(now_ms, pause_ms)) {
             self.look_ms = Some(wrote_ms + pause_ms);
             return Plan::default();
         }
@@ -297,17 +246,13 @@ impl Keeper {
             .refusal
             .clone()
             .or_else(|| left_alone_until_ms.map(|until_ms| Refusal::BackingOff { until_ms }));
-        self.refused_until_ms = None;
-        if refusal.is_none() {
-            (self.refusal, self.refused_times) = (None, 0);
-        }
-        let refusal = refusal.map(|refusal| self.refuse(now_ms, refusal));
+        let refusal = self.patience.judged(now_ms, refusal);
         Plan { refusal, ..plan }
     }
 
     /// A write has come through.
     pub fn wrote(&mut self, now_ms: i64, write: &Write) {
-        self.failures = 0;
+        self.patience.succeeded();
         match write {
             Write::Tag(tag) => {
                 let release = match &self.belief {
@@ -341,11 +286,9 @@ impl Keeper {
             }
             Write::Untag => {
                 if let Belief::Floor { tag, .. } = &self.belief
-                    && (!self.hands_off || !self.sent.is_empty())
+                    && (!self.hands_off || !self.late.sent().is_empty())
                 {
-                    // Also where `MinSize` was not raised, as far as was seen: what was sent may still come.
-                    self.released = Some((tag.clone(), now_ms));
-                    self.afterwards_ms = AFTERWARDS_MS.iter().map(|after_ms| now_ms + after_ms).collect();
+                    self.late.released(tag.clone(), now_ms);
                 }
                 self.belief = Belief::Nothing;
                 self.in_place = false;
@@ -358,12 +301,11 @@ impl Keeper {
     /// which, if it was one.
     pub fn failed(&mut self, now_ms: i64, write: Option<&Write>) {
         if let Some(Write::SetMin(min)) = write {
-            self.sent.push((*min, now_ms));
+            self.late.lost(*min, now_ms);
             self.wrote_ms = Some(now_ms);
         }
         self.belief = Belief::Unknown;
-        self.retry_ms = Some(now_ms + (RETRY_MS << self.failures.min(6)).min(RETRY_MAX_MS));
-        self.failures = self.failures.saturating_add(1);
+        self.patience.failed(now_ms);
     }
 
     /// What was planned was not written after all: it is looked at anew.
@@ -384,13 +326,16 @@ impl Keeper {
         }
     }
 
-    /// The base, if somebody's late write has raised what was given back.
-    fn late(&self, now_ms: i64, tag: Option<&Tag>, release: Option<Release>) -> Option<u32> {
-        let (before, at_ms) = self.released.as_ref()?;
-        let lately = is_within(Some(*at_ms), now_ms, LATE_MAX_MS + MINUTE_MS);
-        let sent = self.sent.iter().any(|&(min, _)| min == self.min);
-        let ours = (before.is_ours(self.min) || sent) && self.min != before.base;
-        (lately && ours && tag.is_none() && release.is_none()).then_some(before.base)
+    fn wrote_within(&self, now_ms: i64, span_ms: i64) -> bool {
+        self.wrote_ms
+            .is_some_and(|wrote_ms| is_within(wrote_ms, now_ms, span_ms))
+    }
+
+    fn refused(&mut self, now_ms: i64, refusal: Refusal) -> Plan {
+        Plan {
+            refusal: self.patience.judged(now_ms, Some(refusal)),
+            ..Plan::default()
+        }
     }
 
     /// Remembers what can only be told over time.
@@ -407,42 +352,10 @@ impl Keeper {
         if !is_short {
             self.short_since_ms = None;
             if group.min > tag.base {
-                self.strikes = 0;
+                self.patience.fulfilled();
             }
         } else if self.short_since_ms.is_none() {
             self.short_since_ms = Some(now_ms);
         }
     }
-
-    fn refuse(&mut self, now_ms: i64, refusal: Refusal) -> Refusal {
-        if refusal.is_strike() {
-            let back_off_ms = (BACK_OFF_MS << self.strikes.min(8)).min(BACK_OFF_MAX_MS);
-            self.left_alone_until_ms = Some(now_ms + back_off_ms);
-            self.strikes = self.strikes.saturating_add(1);
-        }
-        let is_same = self.refusal.as_ref().is_some_and(|last| last.code() == refusal.code());
-        self.refused_times = if is_same {
-            self.refused_times.saturating_add(1)
-        } else {
-            0
-        };
-        let (pause_ms, longest_ms) = if refusal.is_short() {
-            (MINUTE_MS, SHORT_MAX_MS)
-        } else {
-            (REFUSED_MS, REFUSED_MAX_MS)
-        };
-        let pause_ms = (pause_ms << self.refused_times.min(6)).min(longest_ms);
-        self.refused_until_ms = Some(now_ms + pause_ms);
-        self.refusal = Some(refusal.clone());
-        refusal
-    }
-}
-
-/// Whether a moment is less than so long ago. One of the future is of a clock that was set back.
-fn is_within(at_ms: Option<i64>, now_ms: i64, span_ms: i64) -> bool {
-    at_ms.is_some_and(|at_ms| (0..span_ms).contains(&(now_ms - at_ms)))
-}
-
-fn passed(until_ms: Option<i64>, now_ms: i64) -> bool {
-    until_ms.is_none_or(|until_ms| now_ms >= until_ms)
 }

@@ -13,6 +13,8 @@
 pub mod fleet;
 pub mod group;
 pub mod keeper;
+mod late;
+mod patience;
 pub mod plan;
 pub mod rules;
 pub mod share;
