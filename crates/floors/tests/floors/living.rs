@@ -338,17 +338,24 @@ fn trouble_with_one_group_leaves_the_other_alone() {
         let now_ms = asgs[0].now_ms;
         fleet.decide(now_ms, if step < 200 { 4 } else { 8 }, BTreeSet::new());
         for _ in 0..2 {
-            if fleet.question(now_ms).is_none() {
+            let Some(question) = fleet.question(now_ms) else {
                 break;
-            }
+            };
             let mut groups = Vec::new();
-            let mut company = BTreeMap::new();
             for (at, name) in names.iter().enumerate() {
                 let mut group = clouds[at].describe(&asgs[at]);
                 (*name).clone_into(&mut group.name);
                 groups.push(group);
-                company.insert((*name).to_owned(), clouds[at].company(&asgs[at]));
             }
+            let mut asked = question.company;
+            asked.extend(fleet.new_groups(&groups).map(str::to_owned));
+            let company: BTreeMap<String, _> = asked
+                .into_iter()
+                .map(|name| {
+                    let at = usize::from(name == names[1]);
+                    (name, clouds[at].company(&asgs[at]))
+                })
+                .collect();
             for order in fleet.plan(now_ms, &groups, &company, false) {
                 refused.extend(order.plan.refusal.filter(Refusal::is_strike));
                 let at = usize::from(order.group == names[1]);
