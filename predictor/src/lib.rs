@@ -83,6 +83,7 @@ pub async fn run() -> anyhow::Result<()> {
 pub struct Service {
     address: SocketAddr,
     admin_address: SocketAddr,
+    expander_address: Option<SocketAddr>,
     readiness: Readiness,
     shutdown: Shutdown,
     timing: Timing,
@@ -119,9 +120,11 @@ impl Service {
         if let Some(cluster) = &cluster {
             start_acting(&app, cluster, &board, &shutdown).await?;
         }
+        let mut expander_address = None;
         if let Some(expander) = config.expander.clone() {
             let metrics = kompass_expander::Metrics::register(&registry);
             let expander = Expander::bind(expander, board, metrics).await?;
+            expander_address = Some(expander.address());
             tracing::info!(expander_address = %expander.address(), "answering cluster-autoscaler");
             spawn(&shutdown, "expander", expander.serve(draining()));
         }
@@ -144,6 +147,7 @@ impl Service {
         Ok(Self {
             address,
             admin_address,
+            expander_address,
             readiness,
             shutdown,
             timing,
@@ -158,6 +162,11 @@ impl Service {
     /// Where probes and metrics are.
     pub const fn admin_address(&self) -> SocketAddr {
         self.admin_address
+    }
+
+    /// Where cluster-autoscaler is answered, if it is.
+    pub const fn expander_address(&self) -> Option<SocketAddr> {
+        self.expander_address
     }
 
     /// What is missing for the service to be ready.
