@@ -44,8 +44,12 @@ impl Forecast {
         let order: Vec<_> = order.map(|id| (id, planner.gangs[id].arrival)).collect();
         let rooms = Spaces::now(&planner.nodes);
         let paper = |percent, rooms| {
-            let running = planner.shares.holders().map(|id| {
-                let gang = &planner.gangs[id];
+            // Who is asked between two decisions, as whoever does not lead is, still counts gangs that have gone since.
+            let holding = planner.shares.holders().filter_map(|id| {
+                let gang = planner.gangs.get(id)?;
+                (gang.stage != Stage::Waiting).then_some((id, gang))
+            });
+            let running = holding.map(|(id, gang)| {
                 let end = planner.runtime(gang).ends_by(percent, started_ms(gang, now_ms), now_ms);
                 (end.end_ms, gang.arrival, id)
             });

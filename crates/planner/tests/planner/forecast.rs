@@ -151,3 +151,16 @@ fn a_forecast_made_in_slices_is_made_again_without_any_news() {
     let wake_ms = world.planner.next_wake().unwrap();
     assert!(wake_ms <= world.now_ms + 5_000, "{wake_ms}");
 }
+
+#[test]
+fn who_does_not_decide_is_asked_after_gangs_have_gone() {
+    let mut world = busy();
+    world.submit(Job::new("head", 7).runs(10, 30));
+    world.settle();
+    // A replica that does not lead hears of this and decides nothing.
+    assert!(expected(&world, "head").is_some_and(|(p50, _)| p50 > 50));
+    world.planner.delete_pod("running", world.now_ms);
+    assert!(world.planner.gangs().iter().all(|gang| gang.uid != "running"));
+    // Its executors still run, so that nobody knows when there is room.
+    assert_eq!(expected(&world, "head"), None);
+}
