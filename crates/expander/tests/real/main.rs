@@ -87,7 +87,7 @@ impl Running {
     /// Asks in each of these ways.
     async fn ask(&self, cases: &[&str]) -> anyhow::Result<Vec<Told>> {
         let python = python::ensure("grpc", &PACKAGES, &Progress::auto()).await?;
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/paired");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real");
         let folder = self.folder.path();
         std::fs::copy(source.join("expander.proto"), folder.join("expander.proto"))?;
         let client = Command::new(python)
