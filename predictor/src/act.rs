@@ -191,35 +191,34 @@ impl Act {
         self.ask_whether_paused().await;
         self.note_term();
         let now_ms = self.app.now_ms();
-        let (aim, certain) = {
+        let aim = {
             let state = self.app.state();
             let pays = state.pays();
+            let decision = state.decisions().front();
+            // Also while another acts: who takes over goes on with it.
+            if let Some(decision) = decision {
+                self.named.note(decision.at_ms, &state.certain);
+            }
             let sight = Sight {
-                decision: state.decisions().front(),
+                decision,
                 pays: pays.as_ref().map_err(String::as_str).copied(),
                 leads: self.app.leader().leads,
                 pause: &self.pause,
             };
-            let decided_ms = sight.decision.map_or(i64::MIN, |decision| decision.at_ms);
-            (aim::aim(now_ms, sight), (decided_ms, state.certain.clone()))
+            aim::aim(now_ms, sight)
         };
-        // Also while another acts: who takes over goes on with it.
-        self.named.note(certain.0, &certain.1);
         let mut entries = Vec::new();
-        let (nodes, why) = match &aim {
-            Aim::Wait(_) => (None, String::new()),
-            Aim::Hold { nodes, why } => (Some(*nodes), why.clone()),
-        };
-        self.tell(now_ms, aim, &mut entries);
-        if nodes.is_none() {
+        self.tell(now_ms, &aim, &mut entries);
+        if aim.nodes().is_none() {
             self.stand_down();
         }
         let mut is_held = false;
-        if let Some(nodes) = nodes
+        if let Some(nodes) = aim.nodes()
             && self.heard.is_some_and(|heard| heard.elapsed() < SILENT)
         {
-            is_held = self.hold(now_ms, nodes, why, &mut entries).await;
+            is_held = self.hold(now_ms, nodes, aim.why(), &mut entries).await;
         }
+        self.told = Some(aim);
         {
             let mut state = self.app.state();
             state.acts = is_held && self.pause == Pause::Off && state.pays().is_ok();
@@ -238,7 +237,7 @@ impl Act {
     }
 
     /// Brings what is held to this number of nodes; tells whether they are held, or on their way.
-    async fn hold(&mut self, now_ms: i64, nodes: u32, why: String, entries: &mut Vec<Entry>) -> bool {
+    async fn hold(&mut self, now_ms: i64, nodes: u32, why: &str, entries: &mut Vec<Entry>) -> bool {
         let (shape, constraints) = (self.app.config.settings.shape, &self.options.constraints);
         let named = &mut self.named;
         let seen = self.view.look(|view| {
@@ -257,7 +256,7 @@ impl Act {
             nodes: split.nodes(),
             busy,
             pending,
-            why,
+            why: why.to_owned(),
         };
         let mut is_held = false;
         if let Some(floors) = &mut self.floors {
@@ -275,7 +274,7 @@ impl Act {
             self.board.show(floors.fleet(), &facts);
         }
         if let Some(holding) = &mut self.holding {
-            is_held = holding.reconcile(now_ms, split, &wish.why, entries).await;
+            is_held = holding.reconcile(now_ms, split, why, entries).await;
         }
         is_held
     }
@@ -338,29 +337,16 @@ impl Act {
     }
 
     /// One line and one entry for each change.
-    fn tell(&mut self, now_ms: i64, aim: Aim, entries: &mut Vec<Entry>) {
-        let (nodes, why) = match &aim {
-            Aim::Wait(why) => (None, (*why).to_owned()),
-            Aim::Hold { nodes, why } => (Some(*nodes), why.clone()),
-        };
+    fn tell(&self, now_ms: i64, aim: &Aim, entries: &mut Vec<Entry>) {
+        let (nodes, why) = (aim.nodes(), aim.why());
         self.metrics.aim_nodes.set(nodes.map_or(f64::NAN, f64::from));
-        let number = |aim: &Aim| match aim {
-            Aim::Wait(_) => None,
-            Aim::Hold { nodes, .. } => Some(*nodes),
-        };
-        let is_news = self.told.as_ref().map(number) != Some(nodes);
+        let is_news = self.told.as_ref().map(Aim::nodes) != Some(nodes);
         if is_news && let Some(nodes) = nodes {
             tracing::info!(nodes, why, "holding");
-            entries.push(Entry::new(
-                now_ms,
-                Kind::Aim,
-                "",
-                format!("hold {nodes} empty nodes"),
-                why.clone(),
-            ));
+            let what = format!("hold {nodes} empty nodes");
+            entries.push(Entry::new(now_ms, Kind::Aim, "", what, why.to_owned()));
         }
-        self.app.state().aim = why;
-        self.told = Some(aim);
+        why.clone_into(&mut self.app.state().aim);
     }
 
     async fn keep(&mut self, entries: Vec<Entry>) {

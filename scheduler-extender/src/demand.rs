@@ -93,7 +93,7 @@ impl Demands {
             .collect();
         let present = self.jobs(&selector(&demand.gang.uid), limit).await?;
         // One that has ended has the name of its like, but no pods any more.
-        let useless = |job: &&Job| !names.contains(job.name_any().as_str()) || has_ended(job);
+        let useless = |job: &&Job| !names.contains(job.name_any().as_str()) || pause::has_ended(job);
         for job in present.iter().filter(useless) {
             self.delete_job(&job.name_any(), limit).await?;
         }
@@ -298,18 +298,6 @@ pub async fn run(
         let names = new.map(|pod| pod.name).collect();
         demands.show_all(names).await;
     }
-}
-
-fn has_ended(job: &Job) -> bool {
-    let conditions = job
-        .status
-        .as_ref()
-        .and_then(|status| status.conditions.as_deref())
-        .unwrap_or_default();
-    let ends = ["Complete", "Failed", "FailureTarget", "SuccessCriteriaMet"];
-    conditions
-        .iter()
-        .any(|one| one.status == "True" && ends.contains(&one.type_.as_str()))
 }
 
 fn selector(gang: &str) -> String {

@@ -169,7 +169,7 @@ impl Fleet {
         }
     }
 
-    /// What to write. `company` of those groups that were asked; `pending`: pods wait for the autoscaler to add nodes.
+    /// What to write to groups that were [learned of](Self::learn). `company` of those that were asked; `pending`: pods wait for the autoscaler to add nodes.
     pub fn plan(
         &mut self,
         now_ms: i64,
@@ -178,7 +178,6 @@ impl Fleet {
         pending: bool,
     ) -> Vec<Order> {
         self.described_ms = Some(now_ms);
-        self.learn(groups);
         self.spread(now_ms);
         self.strangers = self.unknown.clone();
         let mut orders = Vec::new();

@@ -184,11 +184,7 @@ impl Keeper {
         self.look_ms = None;
         self.patience.looked();
         self.late.looked(now_ms);
-        let known = match &self.belief {
-            Belief::Floor { release, .. } => *release,
-            Belief::Unknown | Belief::Nothing => None,
-        };
-        let release = company.map_or(known, Release::of);
+        let release = company.map_or_else(|| self.release(), Release::of);
         (self.min, self.max) = (group.min, group.max);
         self.hands_off = false;
         if !group.tags.contains_key(&rules.discovery_tag) {
@@ -255,13 +251,9 @@ impl Keeper {
         self.patience.succeeded();
         match write {
             Write::Tag(tag) => {
-                let release = match &self.belief {
-                    Belief::Floor { release, .. } => *release,
-                    Belief::Unknown | Belief::Nothing => None,
-                };
                 self.belief = Belief::Floor {
+                    release: self.release(),
                     tag: tag.clone(),
-                    release,
                 };
             }
             Write::Schedule { base, start_ms } => {
@@ -313,6 +305,13 @@ impl Keeper {
         self.look_ms = Some(now_ms);
     }
 
+    fn release(&self) -> Option<Release> {
+        match &self.belief {
+            Belief::Floor { release, .. } => *release,
+            Belief::Unknown | Belief::Nothing => None,
+        }
+    }
+
     /// How long the last write of `MinSize` must be ago.
     fn pause_ms(&self, writes: &[Write]) -> i64 {
         let min = writes.iter().find_map(|write| match write {
@@ -356,6 +355,46 @@ impl Keeper {
             }
         } else if self.short_since_ms.is_none() {
             self.short_since_ms = Some(now_ms);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Another cluster's, or one that this cluster's autoscaler is told of otherwise.
+    #[test]
+    fn what_the_autoscaler_does_not_find_is_not_touched_whatever_its_tags_say() {
+        let rules = Rules {
+            owner: "me".to_owned(),
+            ttl_ms: 3_600_000,
+            boot_ms: 300_000,
+            discovery_tag: "autoscaler".to_owned(),
+            listed: Some(std::collections::BTreeSet::new()),
+        };
+        let floor = "base=2 floor=7 was=2 since=2026-11-30T06:00:00Z until=2026-11-30T07:00:00Z owner=other";
+        let mut group = Group {
+            min: 7,
+            max: 9,
+            ..Group::default()
+        };
+        for tags in [vec![], vec![(FLOOR_TAG, floor)], vec![(FLOOR_TAG, "nonsense")]] {
+            group.tags = tags
+                .into_iter()
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect();
+            for wanted in [None, Some(9)] {
+                let told = Told {
+                    now_ms: 0,
+                    group: &group,
+                    company: Some(&Company::default()),
+                    pending: false,
+                };
+                let plan = Keeper::default().plan(told, wanted, &rules);
+                assert!(plan.writes.is_empty(), "{plan:?}");
+                assert_eq!(plan.refusal.as_ref().map(Refusal::code), Some("not-discovered"));
+            }
         }
     }
 }

@@ -229,7 +229,11 @@ fn without_tag(sight: &Sight<'_>, wanted: Option<u32>, rules: &Rules) -> Plan {
     let Some(wanted) = wanted.filter(|&wanted| wanted > base) else {
         return Plan::default();
     };
-    if let Some(refusal) = unfit(sight, rules) {
+    let Some(company) = sight.company else {
+        // Nobody has asked who else changes it.
+        return Plan::default();
+    };
+    if let Some(refusal) = unfit(group, company, rules) {
         return refused(refusal);
     }
     if group.max <= base {
@@ -262,8 +266,7 @@ fn without_tag(sight: &Sight<'_>, wanted: Option<u32>, rules: &Rules) -> Plan {
 }
 
 /// Why the group gets no floor at all.
-fn unfit(sight: &Sight<'_>, rules: &Rules) -> Option<Refusal> {
-    let group = sight.group;
+fn unfit(group: &Group, company: &Company, rules: &Rules) -> Option<Refusal> {
     if group.tags.contains_key(crate::group::EKS_TAG) {
         return Some(Refusal::Eks);
     }
@@ -272,15 +275,9 @@ fn unfit(sight: &Sight<'_>, rules: &Rules) -> Option<Refusal> {
         Some(listed) if listed.contains(&group.name) => return Some(Refusal::Listed),
         Some(_) => {}
     }
-    if !group.tags.contains_key(&rules.discovery_tag) {
-        return Some(Refusal::NotDiscovered(rules.discovery_tag.clone()));
-    }
     if let Some(process) = suspended(group) {
         return Some(Refusal::Suspended(process));
     }
-    let Some(company) = sight.company else {
-        return Some(Refusal::Stray);
-    };
     let mut foreign = company.actions.iter().filter(|action| action.name != RELEASE_ACTION);
     if let Some(action) = foreign.next() {
         return Some(Refusal::ForeignAction(action.name.clone()));

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
 use kompass_core::constraints::{Constraints, Operator, Requirement, Toleration};
 use kompass_core::{Resources, names};
 use serde_json::{Value, json};
@@ -35,6 +36,16 @@ pub fn unschedulable(message: &str, now: Timestamp) -> Value {
         "message": message,
         "lastTransitionTime": Timestamp::from_second(now.as_second()).unwrap_or(now).to_string(),
     }] } })
+}
+
+/// Whether a Job of such pods has ended: it has none any more, and makes none.
+pub fn has_ended(job: &Job) -> bool {
+    let conditions = job.status.as_ref().and_then(|status| status.conditions.as_deref());
+    let ends = ["Complete", "Failed", "FailureTarget", "SuccessCriteriaMet"];
+    conditions
+        .unwrap_or_default()
+        .iter()
+        .any(|one| one.status == "True" && ends.contains(&one.type_.as_str()))
 }
 
 /// The spec of a pod that sleeps; it passes the strictest pod security standard.

@@ -45,6 +45,24 @@ pub enum Aim {
     },
 }
 
+impl Aim {
+    /// How many nodes are to be held; none where everything is to be left as it is.
+    pub const fn nodes(&self) -> Option<u32> {
+        match self {
+            Self::Wait(_) => None,
+            Self::Hold { nodes, .. } => Some(*nodes),
+        }
+    }
+
+    /// Why.
+    pub fn why(&self) -> &str {
+        match self {
+            Self::Wait(why) => why,
+            Self::Hold { why, .. } => why,
+        }
+    }
+}
+
 /// What to do now.
 pub fn aim(now_ms: i64, sight: Sight<'_>) -> Aim {
     let nothing = |why: String| Aim::Hold { nodes: 0, why };
@@ -142,12 +160,9 @@ mod tests {
                 "another replica",
             ),
         ] {
-            let (held, words) = match aim(now_ms, sight) {
-                Aim::Wait(why) => (None, why.to_owned()),
-                Aim::Hold { nodes, why } => (Some(nodes), why),
-            };
-            assert_eq!(held, nodes, "{words}");
-            assert!(words.contains(why), "{words}");
+            let aim = aim(now_ms, sight);
+            assert_eq!(aim.nodes(), nodes, "{aim:?}");
+            assert!(aim.why().contains(why), "{aim:?}");
         }
     }
 }

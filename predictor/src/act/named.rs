@@ -37,6 +37,8 @@ impl Split {
 impl Named {
     /// Remembers what a decision expects. `at_ms`: when it was made.
     pub fn note(&mut self, at_ms: i64, certain: &[Certain]) {
+        // Here, too: a replica that does not act splits nothing.
+        self.forget(at_ms);
         for one in certain {
             let same = |known: &&mut Expected| {
                 let gang = &known.gang;
@@ -58,8 +60,7 @@ impl Named {
     /// What of the nodes of a decision is for whom. `is_bound`: whether a driver of this key that was created from this
     /// moment on has its nodes.
     pub fn split(&mut self, now_ms: i64, nodes: u32, is_bound: impl Fn(&str, i64) -> bool) -> Split {
-        // So long decisions go on with the nodes for it.
-        self.0.retain(|expected| now_ms - expected.counted_ms <= HOLD_MS);
+        self.forget(now_ms);
         let is_bound = |expected: &&Expected| is_bound(&expected.gang.key, expected.gang.at_ms - EARLY_MS);
         let (bound, waiting): (Vec<&Expected>, Vec<&Expected>) = self.0.iter().partition(is_bound);
         let mut left = nodes;
@@ -80,6 +81,11 @@ impl Named {
         }
         split.statistical = left;
         split
+    }
+
+    /// Those whose nodes no decision goes on with.
+    fn forget(&mut self, now_ms: i64) {
+        self.0.retain(|expected| now_ms - expected.counted_ms <= HOLD_MS);
     }
 }
 
@@ -140,6 +146,22 @@ mod tests {
             named: vec![],
         };
         assert_eq!(split, expected);
+    }
+
+    #[test]
+    fn who_does_not_act_forgets_too() {
+        let mut named = Named::default();
+        for hour in 0..1_000 {
+            let at_ms = AT_MS + hour * 3_600_000;
+            named.note(
+                at_ms,
+                &[Certain {
+                    at_ms,
+                    ..certain("etl", 5)
+                }],
+            );
+        }
+        assert_eq!(named.0.len(), 1);
     }
 
     #[test]

@@ -161,11 +161,7 @@ fn pending(pod: &object::Pod) -> Option<Pending> {
 }
 
 fn of_job(job: Job) -> Held {
-    let conditions = job.status.and_then(|status| status.conditions).unwrap_or_default();
-    let ends = ["Complete", "Failed", "FailureTarget", "SuccessCriteriaMet"];
-    let has_ended = conditions
-        .iter()
-        .any(|one| one.status == "True" && ends.contains(&one.type_.as_str()));
+    let has_ended = pause::has_ended(&job);
     let nodes = job.spec.and_then(|spec| spec.parallelism).unwrap_or(1);
     let mut held = of_metadata(Kind::PausePods, job.metadata);
     held.has_number = true;

@@ -1,6 +1,7 @@
 //! Removes what holds empty nodes past its time. The predictor renews what it holds and removes what it does not want any
 //! more; this is for when it is gone.
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use jiff::{SignedDuration, Timestamp};
@@ -22,8 +23,8 @@ const GRACE: SignedDuration = SignedDuration::from_mins(1);
 /// Looks through KOMPASS's own namespace.
 #[derive(Debug, Default)]
 pub(super) struct Sweep {
-    /// A missing right was told; once is enough.
-    is_told: bool,
+    /// Kinds of which a missing right was told; once each is enough.
+    told: BTreeSet<String>,
 }
 
 impl Sweep {
@@ -93,8 +94,7 @@ impl Sweep {
         if error.status() != Some(403) {
             return Err(failed(verb, what, error));
         }
-        if !self.is_told {
-            self.is_told = true;
+        if self.told.insert(what.to_owned()) {
             tracing::warn!(
                 error = logging::chain(&error),
                 "nodes may stay held when the predictor is gone: give the extender's Role list and delete on {what}"
@@ -146,7 +146,10 @@ mod tests {
                 .remove("jobs", &jobs, Timestamp::UNIX_EPOCH, &|| true)
                 .await
                 .unwrap();
-            assert!(sweep.is_told);
+            assert!(
+                sweep.told.contains("jobs") && sweep.told.len() == 1,
+                "of this kind alone"
+            );
         }
         let client = crate::fake::client_with(500, "InternalError");
         let jobs: Api<Job> = Api::namespaced(client, "kompass");

@@ -92,12 +92,8 @@ fn a_group_that_is_not_ours_alone_is_not_raised() {
         min: Some(1),
         ..ScheduledAction::default()
     };
-    let with_tags = |add: &str, without: &str| {
-        let mut group = group();
-        group.tags.insert(add.to_owned(), "x".to_owned());
-        group.tags.remove(without);
-        group
-    };
+    let mut of_eks = group();
+    of_eks.tags.insert(EKS_TAG.to_owned(), "pool".to_owned());
     let suspended = |process: &str| Group {
         suspended: [process.to_owned()].into(),
         ..group()
@@ -116,8 +112,7 @@ fn a_group_that_is_not_ours_alone_is_not_raised() {
     };
     let alone = Company::default;
     for (group, company, code) in [
-        (with_tags(EKS_TAG, ""), alone(), "eks"),
-        (with_tags("other", "autoscaler"), alone(), "not-discovered"),
+        (of_eks, alone(), "eks"),
         (suspended("ScheduledActions"), alone(), "suspended"),
         (suspended("Launch"), alone(), "suspended"),
         (group(), acts, "foreign-action"),

@@ -356,6 +356,7 @@ fn trouble_with_one_group_leaves_the_other_alone() {
                     (name, clouds[at].company(&asgs[at]))
                 })
                 .collect();
+            fleet.learn(&groups);
             for order in fleet.plan(now_ms, &groups, &company, false) {
                 refused.extend(order.plan.refusal.filter(Refusal::is_strike));
                 let at = usize::from(order.group == names[1]);

@@ -96,6 +96,7 @@ impl Predictor {
             if is_new || question.company.contains(GROUP) {
                 company.insert(GROUP.to_owned(), cloud.company(asg));
             }
+            self.fleet.learn(&groups);
             for order in self.fleet.plan(asg.now_ms, &groups, &company, wish.pending) {
                 self.refusals.extend(order.plan.refusal);
                 for write in order.plan.writes {
