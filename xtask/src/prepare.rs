@@ -27,7 +27,13 @@ async fn prepare(args: &Args) -> anyhow::Result<()> {
     } else {
         prerequisites::FULL
     };
-    let needs = [needs, prerequisites::PROMETHEUS, prerequisites::MOTO].concat();
+    let needs = [
+        needs,
+        prerequisites::PROMETHEUS,
+        prerequisites::MOTO,
+        prerequisites::DEPLOYMENT,
+    ]
+    .concat();
     prerequisites::ensure(&needs, &progress).await?;
     programs::ensure(
         &[
@@ -36,6 +42,8 @@ async fn prepare(args: &Args) -> anyhow::Result<()> {
             Module::Kwok,
             Module::CoreDns,
             Module::Karpenter,
+            Module::Helm,
+            Module::PrometheusOperator,
         ],
         &progress,
     )

@@ -40,6 +40,13 @@ pub const PROMETHEUS: &[Need] = &[
 /// For tests on a stand-in for AWS; no cluster needs them.
 pub const MOTO: &[Need] = &[Need::PythonVenv];
 
+/// For tests of what KOMPASS is deployed by; no cluster needs them.
+pub const DEPLOYMENT: &[Need] = &[
+    Need::Program("shellcheck", &["shellcheck"]),
+    Need::Program("bats", &["bats"]),
+    Need::PythonVenv,
+];
+
 /// The oldest Java that the example applications are compiled for.
 const JAVA: u32 = 17;
 /// A probe only starts a program that prints a line; Java on a cold disk is the slowest.

@@ -74,6 +74,10 @@ pub enum Module {
     CoreDns,
     /// Karpenter with its KWOK provider, for tests of demand only.
     Karpenter,
+    /// Renders, tests and installs the chart.
+    Helm,
+    /// The Prometheus Operator, for tests of the chart's monitors and rules only.
+    PrometheusOperator,
 }
 
 /// One program.
@@ -97,10 +101,18 @@ pub enum Program {
     CoreDns,
     /// `karpenter`, the KWOK provider's build.
     Karpenter,
+    /// `helm`.
+    Helm,
+    /// `helm-unittest`, which runs a chart's unit tests.
+    HelmUnittest,
+    /// The Prometheus Operator itself.
+    PrometheusOperator,
+    /// `prometheus-config-reloader`, which the operator puts beside each Prometheus.
+    PrometheusConfigReloader,
 }
 
 impl Program {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 13] = [
         Self::Etcd,
         Self::ApiServer,
         Self::ControllerManager,
@@ -110,6 +122,10 @@ impl Program {
         Self::Kwok,
         Self::CoreDns,
         Self::Karpenter,
+        Self::Helm,
+        Self::HelmUnittest,
+        Self::PrometheusOperator,
+        Self::PrometheusConfigReloader,
     ];
 
     /// The module that it is built from.
@@ -122,6 +138,8 @@ impl Program {
             Self::Kwok => Module::Kwok,
             Self::CoreDns => Module::CoreDns,
             Self::Karpenter => Module::Karpenter,
+            Self::Helm | Self::HelmUnittest => Module::Helm,
+            Self::PrometheusOperator | Self::PrometheusConfigReloader => Module::PrometheusOperator,
         }
     }
 
@@ -137,6 +155,10 @@ impl Program {
             Self::Kwok => "kwok",
             Self::CoreDns => "coredns",
             Self::Karpenter => "karpenter",
+            Self::Helm => "helm",
+            Self::HelmUnittest => "helm-unittest",
+            Self::PrometheusOperator => "prometheus-operator",
+            Self::PrometheusConfigReloader => "prometheus-config-reloader",
         }
     }
 
@@ -145,6 +167,7 @@ impl Program {
         match self {
             Self::Etcd => "server",
             Self::Karpenter => "kwok",
+            Self::PrometheusOperator => "operator",
             other => other.file_name(),
         }
     }
@@ -159,6 +182,8 @@ impl Module {
             Self::Kwok => "kwok",
             Self::CoreDns => "coredns",
             Self::Karpenter => "karpenter",
+            Self::Helm => "helm",
+            Self::PrometheusOperator => "prometheus-operator",
         }
     }
 
@@ -169,7 +194,8 @@ impl Module {
             Self::Kubernetes => Duration::from_mins(8),
             Self::Kwok => Duration::from_mins(2),
             Self::CoreDns => Duration::from_mins(4),
-            Self::Karpenter => Duration::from_mins(3),
+            Self::Karpenter | Self::Helm => Duration::from_mins(3),
+            Self::PrometheusOperator => Duration::from_secs(100),
         }
     }
 
@@ -180,6 +206,8 @@ impl Module {
             Self::Kwok => include_str!("../programs/kwok/go.mod"),
             Self::CoreDns => include_str!("../programs/coredns/go.mod"),
             Self::Karpenter => include_str!("../programs/karpenter/go.mod"),
+            Self::Helm => include_str!("../programs/helm/go.mod"),
+            Self::PrometheusOperator => include_str!("../programs/prometheus-operator/go.mod"),
         }
     }
 
@@ -190,6 +218,8 @@ impl Module {
             Self::Kwok => include_str!("../programs/kwok/go.sum"),
             Self::CoreDns => include_str!("../programs/coredns/go.sum"),
             Self::Karpenter => include_str!("../programs/karpenter/go.sum"),
+            Self::Helm => include_str!("../programs/helm/go.sum"),
+            Self::PrometheusOperator => include_str!("../programs/prometheus-operator/go.sum"),
         }
     }
 
@@ -384,12 +414,14 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
 mod tests {
     use super::*;
 
-    const MODULES: [Module; 5] = [
+    const MODULES: [Module; 7] = [
         Module::Etcd,
         Module::Kubernetes,
         Module::Kwok,
         Module::CoreDns,
         Module::Karpenter,
+        Module::Helm,
+        Module::PrometheusOperator,
     ];
 
     #[test]

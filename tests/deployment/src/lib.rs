@@ -1,0 +1,44 @@
+//! What the tests of chart, monitoring, Terraform and setup script share: where the files are, and running tools.
+
+use std::path::{Path, PathBuf};
+use std::process::{Output, Stdio};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::process::Command;
+
+/// The folder of the whole project.
+pub fn project() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.join("../..").canonicalize().unwrap_or_else(|_| here.join("../.."))
+}
+
+/// Runs a tool to its end, at most for `limit`, with nothing on its standard input.
+///
+/// # Errors
+/// It is not there, or does not end. How it ended is the caller's to judge.
+pub async fn run(command: &mut Command, limit: Duration) -> anyhow::Result<Output> {
+    let text = format!("{:?}", command.as_std());
+    let run = command.stdin(Stdio::null()).kill_on_drop(true).output();
+    tokio::time::timeout(limit, run)
+        .await
+        .with_context(|| format!("{text} did not end within {limit:?}"))?
+        .with_context(|| format!("failed to start {text}"))
+}
+
+/// Runs a tool that is to end well, and returns its standard output.
+///
+/// # Errors
+/// It is not there, does not end, or fails: then with all that it said.
+pub async fn succeed(command: &mut Command, limit: Duration) -> anyhow::Result<String> {
+    let output = run(command, limit).await?;
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    anyhow::ensure!(
+        output.status.success(),
+        "{:?} ended with {}:\n{stdout}\n{}",
+        command.as_std(),
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(stdout)
+}
