@@ -5,13 +5,12 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use kompass_core::names;
-use kompass_local_cluster::full::forward::Forwarder;
 use kompass_local_cluster::full::{self, Cluster};
 use kompass_local_cluster::kompass::Service;
 use kompass_local_cluster::progress::Progress;
 
 use crate::gangs::{self, Answer, Gang};
-use crate::local::{self, services};
+use crate::local;
 use crate::page;
 use crate::queues::Standing;
 
@@ -39,8 +38,6 @@ pub(crate) struct Place {
 pub(crate) enum Connection {
     /// Its own address.
     Direct(SocketAddr),
-    /// A door into a local cluster's network, open as long as this is held.
-    Door(Forwarder),
     /// Through the API server, with the rights of a kubeconfig.
     Proxied(kube::Client, String),
 }
@@ -60,7 +57,10 @@ impl Place {
             return Ok(Connection::Direct(address));
         }
         match Cluster::attach(&self.cluster, &Progress::silent()).await {
-            Ok(cluster) => of_cluster(&cluster),
+            Ok(cluster) => {
+                let client = kompass_kube::client::connect(Some(&cluster.kubeconfig()), "kompass").await?;
+                Ok(through(client))
+            }
             Err(error @ (full::Error::NotUp { .. } | full::Error::NotRoot)) => Err(anyhow::Error::new(error).context(
                 "failed to find an extender: start a local cluster with `kompass local up`, or name another cluster with \
                  --kubeconfig FILE",
@@ -70,11 +70,9 @@ impl Place {
     }
 }
 
-/// The way to the extender of a local cluster.
-pub(crate) fn of_cluster(cluster: &Cluster) -> anyhow::Result<Connection> {
-    let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-    let door = Forwarder::start(any_port, &cluster.network_namespace(), services::EXTENDER)?;
-    Ok(Connection::Door(door))
+/// The way to the extender through the API server of a local cluster.
+pub(crate) fn through(client: kube::Client) -> Connection {
+    Connection::Proxied(client, names::DEFAULT_NAMESPACE.to_owned())
 }
 
 impl Connection {
@@ -109,7 +107,6 @@ impl Connection {
     async fn get(&self, path: &str) -> anyhow::Result<String> {
         let address = match self {
             Self::Direct(address) => *address,
-            Self::Door(door) => door.address(),
             Self::Proxied(client, namespace) => return proxied(client, namespace, path).await,
         };
         let asked = page::get(address, path).await;

@@ -1,9 +1,11 @@
 //! `kompass local`: a Kubernetes cluster on this machine.
 
 pub(crate) mod api_only;
+mod chart;
 mod consent;
 mod down;
 mod forward;
+mod install;
 pub(crate) mod kubeconfig;
 mod kubectl;
 mod logs;

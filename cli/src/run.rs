@@ -93,7 +93,7 @@ impl Args {
         command.stdin(Stdio::null()).kill_on_drop(true);
         recorder.note(Moment::Started, now_ms());
         let mut child = command.spawn().context("failed to start spark-submit")?;
-        let mut side = Side::new(&cluster, &client, &options.namespace, &driver, self.quiet);
+        let mut side = Side::new(&client, &options.namespace, &driver, self.quiet);
         let ended = tokio::select! {
             biased;
             _ = tokio::signal::ctrl_c() => Ended::Interrupted,
@@ -223,7 +223,7 @@ async fn follow(
 
 /// What is shown beside: the driver's log, and why the gang waits.
 struct Side {
-    extender: Option<extender::Connection>,
+    extender: extender::Connection,
     pods: kube::Api<k8s_openapi::api::core::v1::Pod>,
     namespace: String,
     driver: String,
@@ -233,10 +233,9 @@ struct Side {
 }
 
 impl Side {
-    fn new(cluster: &Cluster, client: &kube::Client, namespace: &str, driver: &str, quiet: bool) -> Self {
+    fn new(client: &kube::Client, namespace: &str, driver: &str, quiet: bool) -> Self {
         Self {
-            // Without KOMPASS in the cluster there is nobody to ask, and nothing to tell.
-            extender: extender::of_cluster(cluster).ok(),
+            extender: extender::through(client.clone()),
             pods: kube::Api::namespaced(client.clone(), namespace),
             namespace: namespace.to_owned(),
             driver: driver.to_owned(),
@@ -261,8 +260,8 @@ impl Side {
     }
 
     async fn tell_why(&mut self, recorder: &Recorder) {
-        let Some(extender) = &self.extender else { return };
-        let Ok(Some(gang)) = extender.gang(&self.namespace, recorder.driver()).await else {
+        // Without KOMPASS in the cluster there is nobody to ask, and nothing to tell.
+        let Ok(Some(gang)) = self.extender.gang(&self.namespace, recorder.driver()).await else {
             return;
         };
         let Some(reason) = gang.waiting else { return };

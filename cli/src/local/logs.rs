@@ -4,9 +4,10 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use anyhow::Context as _;
+use kompass_core::names;
 use kompass_local_cluster::full;
 
-use super::{Name, api_only};
+use super::{Name, api_only, install};
 use crate::table;
 
 /// Options of `kompass local logs`.
@@ -30,6 +31,11 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let name = &self.name.name;
+        if api_only::find(name)?.is_none()
+            && let Some(pod) = self.part.as_deref().and_then(install::log_of)
+        {
+            return self.of_pod(pod);
+        }
         let logs = match api_only::find(name)? {
             Some(held) => held.logs()?,
             None => full::logs(name)?,
@@ -61,5 +67,17 @@ impl Args {
         }
         // Takes the place of this process, and with it its terminal and its Ctrl-C.
         Err(tail.arg(path).exec()).context("failed to run tail")
+    }
+
+    /// The log of a container, by kubectl.
+    fn of_pod(&self, [pod, container]: [&str; 2]) -> anyhow::Result<()> {
+        let own = std::env::current_exe().context("failed to find this program itself")?;
+        let mut kubectl = Command::new(own);
+        kubectl
+            .args(["local", "kubectl", "--name", &self.name.name, "--", "logs", pod])
+            .args(["--namespace", names::DEFAULT_NAMESPACE, "--container", container])
+            .arg(format!("--tail={}", self.lines))
+            .arg(format!("--follow={}", self.follow));
+        Err(kubectl.exec()).context("failed to run kubectl")
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use kompass_local_cluster::full::{self, Cluster};
 use kompass_local_cluster::progress::Progress;
 
-use super::{Name, api_only, services};
+use super::{Name, api_only, install};
 use crate::table;
 
 /// Options of `kompass local status`.
@@ -56,7 +56,8 @@ impl Args {
         println!();
         println!("API server: {}", words(status.api_server_ready, "ready", "NOT READY"));
         let mut well = status.is_healthy();
-        for (service, ready) in services::readiness(&cluster).await? {
+        let client = kompass_kube::client::connect(Some(&cluster.kubeconfig()), "kompass").await?;
+        for (service, ready) in install::readiness(&client).await? {
             println!("{service}: {}", words(ready, "ready", "NOT READY"));
             well &= ready;
         }

@@ -1,12 +1,14 @@
 //! `kompass local up`.
 
+use std::path::PathBuf;
+
 use anyhow::Context as _;
 use kompass_local_cluster::full::{self, Cluster, Door};
 use kompass_local_cluster::images::SparkVersion;
 use kompass_local_cluster::prerequisites;
 use kompass_local_cluster::progress::Progress;
 
-use super::{Name, api_only, consent, services};
+use super::{Name, api_only, consent, install, services};
 
 /// Options of `kompass local up`.
 #[derive(Debug, clap::Args)]
@@ -28,6 +30,9 @@ pub(crate) struct Args {
     /// Spark version whose image the node gets; may be given several times.
     #[arg(long, value_name = "VERSION")]
     spark: Vec<SparkVersion>,
+    /// Values of KOMPASS's chart, beside those that a local cluster needs; may be given several times.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["api_only", "without_kompass"])]
+    values: Vec<PathBuf>,
     /// Ask nothing: install missing packages at once.
     #[arg(long, short)]
     yes: bool,
@@ -41,21 +46,21 @@ impl Args {
             kwok_nodes,
             without_kompass,
             spark,
+            values,
             yes,
         } = self;
         let progress = Progress::auto();
-        // Said before minutes of building, not after.
-        let programs = if without_kompass {
-            None
-        } else {
-            Some(services::Programs::find()?)
-        };
+        if !without_kompass {
+            // Said before minutes of building, not after.
+            services::Programs::find()?;
+        }
         if api_only {
             consent::prepare(prerequisites::API_ONLY, yes, &progress).await?;
             api_only::start(&name, kwok_nodes, without_kompass, &progress).await?;
         } else {
             consent::prepare(prerequisites::FULL, yes, &progress).await?;
-            full_cluster(&name, kwok_nodes, spark, programs.as_ref(), &progress).await?;
+            let kompass = if without_kompass { None } else { Some(values.as_slice()) };
+            full_cluster(&name, kwok_nodes, spark, kompass, &progress).await?;
         }
         eprintln!(
             "cluster {name} is up{}",
@@ -76,10 +81,15 @@ async fn full_cluster(
     name: &str,
     kwok_nodes: usize,
     spark: Vec<SparkVersion>,
-    programs: Option<&services::Programs>,
+    kompass: Option<&[PathBuf]>,
     progress: &Progress,
 ) -> anyhow::Result<()> {
     let own = std::env::current_exe().context("failed to find this program itself")?;
+    let images = if kompass.is_some() {
+        install::images(progress).await?
+    } else {
+        Vec::new()
+    };
     let options = full::Options {
         name: name.to_owned(),
         kwok_nodes,
@@ -88,6 +98,7 @@ async fn full_cluster(
         } else {
             spark
         },
+        own: images.clone(),
         door: Door::Program {
             program: own,
             arguments: ["local", "forward"].map(str::to_owned).to_vec(),
@@ -95,9 +106,8 @@ async fn full_cluster(
         ..full::Options::default()
     };
     let cluster = Cluster::up(options, progress).await?;
-    match programs {
-        Some(programs) => services::start(&cluster, programs, progress).await?,
-        None => services::stop(&cluster).await?,
+    match kompass {
+        Some(values) => install::install(&cluster, &images, values, progress).await,
+        None => install::remove(&cluster, progress).await,
     }
-    Ok(())
 }

@@ -30,7 +30,7 @@ use tokio::process::Command;
 use tokio::time::Instant;
 
 use crate::client::Client;
-use crate::images::{self, SparkVersion, tool};
+use crate::images::{self, Own, SparkVersion, tool};
 use crate::pki::{self, Authority, Identity};
 use crate::process::{Daemon, Record, STOP_LIMIT, Spec};
 use crate::programs::{self, Module, Program};
@@ -86,6 +86,9 @@ pub struct Options {
     pub system_reserved: Option<Reserved>,
     /// The Spark images that the node shall have.
     pub spark_versions: Vec<SparkVersion>,
+    /// The images of KOMPASS that the node shall have.
+    #[serde(skip)]
+    pub own: Vec<Own>,
     /// How the API server is reached.
     #[serde(skip)]
     pub door: Door,
@@ -98,6 +101,7 @@ impl Default for Options {
             kwok_nodes: 0,
             system_reserved: None,
             spark_versions: vec![SparkVersion::default()],
+            own: Vec::new(),
             door: Door::default(),
         }
     }

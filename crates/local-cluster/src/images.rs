@@ -6,6 +6,7 @@
 mod buildah;
 mod distribution;
 mod files;
+mod own;
 pub(crate) mod tool;
 
 use std::fmt;
@@ -21,6 +22,7 @@ use tokio::time::Instant;
 use crate::directories;
 use crate::progress::Progress;
 pub use distribution::spark_home;
+pub use own::{Own, Part};
 pub use tool::Error as ToolError;
 
 /// How long to wait for another process that builds images.
@@ -115,6 +117,8 @@ pub enum Image {
     Pause,
     /// Spark with Java, Python and the example applications, for drivers and executors.
     Spark(SparkVersion),
+    /// KOMPASS itself, or what its chart runs beside it, from a program of this machine.
+    Own(Own),
 }
 
 impl Image {
@@ -123,6 +127,7 @@ impl Image {
         match self {
             Self::Pause => "docker.io/local/pause:1".to_owned(),
             Self::Spark(version) => format!("docker.io/local/spark:{version}"),
+            Self::Own(own) => own.reference(),
         }
     }
 
@@ -131,6 +136,7 @@ impl Image {
         match self {
             Self::Pause => "pause".to_owned(),
             Self::Spark(version) => format!("spark-{version}"),
+            Self::Own(own) => own.part().name().to_owned(),
         }
     }
 
@@ -140,6 +146,7 @@ impl Image {
         match self {
             Self::Pause => files::hash(files::PAUSE, &[&base]),
             Self::Spark(version) => files::hash(files::SPARK, &[&base, &version.0, &distribution::inputs(version)]),
+            Self::Own(own) => own.inputs(&base),
         }
     }
 
@@ -203,10 +210,18 @@ pub async fn ensure(images: &[Image], progress: &Progress) -> Result<Vec<Archive
                 context.link("spark", &home).await?;
                 (vec![format!("SPARK_VERSION={version}")], Duration::from_secs(45))
             }
+            Image::Own(own) => {
+                own.fill(&context).await?;
+                (own.build_arguments(), Duration::from_secs(10))
+            }
         };
         let step = progress.step(format!("Building image {}", archive.reference), Some(expected));
+        let target = match image {
+            Image::Own(own) => own.part().target(),
+            _ => None,
+        };
         builder
-            .build(&context, &archive.reference, &build_arguments, &step)
+            .build(&context, &archive.reference, target, &build_arguments, &step)
             .await?;
         step.done();
 

@@ -27,6 +27,8 @@ pub const FULL: &[Need] = &[
     Need::Program("debootstrap", &["debootstrap"]),
     Need::Program("ip", &["iproute2"]),
     Need::Program("nsenter", &["util-linux"]),
+    Need::Program("nft", &["nftables"]),
+    Need::Program("strip", &["binutils"]),
     Need::Java,
     Need::PythonVenv,
 ];

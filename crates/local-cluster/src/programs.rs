@@ -66,7 +66,7 @@ pub enum Error {
 pub enum Module {
     /// The store below the API server.
     Etcd,
-    /// API server, controller manager, scheduler, kubelet, kubectl.
+    /// API server, controller manager, scheduler, kubelet, kube-proxy, kubectl.
     Kubernetes,
     /// Nodes and pods that only exist in the API.
     Kwok,
@@ -93,6 +93,8 @@ pub enum Program {
     Scheduler,
     /// `kubelet`.
     Kubelet,
+    /// `kube-proxy`.
+    Proxy,
     /// `kubectl`.
     Kubectl,
     /// `kwok`.
@@ -112,12 +114,13 @@ pub enum Program {
 }
 
 impl Program {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
         Self::Etcd,
         Self::ApiServer,
         Self::ControllerManager,
         Self::Scheduler,
         Self::Kubelet,
+        Self::Proxy,
         Self::Kubectl,
         Self::Kwok,
         Self::CoreDns,
@@ -132,9 +135,12 @@ impl Program {
     pub const fn module(self) -> Module {
         match self {
             Self::Etcd => Module::Etcd,
-            Self::ApiServer | Self::ControllerManager | Self::Scheduler | Self::Kubelet | Self::Kubectl => {
-                Module::Kubernetes
-            }
+            Self::ApiServer
+            | Self::ControllerManager
+            | Self::Scheduler
+            | Self::Kubelet
+            | Self::Proxy
+            | Self::Kubectl => Module::Kubernetes,
             Self::Kwok => Module::Kwok,
             Self::CoreDns => Module::CoreDns,
             Self::Karpenter => Module::Karpenter,
@@ -151,6 +157,7 @@ impl Program {
             Self::ControllerManager => "kube-controller-manager",
             Self::Scheduler => "kube-scheduler",
             Self::Kubelet => "kubelet",
+            Self::Proxy => "kube-proxy",
             Self::Kubectl => "kubectl",
             Self::Kwok => "kwok",
             Self::CoreDns => "coredns",

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::Reserved;
+use super::daemons::NODE;
 use super::layout::Layout;
 use super::network::{BRIDGE, FIRST_POD_ADDRESS, NODE_ADDRESS, POD_NETWORK};
 use crate::images::Image;
@@ -130,6 +131,27 @@ pub(super) fn kubelet(layout: &Layout, is_cgroup_v1: bool, reserved: Option<Rese
         config["systemReserved"] = json!({"cpu": format!("{cpu_millis}m"), "memory": memory_bytes.to_string()});
     }
     config
+}
+
+/// kube-proxy's configuration: Services with more than one address behind them, the webhook's above all.
+pub(super) fn proxy(layout: &Layout) -> Value {
+    json!({
+        "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
+        "kind": "KubeProxyConfiguration",
+        "bindAddress": "127.0.0.1",
+        "clientConnection": {"kubeconfig": layout.inner_kubeconfig("proxy")},
+        "clusterCIDR": POD_NETWORK,
+        // The kernel's own limits are the machine's, not the cluster's.
+        "conntrack": {
+            "maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s",
+        },
+        "healthzBindAddress": "127.0.0.1:10256",
+        "hostnameOverride": NODE,
+        "metricsBindAddress": "127.0.0.1:10249",
+        "mode": "nftables",
+        // Pods of one bridge would answer each other directly, under an address that nobody has asked.
+        "nftables": {"masqueradeAll": true},
+    })
 }
 
 /// CoreDNS's configuration: the cluster's names, and nothing of the world outside.

@@ -18,8 +18,9 @@ pub(super) const DNS_PORT: u16 = 53;
 pub(super) const SCHEDULER_PORT: u16 = 10259;
 
 /// The daemons of the cluster itself, in the order in which they are stopped. All others are stopped before.
-pub(super) const CORE: [&str; 8] = [
+pub(super) const CORE: [&str; 9] = [
     "kubelet",
+    "kube-proxy",
     "kwok",
     "coredns",
     "kube-scheduler",
@@ -127,6 +128,10 @@ pub(super) fn kubelet(layout: &Layout, programs: &Programs) -> Result<Spec, prog
             format!("--hostname-override={NODE}"),
             format!("--node-ip={NODE_ADDRESS}"),
         ]))
+}
+
+pub(super) fn proxy(layout: &Layout, programs: &Programs) -> Result<Spec, programs::Error> {
+    Ok(core(layout, programs, Program::Proxy)?.path_flag("config", &layout.config("kube-proxy.json")))
 }
 
 /// Everything by which the API server may be called.

@@ -51,7 +51,8 @@ pub(super) fn api_server() -> SocketAddr {
 /// The images that a cluster shall have.
 pub(super) fn images(options: &Options) -> Vec<Image> {
     let spark = options.spark_versions.iter().cloned().map(Image::Spark);
-    std::iter::once(Image::Pause).chain(spark).collect()
+    let own = options.own.iter().cloned().map(Image::Own);
+    std::iter::once(Image::Pause).chain(own).chain(spark).collect()
 }
 
 pub(super) fn runtime(layout: &Layout) -> Result<Runtime, Error> {
@@ -102,6 +103,7 @@ pub(super) async fn start(
         Daemon::start(daemons::scheduler(layout, programs)?)?,
         Daemon::start(daemons::name_server(layout, programs)?)?,
         Daemon::start(daemons::kubelet(layout, programs)?)?,
+        Daemon::start(daemons::proxy(layout, programs)?)?,
     ];
     if options.kwok_nodes > 0 {
         rest.push(start_kwok(layout, programs, &client, options.kwok_nodes).await?);
@@ -171,6 +173,7 @@ fn write_files(layout: &Layout, options: &Options) -> Result<(), Error> {
             config::pod_network(layout).to_string(),
         ),
         (layout.config("kubelet.json"), kubelet),
+        (layout.config("kube-proxy.json"), config::proxy(layout).to_string()),
         (layout.config("Corefile"), config::corefile(layout)),
         (layout.config("resolv.conf"), config::resolver()),
     ] {
@@ -228,6 +231,7 @@ fn write_keys(layout: &Layout) -> Result<Authority, Error> {
         ("admin", "admin", &[MASTERS][..]),
         ("controller-manager", "system:kube-controller-manager", &[]),
         ("scheduler", "system:kube-scheduler", &[]),
+        ("proxy", "system:kube-proxy", &[]),
         ("kwok", "kwok", &[MASTERS]),
         ("node", &node, &["system:nodes"]),
     ] {

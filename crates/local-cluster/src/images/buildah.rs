@@ -87,7 +87,7 @@ impl Builder {
         super::tool::run(command, BUILD_LIMIT, |line| step.note(line))
             .await
             .map_err(tool("the Debian base"))?;
-        self.build(&context, BASE_REFERENCE, &[], &step).await?;
+        self.build(&context, BASE_REFERENCE, None, &[], &step).await?;
         self.tag(BASE_REFERENCE, &exact).await?;
         step.done();
         Ok(())
@@ -117,11 +117,12 @@ impl Builder {
         Ok(Context { path })
     }
 
-    /// Builds the context's `Dockerfile`.
+    /// Builds the context's `Dockerfile`, or the `target` in it.
     pub(super) async fn build(
         &self,
         context: &Context,
         reference: &str,
+        target: Option<&str>,
         build_arguments: &[String],
         step: &Step,
     ) -> Result<(), Error> {
@@ -131,6 +132,11 @@ impl Builder {
         for argument in build_arguments {
             command.args(["--build-arg", argument]);
         }
+        if let Some(target) = target {
+            command.args(["--target", target]);
+        }
+        // The same files make the same image, whenever it is built.
+        command.args(["--timestamp", "0"]);
         command.args(["--tag", reference]).arg(&context.path);
         super::tool::run(command, BUILD_LIMIT, |line| step.note(line))
             .await
@@ -156,6 +162,19 @@ impl Builder {
 }
 
 impl Context {
+    /// Adds files as they lie below `docker/`, under `folder`.
+    pub(super) fn add_below(&self, folder: &str, files: &[File]) -> Result<(), Error> {
+        let path = self.path.join(folder);
+        files::write(files, &path).map_err(io(&path))
+    }
+
+    /// Takes a file of the context for its Dockerfile.
+    pub(super) fn dockerfile(&self, name: &str) -> Result<(), Error> {
+        let path = self.path.join(name);
+        fs::copy(&path, self.path.join("Dockerfile")).map_err(io(&path))?;
+        Ok(())
+    }
+
     /// Adds files; those below `folder` of `docker/` come to the top of the context.
     pub(super) fn add(&self, files: &[File], folder: &str) -> Result<(), Error> {
         use std::os::unix::fs::PermissionsExt as _;
@@ -170,6 +189,23 @@ impl Context {
             let mode = if file.content.starts_with("#!") { 0o755 } else { 0o644 };
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).map_err(io(&path))?;
         }
+        Ok(())
+    }
+
+    /// Adds a program under `name`, without what only a debugger needs.
+    pub(super) async fn program(&self, name: &str, program: &Path) -> Result<(), Error> {
+        use std::os::unix::fs::PermissionsExt as _;
+
+        let path = self.path.join(name);
+        let parent = path.parent().unwrap_or(&self.path);
+        fs::create_dir_all(parent).map_err(io(parent))?;
+        fs::copy(program, &path).map_err(io(program))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).map_err(io(&path))?;
+        let mut command = Command::new("strip");
+        command.arg("--strip-debug").arg(&path);
+        super::tool::quietly(command, QUICK_LIMIT)
+            .await
+            .map_err(tool("a program smaller"))?;
         Ok(())
     }
 

@@ -1,0 +1,192 @@
+//! KOMPASS in a local cluster as in any other: its images, its chart, its pods.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use k8s_openapi::api::apps::v1::Deployment;
+use kompass_core::names;
+use kompass_local_cluster::full::Cluster;
+use kompass_local_cluster::images::{Image, Own, Part};
+use kompass_local_cluster::programs::{self, Module, Program};
+use kompass_local_cluster::progress::Progress;
+use kube::api::ListParams;
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::{Value, json};
+use tokio::process::Command;
+
+use super::chart;
+
+/// The Helm release, and the beginning of its objects' names.
+const RELEASE: &str = "kompass";
+/// For all pods to be ready. An idle machine needs 15 s.
+const READY_LIMIT: &str = "3m";
+/// A little more, so that Helm says why.
+const HELM_LIMIT: Duration = Duration::from_mins(4);
+
+/// What runs in the cluster of KOMPASS, as images of this machine's own programs.
+pub(crate) async fn images(progress: &Progress) -> anyhow::Result<Vec<Own>> {
+    let programs = programs::ensure(&[Module::Kubernetes, Module::Helm], progress).await?;
+    let mut images = vec![Own::new(Part::KubeScheduler, &programs.path(Program::Scheduler)?)?];
+    for part in [Part::SchedulerExtender, Part::AdmissionWebhook] {
+        images.push(Own::new(part, &crate::programs::find(part.program())?)?);
+    }
+    // Only who wants it builds it: the AWS SDKs take minutes.
+    if let Ok(program) = crate::programs::find(Part::Predictor.program()) {
+        images.push(Own::new(Part::Predictor, &program)?);
+    }
+    Ok(images)
+}
+
+/// What the chart is told in a local cluster.
+fn values(images: &[Own]) -> Value {
+    // A pod that is there already gets the new program only if something in it changes.
+    let builds: Vec<&str> = images.iter().map(Own::build).collect();
+    json!({
+        "scope": "all",
+        "image": {"registry": "docker.io/local", "tag": env!("CARGO_PKG_VERSION"), "pullPolicy": "Never"},
+        "pauseImage": Image::Pause.reference(),
+        "log": {"format": "text"},
+        "podAnnotations": {"kompass.dev/build": builds.join(", ")},
+        "scheduler": {
+            // On a single node a second one would be no help.
+            "replicas": 1,
+            "kubeScheduler": {"image": {"tag": programs::kubernetes_version()}},
+        },
+        "admissionWebhook": {"replicas": 1},
+        // Nobody else forwards to it: there is nobody to notice first that it is going.
+        "shutdown": {"grace": "0s"},
+    })
+}
+
+/// Installs KOMPASS in a cluster, or what has changed of it, and waits until it is ready. `more` are values files that
+/// count more than the local ones.
+pub(crate) async fn install(
+    cluster: &Cluster,
+    images: &[Own],
+    more: &[PathBuf],
+    progress: &Progress,
+) -> anyhow::Result<()> {
+    let step = progress.step("Installing KOMPASS", Some(Duration::from_secs(15)));
+    let folder = cluster.kubeconfig().with_file_name("chart");
+    chart::write(&folder)?;
+    let values_file = folder.with_file_name("values.json");
+    std::fs::write(&values_file, serde_json::to_vec_pretty(&values(images))?)
+        .with_context(|| format!("failed to write {}", values_file.display()))?;
+    let mut command = helm(cluster, progress).await?;
+    command
+        .args(["upgrade", "--install", RELEASE])
+        .arg(&folder)
+        .args(["--create-namespace", "--wait", "--timeout", READY_LIMIT, "--values"])
+        .arg(&values_file);
+    for file in more {
+        command.arg("--values").arg(file);
+    }
+    if let Err(error) = run(&mut command).await {
+        return Err(error.context(pods(cluster).await));
+    }
+    step.done();
+    Ok(())
+}
+
+/// Takes KOMPASS out of a cluster; good when it isn't there.
+pub(crate) async fn remove(cluster: &Cluster, progress: &Progress) -> anyhow::Result<()> {
+    let mut command = helm(cluster, progress).await?;
+    command.args([
+        "uninstall",
+        RELEASE,
+        "--ignore-not-found",
+        "--wait",
+        "--timeout",
+        READY_LIMIT,
+    ]);
+    run(&mut command).await
+}
+
+/// KOMPASS's deployments, and whether each has all its pods ready.
+pub(crate) async fn readiness(client: &Client) -> anyhow::Result<Vec<(String, bool)>> {
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), names::DEFAULT_NAMESPACE);
+    let list = deployments.list(&ListParams::default()).await?;
+    Ok(list.items.iter().map(|one| (one.name_any(), is_ready(one))).collect())
+}
+
+fn is_ready(deployment: &Deployment) -> bool {
+    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+    let status = deployment.status.as_ref();
+    status.and_then(|status| status.ready_replicas).unwrap_or(0) >= wanted
+}
+
+/// What a pod of KOMPASS is called by those who want its log: the deployment, and the container in it.
+pub(crate) fn log_of(part: &str) -> Option<[&'static str; 2]> {
+    match part {
+        "kompass-scheduler-extender" => Some(["deployment/kompass-scheduler", "extender"]),
+        "kompass-kube-scheduler" => Some(["deployment/kompass-scheduler", "kube-scheduler"]),
+        "kompass-admission-webhook" => Some(["deployment/kompass-admission-webhook", "admission-webhook"]),
+        "kompass-predictor" => Some(["deployment/kompass-predictor", "predictor"]),
+        _ => None,
+    }
+}
+
+async fn helm(cluster: &Cluster, progress: &Progress) -> anyhow::Result<Command> {
+    let programs = programs::ensure(&[Module::Helm], progress).await?;
+    let mut command = Command::new(programs.path(Program::Helm)?);
+    command
+        .arg("--kubeconfig")
+        .arg(cluster.kubeconfig())
+        .args(["--namespace", names::DEFAULT_NAMESPACE])
+        // Nothing of what the user has set up for other clusters.
+        .envs(home(&cluster.kubeconfig()));
+    Ok(command)
+}
+
+/// Where Helm keeps what it keeps.
+fn home(kubeconfig: &Path) -> [(&'static str, PathBuf); 3] {
+    let folder = kubeconfig.with_file_name("helm");
+    ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"].map(|name| (name, folder.join(name)))
+}
+
+async fn run(command: &mut Command) -> anyhow::Result<()> {
+    let output = tokio::time::timeout(HELM_LIMIT, command.kill_on_drop(true).output())
+        .await
+        .context("Helm did not end")?
+        .context("failed to start Helm")?;
+    anyhow::ensure!(
+        output.status.success(),
+        "failed to install KOMPASS: {}",
+        String::from_utf8_lossy(&output.stderr).trim()
+    );
+    Ok(())
+}
+
+/// What the pods say when they don't become ready.
+async fn pods(cluster: &Cluster) -> String {
+    let list = [
+        "get",
+        "pods,events",
+        "--namespace",
+        names::DEFAULT_NAMESPACE,
+        "--output=wide",
+    ];
+    let words = cluster.kubectl(&list).await;
+    words.unwrap_or_else(|error| format!("the pods can't be listed: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deployment_is_ready_when_all_its_pods_are() {
+        let deployment = |wanted: Option<i32>, ready: Option<i32>| -> Deployment {
+            serde_json::from_value(json!({
+                "spec": {"replicas": wanted, "selector": {}, "template": {}},
+                "status": {"readyReplicas": ready},
+            }))
+            .unwrap()
+        };
+        assert!(is_ready(&deployment(Some(2), Some(2))));
+        assert!(!is_ready(&deployment(Some(2), Some(1))));
+        assert!(!is_ready(&deployment(None, None)));
+        assert!(is_ready(&deployment(Some(0), None)));
+    }
+}

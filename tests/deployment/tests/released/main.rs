@@ -1,0 +1,139 @@
+//! The images as they are released: compiled by the Dockerfile itself. It takes minutes, so this target is run by
+//! `cargo xtask test --full` alone.
+
+#![cfg(test)]
+#![allow(clippy::print_stdout, reason = "a long test tells what it has seen")]
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use kompass_deployment_tests::{project, succeed};
+use kompass_local_cluster::directories;
+use kompass_local_cluster::images::{self, Image, Part};
+use kompass_local_cluster::progress::Progress;
+use tokio::process::Command;
+
+const PARTS: [Part; 4] = [
+    Part::SchedulerExtender,
+    Part::AdmissionWebhook,
+    Part::Predictor,
+    Part::Cli,
+];
+const COMPILE: Duration = Duration::from_mins(60);
+const QUICK: Duration = Duration::from_mins(3);
+/// What an image may have, as it lies on a node.
+const MAX_BYTES: u64 = 40_000_000;
+/// A Debian with gcc that finds Rust where this test mounts it: what `rust:slim-bookworm` is where there is a registry.
+const BUILDER: &str = "localhost/kompass/rust:test";
+const BUILDER_FILE: &str = "FROM debian:bookworm-slim\n\
+    RUN apt-get update && apt-get install -y --no-install-recommends gcc libc6-dev ca-certificates\n\
+    ENV PATH=/usr/local/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n";
+
+#[tokio::test]
+async fn released_images_are_compiled_by_their_dockerfile_small_and_the_same_each_time() {
+    compiled().await.unwrap();
+}
+
+async fn compiled() -> anyhow::Result<()> {
+    // The base is there afterwards.
+    images::ensure(&[Image::Pause], &Progress::lines()).await?;
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("Dockerfile"), BUILDER_FILE)?;
+    succeed(
+        buildah()?
+            .args([
+                "build",
+                "--layers",
+                "--isolation=chroot",
+                "--pull-never",
+                "--tag",
+                BUILDER,
+            ])
+            .arg(folder.path()),
+        COMPILE,
+    )
+    .await?;
+    let sysroot = succeed(
+        Command::new("rustc")
+            .current_dir(project())
+            .args(["--print", "sysroot"]),
+        QUICK,
+    )
+    .await?;
+    for part in PARTS {
+        let once = build(part, sysroot.trim()).await?;
+        let again = build(part, sysroot.trim()).await?;
+        anyhow::ensure!(once.digest == again.digest, "{part:?} is another image each time");
+        println!("{}: {:.1} MB", part.name(), once.bytes as f64 / 1e6);
+        anyhow::ensure!(once.bytes < MAX_BYTES, "{part:?} has {} bytes", once.bytes);
+    }
+    Ok(())
+}
+
+struct Built {
+    digest: String,
+    bytes: u64,
+}
+
+/// Builds a target from the checkout, each time anew; compiled files are kept between builds by the cache mount.
+async fn build(part: Part, sysroot: &str) -> anyhow::Result<Built> {
+    let tag = format!("localhost/kompass/{}:test", part.name());
+    let target = part.name().trim_start_matches("kompass-");
+    let mut command = buildah()?;
+    command
+        .args([
+            "build",
+            "--no-cache",
+            "--timestamp=0",
+            "--isolation=chroot",
+            "--pull-never",
+        ])
+        .args([
+            "--build-arg",
+            &format!("BUILDER={BUILDER}"),
+            "--target",
+            target,
+            "--tag",
+            &tag,
+        ])
+        .args(["--volume", &format!("{sysroot}:/usr/local/rust:ro"), "--file"])
+        .arg(project().join("docker/kompass/Dockerfile"))
+        .arg(project());
+    succeed(&mut command, COMPILE).await?;
+    let words = succeed(buildah()?.args(["images", "--json", &tag]), QUICK).await?;
+    let images: serde_json::Value = serde_json::from_str(&words)?;
+    let digest = images[0]["digest"]
+        .as_str()
+        .context("the image has no digest")?
+        .to_owned();
+    let folder = tempfile::tempdir()?;
+    let archive = folder.path().join("image.tar");
+    succeed(
+        buildah()?
+            .args(["push", "--disable-compression", &tag])
+            .arg(format!("oci-archive:{}", archive.display())),
+        QUICK,
+    )
+    .await?;
+    Ok(Built {
+        digest,
+        bytes: std::fs::metadata(&archive)?.len(),
+    })
+}
+
+/// With the storage that the local cluster's images are built in.
+fn buildah() -> anyhow::Result<Command> {
+    let folder = images_folder()?;
+    let mut command = Command::new("buildah");
+    command
+        .arg("--root")
+        .arg(folder.join("storage"))
+        .arg("--runroot")
+        .arg(folder.join("run"));
+    Ok(command)
+}
+
+fn images_folder() -> anyhow::Result<PathBuf> {
+    Ok(Path::new(&directories::cache()?).join("images"))
+}

@@ -1,0 +1,53 @@
+//! The setup script, without a cluster: its shell is clean, and its errors say what to do (`bats/`).
+
+#![cfg(test)]
+
+use std::time::Duration;
+
+use kompass_deployment_tests::{project, run, succeed};
+use tokio::process::Command;
+
+const LIMIT: Duration = Duration::from_mins(1);
+
+#[tokio::test]
+async fn the_scripts_are_clean() {
+    let mut command = Command::new("shellcheck");
+    command.current_dir(project()).args(["-x", "setup-kompass.sh"]);
+    for folder in [
+        "setup",
+        "docker/base",
+        "docker/kompass",
+        "docker/spark",
+        "docker/spark-examples",
+    ] {
+        for entry in std::fs::read_dir(project().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|ending| ending == "sh") {
+                command.arg(path);
+            }
+        }
+    }
+    succeed(&mut command, LIMIT).await.unwrap();
+}
+
+#[tokio::test]
+async fn every_error_of_the_script_is_as_it_is_documented() {
+    let bats = project().join("tests/deployment/tests/setup/bats");
+    let told = succeed(Command::new("bats").arg("--formatter").arg("tap").arg(&bats), LIMIT)
+        .await
+        .unwrap();
+    // Tests that bats does not find are no failures of its own.
+    let plan = told.lines().next().unwrap_or_default();
+    let count: u32 = plan.trim_start_matches("1..").parse().unwrap();
+    assert!(count >= 20, "{told}");
+    assert!(!told.contains("# skip"), "{told}");
+}
+
+#[tokio::test]
+async fn an_unknown_mode_is_an_error_of_usage() {
+    let output = run(Command::new(project().join("setup-kompass.sh")).arg("clowd"), LIMIT)
+        .await
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--help"));
+}
