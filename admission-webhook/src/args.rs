@@ -18,8 +18,11 @@ const LONGEST_HOLD_LIMIT: Duration = Duration::from_mins(4);
 
 /// KOMPASS's admission webhook: recognises Spark pods as they are created, and profiles their jobs.
 #[derive(Clone, Debug, clap::Parser)]
-#[command(name = "kompass-admission-webhook", version)]
+#[command(name = "kompass-admission-webhook", version, args_conflicts_with_subcommands = true)]
 pub struct Args {
+    /// Something else than serving.
+    #[command(subcommand)]
+    pub command: Option<Command>,
     /// Kubeconfig file; without it the pod's own service account is used.
     #[arg(long, env = "KUBECONFIG")]
     pub kubeconfig: Option<PathBuf>,
@@ -83,6 +86,10 @@ pub struct Args {
     /// Serve and profile, but leave the cluster's webhook configuration and policy alone.
     #[arg(long, env = "KOMPASS_NO_REGISTRATION")]
     pub no_registration: bool,
+    /// `ClusterRole` that owns the registration: when it is deleted, as by an uninstall, Kubernetes removes webhook, policy
+    /// and binding. Without it they stay until somebody deletes them.
+    #[arg(long, env = "KOMPASS_OWNER_CLUSTER_ROLE", value_name = "NAME")]
+    pub owner_cluster_role: Option<String>,
     /// How long a driver's configuration is waited for before a profile is guessed.
     #[arg(long, env = "KOMPASS_CONF_HOLD", value_parser = duration, default_value = "10s")]
     pub conf_hold: Duration,
@@ -101,6 +108,33 @@ pub struct Args {
     /// The end.
     #[command(flatten)]
     pub end: End,
+}
+
+/// Other things than serving.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum Command {
+    /// Ask the API server to call the webhook, and tell whether it does; nothing is created.
+    Check(CheckArgs),
+}
+
+/// Options of the check.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CheckArgs {
+    /// Kubeconfig file; without it the pod's own service account is used.
+    #[arg(long, env = "KUBECONFIG")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Namespace of KOMPASS's own objects.
+    #[arg(long, env = "KOMPASS_NAMESPACE", default_value = names::DEFAULT_NAMESPACE)]
+    pub namespace: String,
+    /// Namespaces in which a Spark driver must be taken; needs the right to create pods there.
+    #[arg(long, value_delimiter = ',', value_name = "NAMESPACES")]
+    pub jobs_in: Vec<String>,
+    /// How the webhook runs: in shadow no driver may be changed.
+    #[arg(long, env = "KOMPASS_MODE", value_enum, default_value = "enforce")]
+    pub mode: Mode,
+    /// How long it is tried again.
+    #[arg(long, value_parser = duration, default_value = "30s")]
+    pub within: Duration,
 }
 
 /// Which namespaces are touched.
@@ -192,6 +226,8 @@ pub struct Config {
     pub writers: Vec<String>,
     /// Whether to register.
     pub register: bool,
+    /// `ClusterRole` that owns the registration.
+    pub owner: Option<String>,
     /// How long a driver's configuration is waited for.
     pub conf_hold: Duration,
     /// How long a gate stays closed while no planner lives.
@@ -204,6 +240,7 @@ impl Args {
     /// Checks the options and puts them together.
     pub fn resolve(self) -> Result<Config, Error> {
         let Self {
+            command: _,
             kubeconfig: _,
             listen,
             namespace,
@@ -222,6 +259,7 @@ impl Args {
             driver_budget,
             mut trusted_users,
             no_registration,
+            owner_cluster_role,
             conf_hold,
             gate_hold,
             predictor,
@@ -284,6 +322,7 @@ impl Args {
             driver_budget,
             writers: trusted_users,
             register: !no_registration,
+            owner: owner_cluster_role,
             conf_hold,
             gate_hold,
             predictor,

@@ -39,9 +39,11 @@ const RETRY: Duration = Duration::from_secs(1);
 
 /// Why a probe failed.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub enum Error {
+    /// What the API server said.
     #[error("failed to be called by the API server")]
     Refused(#[source] RequestError),
+    /// Nobody has answered.
     #[error("failed to be called by the API server: it has not read the registration yet")]
     Unmarked,
 }
@@ -127,7 +129,8 @@ pub(crate) async fn keep(
     }
 }
 
-async fn probe(leases: &Api<Lease>) -> Result<(), Error> {
+/// Asks once.
+pub(crate) async fn probe(leases: &Api<Lease>) -> Result<(), Error> {
     let lease = Lease {
         metadata: ObjectMeta {
             generate_name: Some("kompass-probe-".to_owned()),

@@ -6,6 +6,7 @@
 
 mod install;
 mod manifests;
+mod owner;
 mod pace;
 mod policy;
 
@@ -58,6 +59,11 @@ enum Error {
         #[source]
         source: apply::Error,
     },
+    #[error(
+        "failed to register: there is no ClusterRole {0}, which is to own the registration; KOMPASS is being uninstalled, \
+         or --owner-cluster-role names another"
+    )]
+    NoOwner(String),
     #[error(
         "failed to register: KOMPASS is installed already, by {0} (namespace/service); uninstall one of the two, or \
          delete the MutatingWebhookConfiguration, ValidatingAdmissionPolicy and its binding {NAME} if that one is gone"
@@ -184,16 +190,31 @@ impl Registrar {
                 return Err(Error::Taken(owner));
             }
         }
-        let mut wanted = webhook_configuration(&self.settings, trust);
+        let owner = match &self.settings.owner {
+            Some(name) => Some(owner::find(&self.client, name).await?),
+            None => None,
+        };
+        let owned = |mut object: Value| {
+            if let Some(owner) = &owner {
+                object["metadata"]["ownerReferences"] = json!([owner]);
+            }
+            object
+        };
+        let mut wanted = owned(webhook_configuration(&self.settings, trust));
         if let Some(known) = &webhook {
             manifests::adopt(&mut wanted, known);
         }
         // The policy comes first: it guards what the webhook lets into the cluster.
         let (_, policy_repaired) = self
-            .apply("policy", known_policy, policy(&self.settings), is_repair)
+            .apply("policy", known_policy, owned(policy(&self.settings)), is_repair)
             .await?;
         let (_, binding_repaired) = self
-            .apply("policy-binding", binding, policy_binding(&self.settings), is_repair)
+            .apply(
+                "policy-binding",
+                binding,
+                owned(policy_binding(&self.settings)),
+                is_repair,
+            )
             .await?;
         let (registered, webhook_repaired) = self.apply("webhook", webhook, wanted, is_repair).await?;
         Ok(Round {

@@ -17,12 +17,12 @@ use kompass_service::{admin, logging};
 use kube::{Api, Client};
 use tokio::sync::watch;
 
-use crate::args::{self, Args, Config, Scope};
+use crate::args::{self, Args, Command, Config, Scope};
 use crate::gangs::Gangs;
 use crate::handler::{self, Admission, Lookup, LookupError};
 use crate::profiler::{self, Profiler};
 use crate::strangers::Strangers;
-use crate::{certificates, metrics, probe, registration};
+use crate::{certificates, check, metrics, probe, registration};
 
 /// Name of the program to the API server.
 const PROGRAM: &str = "kompass-admission-webhook";
@@ -45,6 +45,9 @@ pub enum Error {
     /// TLS could not be set up.
     #[error("failed to set up TLS")]
     Tls(#[from] tls::Error),
+    /// The API server does not call the webhook.
+    #[error("failed to see the webhook at work")]
+    Check(#[from] check::Error),
     /// It did not end in order.
     #[error("failed to run to an orderly end")]
     Shutdown(#[from] shutdown::Error),
@@ -66,6 +69,10 @@ pub struct Running {
 /// Runs the program until it is told to end.
 pub async fn run(args: Args) -> Result<(), Error> {
     args.log.init()?;
+    if let Some(Command::Check(check)) = &args.command {
+        let client = client::connect(check.kubeconfig.as_deref(), PROGRAM).await?;
+        return Ok(check::run(&client, check).await?);
+    }
     let (timing, kubeconfig) = (args.end.timing(), args.kubeconfig.clone());
     let config = args.resolve()?;
     let client = client::connect(kubeconfig.as_deref(), PROGRAM).await?;
@@ -168,6 +175,7 @@ pub async fn start_by(
             excluded_namespaces: config.excluded_namespaces.clone(),
             opt_in: config.scope == Scope::Labelled,
             writers: config.writers,
+            owner: config.owner,
         };
         let links = registration::Links {
             trust: trusted,

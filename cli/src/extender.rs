@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use k8s_openapi::api::coordination::v1::Lease;
 use kompass_core::names;
 use kompass_local_cluster::full::{self, Cluster};
 use kompass_local_cluster::kompass::Service;
@@ -114,12 +115,27 @@ impl Connection {
     }
 }
 
-/// Asks through the API server, which forwards to the extender's Service.
+/// The port of pods where the extender shows its gangs and queues (`--view-listen` in the chart).
+const VIEW_PORT: u16 = 8_889;
+
+/// Asks through the API server, which forwards to the replica that plans: the others know what there is, but not whose turn
+/// it is. Where that one can't be told or asked, to any of them by the extender's Service.
 async fn proxied(client: &kube::Client, namespace: &str, path: &str) -> anyhow::Result<String> {
+    let limit = kompass_kube::client::REQUEST_TIMEOUT;
+    let leases = kube::Api::<Lease>::namespaced(client.clone(), namespace);
+    let lease = kompass_kube::client::within(limit, leases.get_opt(names::PLANNER_LEASE)).await;
+    let holder = lease.ok().flatten().and_then(|lease| lease.spec?.holder_identity);
+    if let Some(holder) = holder.filter(|holder| !holder.is_empty()) {
+        let url = format!("/api/v1/namespaces/{namespace}/pods/{holder}:{VIEW_PORT}/proxy{path}");
+        let request = http::Request::get(url).body(Vec::new())?;
+        if let Ok(text) = kompass_kube::client::within(limit, client.request_text(request)).await {
+            return Ok(text);
+        }
+    }
     let service = Service::SchedulerExtender.name();
     let url = format!("/api/v1/namespaces/{namespace}/services/{service}:http/proxy{path}");
     let request = http::Request::get(url).body(Vec::new())?;
-    let asked = kompass_kube::client::within(kompass_kube::client::REQUEST_TIMEOUT, client.request_text(request));
+    let asked = kompass_kube::client::within(limit, client.request_text(request));
     asked
         .await
         .with_context(|| format!("failed to ask the Service {service} in namespace {namespace}"))

@@ -55,6 +55,10 @@ pub struct Args {
     /// or behind a network policy.
     #[arg(long, env = "KOMPASS_LISTEN", default_value = "127.0.0.1:8888")]
     pub listen: SocketAddr,
+    /// Address of /v1/gangs and /v1/queues alone, which change nothing; without it they are at --listen only. In a pod that
+    /// one is on loopback, and this one what the Service leads to.
+    #[arg(long, env = "KOMPASS_VIEW_LISTEN")]
+    pub view_listen: Option<SocketAddr>,
     /// Administrative server.
     #[command(flatten)]
     pub admin: Admin,
@@ -78,6 +82,11 @@ pub struct Args {
     /// pod's name, which is the default.
     #[arg(long, env = "HOSTNAME", default_value = "kompass-scheduler-extender")]
     pub identity: String,
+    /// The lease of the kube-schedulers beside the replicas. While one leads in another pod, that pod's extender plans: what
+    /// is not planned before (executors beyond the minimum, client mode) is placed only where scheduler and planner lead
+    /// together.
+    #[arg(long, env = "KOMPASS_SCHEDULER_LEASE", value_name = "NAME")]
+    pub scheduler_lease: Option<String>,
     /// Others take over this long after the last sign of life. Whole seconds.
     #[arg(long, value_parser = duration, default_value = "15s")]
     pub lease_duration: Duration,
@@ -203,6 +212,8 @@ pub struct Config {
     pub kubeconfig: Option<PathBuf>,
     /// For kube-scheduler.
     pub listen: SocketAddr,
+    /// For people.
+    pub view_listen: Option<SocketAddr>,
     /// For probes and metrics.
     pub admin_listen: SocketAddr,
     /// The queue file.
@@ -235,6 +246,7 @@ impl Args {
             duration: self.lease_duration,
             renew_deadline: self.lease_renew_deadline,
             retry: self.lease_retry,
+            beside: self.scheduler_lease,
             ..lease::Config::new(&self.namespace, names::PLANNER_LEASE, &self.identity)
         });
         let planner = kompass_planner::Config {
@@ -271,6 +283,7 @@ impl Args {
         Ok(Config {
             kubeconfig: self.kubeconfig,
             listen: self.listen,
+            view_listen: self.view_listen,
             admin_listen: self.admin.admin_listen,
             queues: self.queues,
             lease,

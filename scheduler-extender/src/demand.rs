@@ -153,12 +153,13 @@ impl Demands {
     /// −10: cluster-autoscaler takes pods of lower priority for expendable and buys nothing for them.
     async fn ensure_priority_class(&self, limit: Duration) -> Result<(), Error> {
         if !self.has_priority_class.load(Ordering::Acquire) {
-            create(
-                &Api::<PriorityClass>::all(self.client.clone()),
-                &pause::priority_class(),
-                limit,
-            )
-            .await?;
+            let api = Api::<PriorityClass>::all(self.client.clone());
+            // Where the install has made it there need be no right to make classes.
+            let known = within(limit, api.get_opt(pause::PRIORITY_CLASS)).await;
+            let known = known.map_err(|error| failed("read", pause::PRIORITY_CLASS, error))?;
+            if known.is_none() {
+                create(&api, &pause::priority_class(), limit).await?;
+            }
             self.has_priority_class.store(true, Ordering::Release);
         }
         Ok(())

@@ -30,12 +30,19 @@ const BIND_BODY_LIMIT: usize = 64 << 10;
 /// The node that stands for all of them in a refusal. It need not exist.
 const EVERYWHERE: &str = "kompass";
 
-/// The routes.
+/// All routes.
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/filter", post(filter))
         .route("/bind", post(bind))
         .route("/preempt", post(preempt))
+        .with_state(Arc::clone(&app))
+        .merge(view(app))
+}
+
+/// The routes that only show: whoever can ask them can't have a pod bound.
+pub fn view(app: Arc<App>) -> Router {
+    Router::new()
         .route("/v1/gangs", get(gangs))
         .route("/v1/gangs/{namespace}/{driver}", get(gang))
         .route("/v1/queues", get(queues))

@@ -89,6 +89,10 @@ impl Service {
         let client = client::connect(config.kubeconfig.as_deref(), PROGRAM).await?;
         let server = Server::bind(config.listen).await?;
         let admin_server = Server::bind(config.admin_listen).await?;
+        let view_server = match config.view_listen {
+            Some(address) => Some(Server::bind(address).await?),
+            None => None,
+        };
         let (address, admin_address) = (server.address(), admin_server.address());
 
         let readiness = Readiness::new();
@@ -162,6 +166,10 @@ impl Service {
         let admin_router = admin::router(readiness.clone(), registry);
         let router = handlers::router(Arc::clone(&app)).merge(admin_router.clone());
         spawn(&shutdown, "server", server.serve(router, draining()));
+        if let Some(server) = view_server {
+            let view = handlers::view(Arc::clone(&app));
+            spawn(&shutdown, "view server", server.serve(view, draining()));
+        }
         spawn(&shutdown, "admin server", admin_server.serve(admin_router, draining()));
         tracing::info!(%address, %admin_address, "serving");
         Ok(Self {

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command for people")]
 
 mod bench;
+mod chart_readme;
 mod prepare;
 mod stage;
 mod test;
@@ -23,6 +24,8 @@ enum Task {
     Prepare(prepare::Args),
     /// Run every benchmark and print its figures.
     Bench,
+    /// Write the table of values in the chart's README.
+    ChartReadme(chart_readme::Args),
 }
 
 fn main() -> ExitCode {
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Prepare(args) => prepare::run(&args),
         Task::Bench => bench::run(),
+        Task::ChartReadme(args) => chart_readme::run(&args),
     };
     if let Err(error) = result {
         eprintln!("error: {error:#}");

@@ -3,7 +3,6 @@
 //! A new authority is first only trusted, and signs some time later: until then the API server has learnt of it, by the
 //! registration that each replica keeps.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::ByteString;
@@ -78,11 +77,9 @@ impl SelfMade {
             if is_stored && !changed {
                 return Ok(wanted);
             }
-            let version = stored
-                .as_ref()
-                .and_then(|secret| secret.metadata.resource_version.clone());
-            let secret = secret(version, &wanted);
-            let written = if stored.is_some() {
+            let is_there = stored.is_some();
+            let secret = secret(stored, &wanted);
+            let written = if is_there {
                 within(REQUEST_TIMEOUT, api.replace(SECRET, &PostParams::default(), &secret)).await
             } else {
                 within(REQUEST_TIMEOUT, api.create(&PostParams::default(), &secret)).await
@@ -97,15 +94,17 @@ impl SelfMade {
     }
 }
 
-fn secret(resource_version: Option<String>, authorities: &Authorities) -> Secret {
-    Secret {
+/// The Secret with these authorities. One that is there keeps all else: an install may have made it, empty.
+fn secret(stored: Option<Secret>, authorities: &Authorities) -> Secret {
+    let mut secret = stored.unwrap_or_else(|| Secret {
         metadata: ObjectMeta {
             name: Some(SECRET.to_owned()),
-            resource_version,
             labels: Some([("app.kubernetes.io/part-of".to_owned(), "kompass".to_owned())].into()),
             ..ObjectMeta::default()
         },
-        data: Some(BTreeMap::from([(KEY.to_owned(), ByteString(authorities.to_json()))])),
         ..Secret::default()
-    }
+    });
+    let authorities = ByteString(authorities.to_json());
+    secret.data.get_or_insert_default().insert(KEY.to_owned(), authorities);
+    secret
 }

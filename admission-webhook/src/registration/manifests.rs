@@ -95,6 +95,8 @@ pub struct Settings {
     pub opt_in: bool,
     /// Users that may write plans and profiles.
     pub writers: Vec<String>,
+    /// Name of the `ClusterRole` that owns the objects.
+    pub owner: Option<String>,
 }
 
 /// The `MutatingWebhookConfiguration`.
@@ -260,6 +262,7 @@ mod tests {
             excluded_namespaces: vec!["kube-system".into(), "kompass".into()],
             opt_in: false,
             writers: vec!["system:serviceaccount:kompass:kompass-admission-webhook".into()],
+            owner: None,
         }
     }
 

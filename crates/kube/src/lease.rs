@@ -35,6 +35,10 @@ pub struct Config {
     pub renew_deadline: Duration,
     /// Between two attempts to renew or to take over.
     pub retry: Duration,
+    /// Another lease of the namespace, which a neighbour in the same pod runs for under our identity, an underscore and
+    /// more, as Kubernetes' own components do. While somebody else holds that one, this one is not ours to hold: two that
+    /// work together lead together.
+    pub beside: Option<String>,
 }
 
 impl Config {
@@ -47,6 +51,7 @@ impl Config {
             duration: Duration::from_secs(15),
             renew_deadline: Duration::from_secs(10),
             retry: Duration::from_secs(2),
+            beside: None,
         }
     }
 }
@@ -201,8 +206,45 @@ impl Candidate {
         }
     }
 
-    /// One attempt to renew or to take over.
+    /// One attempt to renew or to take over, where it is ours to hold.
     async fn attempt(&mut self) -> Result<(), RequestError> {
+        if let Some(neighbour) = self.neighbour_elsewhere().await? {
+            if self.claims.borrow().is_held() {
+                tracing::info!(
+                    lease = self.config.name,
+                    neighbour,
+                    "the neighbour leads elsewhere: leading there, too"
+                );
+                self.release().await;
+            }
+            return self.look().await;
+        }
+        self.renew().await
+    }
+
+    /// Who holds the neighbour's lease, if it is not ours.
+    async fn neighbour_elsewhere(&self) -> Result<Option<String>, RequestError> {
+        let Some(beside) = &self.config.beside else {
+            return Ok(None);
+        };
+        let lease = within(self.limit(), self.leases.get_opt(beside)).await?;
+        let holder = lease.and_then(|lease| lease.spec?.holder_identity);
+        let ours = format!("{}_", self.config.identity);
+        Ok(holder.filter(|holder| !holder.is_empty() && !holder.starts_with(&ours)))
+    }
+
+    /// Only tells who holds the lease.
+    async fn look(&mut self) -> Result<(), RequestError> {
+        // What is read now is no longer the last that we knew of when we may hold it again.
+        self.seen = None;
+        let lease = within(self.limit(), self.leases.get_opt(&self.config.name)).await?;
+        let holder = lease.and_then(|lease| lease.spec?.holder_identity);
+        let others = |holder: &String| !holder.is_empty() && *holder != self.config.identity;
+        self.publish(holder.filter(others), None);
+        Ok(())
+    }
+
+    async fn renew(&mut self) -> Result<(), RequestError> {
         // A holder writes on what it wrote last; whoever interfered makes that a conflict.
         let certain = !self.in_doubt && self.claims.borrow().is_held();
         if let Some((lease, _)) = self.seen.clone().filter(|_| certain) {
@@ -333,7 +375,7 @@ impl Candidate {
     }
 
     /// Gives the lease back, so that another need not wait for it to run out.
-    async fn release(self) {
+    async fn release(&self) {
         let held = self.claims.borrow().is_held();
         self.publish(None, None);
         if !held {

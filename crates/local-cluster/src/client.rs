@@ -119,8 +119,8 @@ impl Client {
         )?))
     }
 
-    /// A client without TLS, for the store.
-    pub(crate) fn plain(address: SocketAddr) -> Self {
+    /// A client without TLS, for the store and for services' pages of metrics and health.
+    pub fn plain(address: SocketAddr) -> Self {
         Self::with(Connector::plain(address))
     }
 

@@ -245,3 +245,50 @@ fn the_term_ends_by_the_clock_alone() {
     assert_eq!(term(now).check(), Err(NotHeld));
     assert!(Claim::unconditional().is_held());
 }
+
+/// A server that also has the lease of the schedulers, held by `holder`.
+fn with_scheduler(server: &Server, holder: &Arc<Mutex<String>>) -> Client {
+    let (stored, holder) = (Arc::clone(&server.0), Arc::clone(holder));
+    fake::client_async(move |seen| {
+        let answer = if seen.path.ends_with("/kompass-scheduler") {
+            let holder = holder.lock().unwrap().clone();
+            fake::ok(&json!({ "metadata": { "name": "kompass-scheduler" }, "spec": { "holderIdentity": holder } }))
+        } else {
+            stored.lock().unwrap().answer(&seen)
+        };
+        async move { answer }
+    })
+}
+
+#[tokio::test]
+async fn two_that_work_together_lead_together() {
+    let (server, scheduler) = (Server::default(), Arc::new(Mutex::new(String::new())));
+    let start = |identity: &str| {
+        let config = Config {
+            beside: Some("kompass-scheduler".to_owned()),
+            ..quick(identity)
+        };
+        let end = CancellationToken::new();
+        let (claims, task) = run(with_scheduler(&server, &scheduler), config, end.clone()).unwrap();
+        (claims, end, tokio::spawn(task))
+    };
+    // While no scheduler leads, anybody may.
+    let (mut first, _end, _task) = start("pod-a");
+    until(&mut first, Claim::is_held).await;
+
+    // One leads in the other pod: the lease is given back, and taken there.
+    *scheduler.lock().unwrap() = "pod-b_1234".to_owned();
+    let (mut second, _end, _task) = start("pod-b");
+    let claim = until(&mut second, Claim::is_held).await;
+    assert!(claim.term.unwrap().predecessor);
+    let claim = until(&mut first, |claim| claim.holder.as_deref() == Some("pod-b")).await;
+    assert!(!claim.is_held());
+    assert_eq!(server.holder().as_deref(), Some("pod-b"));
+
+    // And back, once the scheduler beside it leads. Not that of a pod whose name only begins alike.
+    *scheduler.lock().unwrap() = "pod-ab_5678".to_owned();
+    until(&mut second, |claim| !claim.is_held()).await;
+    *scheduler.lock().unwrap() = "pod-a_5678".to_owned();
+    until(&mut first, Claim::is_held).await;
+    assert_eq!(server.holder().as_deref(), Some("pod-a"));
+}
