@@ -32,6 +32,8 @@ pub enum Error {
 
 /// Installs the process-wide subscriber. `filter` is like `info,kompass_kube=debug`.
 pub fn init(format: Format, filter: &str) -> Result<(), Error> {
+    use std::io::IsTerminal as _;
+
     use tracing_subscriber::util::SubscriberInitExt as _;
     let filter = capped(filter)?;
     let builder = tracing_subscriber::fmt()
@@ -44,7 +46,14 @@ pub fn init(format: Format, filter: &str) -> Result<(), Error> {
             .with_current_span(false)
             .finish()
             .try_init(),
-        Format::Text => builder.with_target(false).finish().try_init(),
+        Format::Text => builder
+            .with_target(false)
+            // Files and the logs of pods are read by other things than terminals. NO_COLOR counts as everywhere.
+            .with_ansi(
+                std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            )
+            .finish()
+            .try_init(),
     }
     .map_err(Error::Install)
 }
