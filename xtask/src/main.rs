@@ -3,6 +3,7 @@
 
 mod bench;
 mod chart_readme;
+mod links;
 mod prepare;
 mod stage;
 mod test;
@@ -18,7 +19,7 @@ use clap::Parser;
 enum Task {
     /// Install what is missing, check, and run every test: units, real API servers, real Spark on a real cluster.
     Test(test::Args),
-    /// Rules of the house: who may depend on whom, file sizes, words that don't belong in a repository.
+    /// Rules of the house: who may depend on whom, file sizes, words that don't belong in a repository, dead links.
     Tidy,
     /// Install packages, build the cluster's programs and the images; a warm cache makes it quick.
     Prepare(prepare::Args),

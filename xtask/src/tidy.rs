@@ -1,9 +1,12 @@
-//! Rules of the house, checked: who may depend on whom, file sizes, words that don't belong in a repository.
+//! Rules of the house, checked: who may depend on whom, file sizes, words that don't belong in a repository, links of
+//! documents.
 
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, bail};
+
+use crate::links;
 
 /// Pure crates and every dependency that they may have: no I/O, no clock, no async.
 const PURE: [(&str, &[&str]); 9] = [
@@ -85,6 +88,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
         };
         broken.extend(lines_of(&file, &text));
         broken.extend(words_in(&file, &text));
+        broken.extend(links::broken(&file, &text, &read));
     }
     for rule in &broken {
         println!("{rule}");
@@ -125,6 +129,16 @@ fn dependencies() -> anyhow::Result<Vec<String>> {
         }
     }
     Ok(broken)
+}
+
+/// The text of a file of the repository, an empty one for a folder.
+fn read(path: &str) -> Option<String> {
+    if path.is_empty() || Path::new(path).is_dir() {
+        return Some(String::new());
+    }
+    // What is no text is there, too.
+    let bytes = std::fs::read(path).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn tracked_files() -> anyhow::Result<Vec<String>> {
