@@ -157,12 +157,12 @@ mod tests {
     fn what_is_not_there_is_told_with_its_line() {
         for (text, expected) in [
             ("\n[a](c.md)", "docs/a.md:2: c.md is not there"),
-            ("[a](b.md#no-heading)", "docs/a.md:1: docs/b.md has no heading #no-heading"),
-            ("[a](#here)", "docs/a.md:1: docs/a.md has no heading #here"),
             (
-                "[a](../../x.md)",
-                "docs/a.md:1: ../../x.md leads out of the repository",
+                "[a](b.md#no-heading)",
+                "docs/a.md:1: docs/b.md has no heading #no-heading",
             ),
+            ("[a](#here)", "docs/a.md:1: docs/a.md has no heading #here"),
+            ("[a](../../x.md)", "docs/a.md:1: ../../x.md leads out of the repository"),
             (
                 "[`it_breaks`](../tests/t.rs)",
                 "docs/a.md:1: tests/t.rs has no function it_breaks",

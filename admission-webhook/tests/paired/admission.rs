@@ -156,6 +156,100 @@ async fn drivers_of_other_queue_managers_are_left_and_kueue_keeps_its_gate() {
     plane.stop().await;
 }
 
+/// A recorded driver with the labels of whoever submits it.
+fn submitted(suffix: &str, labels: &[(&str, &str)]) -> Value {
+    let mut driver = Recording::read("4.1.4", "a-basic-scala", suffix).driver;
+    for (name, value) in labels {
+        driver["metadata"]["labels"][name] = json!(value);
+    }
+    driver
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn drivers_of_operators_and_workflows_are_taken_and_known_again() {
+    let plane = ControlPlane::start().await;
+    let webhook = plane.webhook(&[]).await;
+    let launched = ("sparkoperator.k8s.io/launched-by-spark-operator", "true");
+    let application = "sparkoperator.k8s.io/app-name";
+    let task = [("dag_id", "sales"), ("task_id", "sum")];
+    let runs = |first: &[(&'static str, &'static str)], second: &[(&'static str, &'static str)]| {
+        (first.to_vec(), second.to_vec())
+    };
+    for (submitter, (first, second)) in [
+        (
+            "kubeflow",
+            runs(
+                &[
+                    launched,
+                    (application, "pi"),
+                    ("sparkoperator.k8s.io/submission-id", "a"),
+                ],
+                &[
+                    launched,
+                    (application, "pi"),
+                    ("sparkoperator.k8s.io/submission-id", "b"),
+                ],
+            ),
+        ),
+        (
+            "schedule",
+            runs(
+                &[
+                    launched,
+                    (application, "pi-1795419633663"),
+                    ("sparkoperator.k8s.io/scheduled-app-name", "pi"),
+                ],
+                &[
+                    launched,
+                    (application, "pi-1795423233663"),
+                    ("sparkoperator.k8s.io/scheduled-app-name", "pi"),
+                ],
+            ),
+        ),
+        (
+            "apache",
+            runs(
+                &[("spark.operator/spark-app-name", "pi")],
+                &[("spark.operator/spark-app-name", "pi")],
+            ),
+        ),
+        (
+            "airflow",
+            runs(
+                &[
+                    launched,
+                    (application, "sum-x8k2mzq0"),
+                    task[0],
+                    task[1],
+                    ("try_number", "1"),
+                ],
+                &[
+                    launched,
+                    (application, "sum-p1w7vt3y"),
+                    task[0],
+                    task[1],
+                    ("try_number", "2"),
+                ],
+            ),
+        ),
+    ] {
+        let first = plane.create(&submitted(&format!("{submitter}-1"), &first)).await;
+        let second = plane.create(&submitted(&format!("{submitter}-2"), &second)).await;
+        for driver in [&first, &second] {
+            assert_eq!(
+                (scheduler(driver), gates(driver)),
+                ("kompass", vec![names::GANG_GATE]),
+                "{submitter}"
+            );
+        }
+        let key = label(&first, names::PROFILE_KEY_LABEL);
+        assert!(key.is_some(), "{submitter}");
+        assert_eq!(key, label(&second, names::PROFILE_KEY_LABEL), "{submitter}");
+    }
+    webhook.stop().await;
+    plane.stop().await;
+}
+
 /// Reviews answered so far about pods of a role.
 fn reviews(webhook: &Webhook, role: &str) -> f64 {
     let text = webhook.running.registry.render();

@@ -23,11 +23,13 @@ use self::stable::{file_name, stable};
 const MAX_SLUG_BYTES: usize = 63 - 9;
 
 /// Labels by which a workflow tool names the job, most telling first. All labels of a line must be there.
+///
+/// A task counts before the application that it makes: Airflow adds eight random characters to the application's name.
 const OWNERS: [&[&str]; 4] = [
     &["sparkoperator.k8s.io/scheduled-app-name"],
+    &["dag_id", "task_id"],
     &["sparkoperator.k8s.io/app-name"],
     &["spark.operator/spark-app-name"],
-    &["dag_id", "task_id"],
 ];
 
 /// How much two jobs with a key in common have in common, most first.
@@ -260,12 +262,30 @@ mod tests {
             &[("sparkoperator.k8s.io/app-name", "hourly-1795419633663")],
             &[("spark.operator/spark-app-name", "hourly")],
             &[("dag_id", "hourly"), ("task_id", "sum"), ("run_id", "x")],
+            &[
+                ("sparkoperator.k8s.io/app-name", "pi-x8k2mzq0"),
+                ("dag_id", "hourly"),
+                ("task_id", "sum"),
+            ],
         ] {
             let one = pod("a", labels, "x.A", "local:///a.jar");
             let two = pod("b", labels, "x.B", "local:///b.jar");
             assert_eq!(key(&one), key(&two), "{labels:?}");
             assert!(key(&one).starts_with("hourly-"), "{}", key(&one));
         }
+    }
+
+    #[test]
+    fn a_task_is_one_job_whatever_its_application_is_called() {
+        let run = |application| {
+            let labels = [
+                ("sparkoperator.k8s.io/app-name", application),
+                ("dag_id", "sales"),
+                ("task_id", "sum"),
+            ];
+            key(&pod("a", &labels, "x.A", "local:///a.jar"))
+        };
+        assert_eq!(run("sum-x8k2mzq0"), run("sum-p1w7vt3y"));
     }
 
     #[test]
