@@ -44,6 +44,7 @@ async fn prepare(args: &Args) -> anyhow::Result<()> {
             Module::Karpenter,
             Module::Helm,
             Module::PrometheusOperator,
+            Module::Actionlint,
         ],
         &progress,
     )

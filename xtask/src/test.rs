@@ -2,8 +2,8 @@
 //!
 //! Test targets are told apart by name: `api_only`, `real` and `paired` need a real API server, a real Prometheus or the
 //! stand-in for AWS (tests of `paired` run two at a time: each has all that it needs for itself, and mostly waits), `full` and
-//! `e2e` a real node with real Spark; `chart`, `images`, `monitoring`, `terraform` and `setup` the tools of a deployment; everything
-//! else needs nothing. `released` compiles the images and is run with `--full` only.
+//! `e2e` a real node with real Spark; `chart`, `images`, `monitoring`, `setup`, `terraform` and `workflows` the tools of a
+//! deployment; everything else needs nothing. `released` compiles the images and is run with `--full` only.
 
 use std::process::Command;
 
@@ -14,7 +14,7 @@ use crate::stage::{Stages, command};
 
 const API_TARGETS: [&str; 2] = ["api_only", "real"];
 const PAIRED_TARGETS: [&str; 1] = ["paired"];
-const DEPLOYMENT_TARGETS: [&str; 5] = ["chart", "images", "monitoring", "setup", "terraform"];
+const DEPLOYMENT_TARGETS: [&str; 6] = ["chart", "images", "monitoring", "setup", "terraform", "workflows"];
 /// Only with `--full`.
 const LONG_TARGETS: [&str; 1] = ["released"];
 const NODE_TARGETS: [&str; 2] = ["full", "e2e"];
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             "tests on real API servers, a real Prometheus and a stand-in for AWS, in pairs",
             || cluster_tests(&PAIRED_TARGETS, &["--nocapture", "--test-threads=2"], args),
         );
-        stages.run("chart, images, monitoring, setup and Terraform", || {
+        stages.run("chart, images, monitoring, setup, Terraform and workflows", || {
             cluster_tests(&DEPLOYMENT_TARGETS, &["--nocapture", "--test-threads=2"], args)
         });
         stages.run("tests on a real node with real Spark", || {

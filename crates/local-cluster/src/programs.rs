@@ -78,6 +78,8 @@ pub enum Module {
     Helm,
     /// The Prometheus Operator, for tests of the chart's monitors and rules only.
     PrometheusOperator,
+    /// Checks the workflows of the repository.
+    Actionlint,
 }
 
 /// One program.
@@ -111,6 +113,8 @@ pub enum Program {
     PrometheusOperator,
     /// `prometheus-config-reloader`, which the operator puts beside each Prometheus.
     PrometheusConfigReloader,
+    /// `actionlint`.
+    Actionlint,
 }
 
 impl Program {
@@ -129,6 +133,7 @@ impl Program {
         Self::HelmUnittest,
         Self::PrometheusOperator,
         Self::PrometheusConfigReloader,
+        Self::Actionlint,
     ];
 
     /// The module that it is built from.
@@ -146,6 +151,7 @@ impl Program {
             Self::Karpenter => Module::Karpenter,
             Self::Helm | Self::HelmUnittest => Module::Helm,
             Self::PrometheusOperator | Self::PrometheusConfigReloader => Module::PrometheusOperator,
+            Self::Actionlint => Module::Actionlint,
         }
     }
 
@@ -166,6 +172,7 @@ impl Program {
             Self::HelmUnittest => "helm-unittest",
             Self::PrometheusOperator => "prometheus-operator",
             Self::PrometheusConfigReloader => "prometheus-config-reloader",
+            Self::Actionlint => "actionlint",
         }
     }
 
@@ -191,6 +198,7 @@ impl Module {
             Self::Karpenter => "karpenter",
             Self::Helm => "helm",
             Self::PrometheusOperator => "prometheus-operator",
+            Self::Actionlint => "actionlint",
         }
     }
 
@@ -203,6 +211,7 @@ impl Module {
             Self::CoreDns => Duration::from_mins(4),
             Self::Karpenter | Self::Helm => Duration::from_mins(3),
             Self::PrometheusOperator => Duration::from_secs(100),
+            Self::Actionlint => Duration::from_secs(20),
         }
     }
 
@@ -215,6 +224,7 @@ impl Module {
             Self::Karpenter => include_str!("../programs/karpenter/go.mod"),
             Self::Helm => include_str!("../programs/helm/go.mod"),
             Self::PrometheusOperator => include_str!("../programs/prometheus-operator/go.mod"),
+            Self::Actionlint => include_str!("../programs/actionlint/go.mod"),
         }
     }
 
@@ -227,6 +237,7 @@ impl Module {
             Self::Karpenter => include_str!("../programs/karpenter/go.sum"),
             Self::Helm => include_str!("../programs/helm/go.sum"),
             Self::PrometheusOperator => include_str!("../programs/prometheus-operator/go.sum"),
+            Self::Actionlint => include_str!("../programs/actionlint/go.sum"),
         }
     }
 
@@ -421,7 +432,7 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
 mod tests {
     use super::*;
 
-    const MODULES: [Module; 7] = [
+    const MODULES: [Module; 8] = [
         Module::Etcd,
         Module::Kubernetes,
         Module::Kwok,
@@ -429,6 +440,7 @@ mod tests {
         Module::Karpenter,
         Module::Helm,
         Module::PrometheusOperator,
+        Module::Actionlint,
     ];
 
     #[test]
