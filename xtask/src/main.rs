@@ -3,6 +3,7 @@
 
 mod bench;
 mod chart_readme;
+mod deny;
 mod links;
 mod prepare;
 mod stage;

@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// Only what needs no cluster: formatting, rules, lints, unit tests.
     #[arg(long, conflicts_with = "full")]
     fast: bool,
-    /// Also the long runs: benchmarks, and what would make the ordinary run too long.
+    /// Also the long runs: dependencies, benchmarks, and what would make the ordinary run too long.
     #[arg(long)]
     full: bool,
 }
@@ -78,6 +78,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         stages.run("images as they are released", || {
             cluster_tests(&LONG_TARGETS, &["--nocapture", "--test-threads=1"], args)
         });
+        stages.run("dependencies", crate::deny::run);
         stages.run("benchmarks", crate::bench::run);
     }
     stages.finish()
