@@ -118,7 +118,7 @@ pub enum Program {
 }
 
 impl Program {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::Etcd,
         Self::ApiServer,
         Self::ControllerManager,
