@@ -201,3 +201,26 @@ fn what_is_built_is_joined_and_signed() {
     assert!(needs("build").contains("test") && needs("images").contains("build"));
     assert!(needs("chart").contains("images") && needs("release").contains("chart"));
 }
+
+#[test]
+fn a_released_chart_gets_its_digests_where_it_has_places_for_them() {
+    let release = parsed(&workflows()["release.yml"].1);
+    let values = std::fs::read_to_string(project().join("charts/kompass/values.yaml")).unwrap();
+    let values = parsed(&values);
+    let steps = release["jobs"]["chart"]["steps"].as_array().unwrap();
+    let scripts = steps.iter().filter_map(|step| step["run"].as_str());
+    let mut written = 0;
+    for line in scripts.flat_map(str::lines) {
+        let Some((left, _)) = line.split_once(" = strenv(") else {
+            continue;
+        };
+        let path = left.rsplit(['\'', ' ']).next().unwrap();
+        let pointer = path.replace('.', "/");
+        assert!(
+            values.pointer(&pointer).is_some_and(Value::is_string),
+            "the chart has no {path}"
+        );
+        written += 1;
+    }
+    assert_eq!(written, 4, "the registry, and the digests of the three services");
+}
