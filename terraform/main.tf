@@ -1,0 +1,145 @@
+data "aws_caller_identity" "current" {}
+
+data "aws_partition" "current" {}
+
+data "aws_availability_zones" "available" {
+  state = "available"
+
+  filter {
+    name   = "opt-in-status"
+    values = ["opt-in-not-required"]
+  }
+}
+
+locals {
+  account   = data.aws_caller_identity.current.account_id
+  partition = data.aws_partition.current.partition
+  zones     = length(var.zone_names) > 0 ? var.zone_names : slice(data.aws_availability_zones.available.names, 0, var.zone_count)
+
+  # What a teardown looks for: nothing with this tag may remain.
+  tags = merge(var.tags, {
+    "kompass.dev/cluster"    = var.name
+    "kompass.dev/created-by" = "terraform"
+  })
+
+  # One map for the roles of pods, whichever way they get them.
+  cluster_identity = {
+    method       = var.identity
+    cluster_name = module.cluster.name
+    issuer       = module.cluster.issuer
+    provider_arn = module.cluster.oidc_provider_arn
+  }
+
+  policy_values = {
+    partition = local.partition
+    region    = var.region
+    account   = local.account
+    cluster   = var.name
+  }
+}
+
+module "encryption" {
+  source = "./modules/encryption"
+
+  name                 = var.name
+  region               = var.region
+  account              = local.account
+  partition            = local.partition
+  deletion_window_days = var.deletion_window_days
+}
+
+module "network" {
+  source = "./modules/network"
+
+  name               = var.name
+  region             = var.region
+  cidr               = var.vpc_cidr
+  zones              = local.zones
+  nat                = var.nat
+  endpoints          = var.endpoints
+  flow_logs          = var.flow_logs
+  log_retention_days = var.log_retention_days
+  kms_key_arn        = module.encryption.key_arn
+  karpenter          = var.autoscaler == "karpenter"
+}
+
+module "registry" {
+  source = "./modules/registry"
+
+  name        = var.name
+  images      = var.images
+  kms_key_arn = module.encryption.key_arn
+  delete_full = var.delete_images_on_destroy
+}
+
+module "cluster" {
+  source = "./modules/cluster"
+
+  name                = var.name
+  partition           = local.partition
+  kubernetes_version  = var.kubernetes_version
+  support_type        = var.support_type
+  vpc_id              = module.network.vpc_id
+  subnet_ids          = values(module.network.private_subnet_ids)
+  service_cidr        = var.service_cidr
+  public_access_cidrs = var.public_access_cidrs
+  admin_arns          = var.admin_arns
+  creator_is_admin    = var.creator_is_admin
+  logs                = var.control_plane_logs
+  log_retention_days  = var.log_retention_days
+  kms_key_arn         = module.encryption.key_arn
+  addons              = var.addons
+  webhook_ports       = var.webhook_ports
+  irsa                = var.identity == "irsa"
+  system_nodes        = var.system_nodes
+  node_tags           = local.tags
+  karpenter           = var.autoscaler == "karpenter"
+}
+
+module "spark_nodes" {
+  source = "./modules/spark-nodes"
+  count  = var.autoscaler == "karpenter" ? 0 : 1
+
+  name               = var.name
+  partition          = local.partition
+  kubernetes_version = var.kubernetes_version
+  cluster            = module.cluster.for_nodes
+  subnet_ids         = module.network.private_subnet_ids
+  security_group_id  = module.cluster.node_security_group_id
+  nodes              = var.spark_nodes
+  tags               = local.tags
+}
+
+module "karpenter" {
+  source = "./modules/karpenter"
+  count  = var.autoscaler == "karpenter" ? 1 : 0
+
+  name          = var.name
+  node_role     = module.cluster.spark_node_role
+  policy_file   = "${path.module}/policies/karpenter.json.tftpl"
+  policy_values = local.policy_values
+  identity      = local.cluster_identity
+}
+
+module "predictor_role" {
+  source = "./modules/workload-role"
+
+  name            = "${var.name}-predictor"
+  description     = "KOMPASS's predictor: reads groups and prices, holds floors"
+  namespace       = var.kompass_namespace
+  service_account = "kompass-predictor"
+  policy          = templatefile("${path.module}/policies/predictor.json.tftpl", local.policy_values)
+  identity        = local.cluster_identity
+}
+
+module "autoscaler_role" {
+  source = "./modules/workload-role"
+  count  = var.autoscaler == "cluster-autoscaler" ? 1 : 0
+
+  name            = "${var.name}-cluster-autoscaler"
+  description     = "cluster-autoscaler: sizes the groups of this cluster"
+  namespace       = "kube-system"
+  service_account = "cluster-autoscaler"
+  policy          = templatefile("${path.module}/policies/cluster-autoscaler.json.tftpl", local.policy_values)
+  identity        = local.cluster_identity
+}
