@@ -5,6 +5,7 @@ mod actions;
 mod faults;
 mod inner;
 mod layer;
+mod policy;
 mod request;
 mod rules;
 mod serve;
@@ -18,6 +19,7 @@ use tempfile::TempDir;
 pub use actions::{LATE_MAX_MS, Ran};
 pub use faults::{Fault, Moment, Next};
 pub use layer::{GroupSpec, Layer};
+pub use policy::{Ask, Policy, Unread};
 pub use request::Request;
 
 use crate::process::{self, Daemon, Spec};
@@ -80,14 +82,27 @@ pub struct Server {
 impl Server {
     /// Starts one that knows nothing yet.
     pub async fn start(progress: &Progress) -> Result<Self, Error> {
+        Self::start_with(progress, &[]).await
+    }
+
+    /// Starts one that has the policies which AWS manages (`AmazonEKSClusterPolicy` and a thousand others); it needs
+    /// seconds more.
+    pub async fn start_with_managed_policies(progress: &Progress) -> Result<Self, Error> {
+        Self::start_with(progress, &[("MOTO_IAM_LOAD_MANAGED_POLICIES", "true")]).await
+    }
+
+    async fn start_with(progress: &Progress, environment: &[(&str, &str)]) -> Result<Self, Error> {
         let program = ensure(progress).await?;
         let folder = TempDir::new().map_err(file(Path::new("a temporary folder")))?;
-        let spec = Spec::new("moto", program, folder.path())
+        let mut spec = Spec::new("moto", program, folder.path())
             // The kernel chooses the port; it is told in the log.
             .arguments(["-H", "127.0.0.1", "-p", "0"])
             .environment("PYTHONUNBUFFERED", "1")
             // Thousands of images, which nobody asks for.
             .environment("MOTO_EC2_LOAD_DEFAULT_AMIS", "false");
+        for (name, value) in environment {
+            spec = spec.environment(name, (*value).to_owned());
+        }
         let mut daemon = Daemon::start(spec)?;
         let log = daemon.log().to_owned();
         let ready = || {

@@ -7,5 +7,6 @@ mod environment;
 mod errors;
 mod facts;
 mod groups;
+mod policy;
 mod stand_in;
 mod writes;
