@@ -1,0 +1,218 @@
+# What the files make of their inputs, with a provider that is made up.
+
+mock_provider "aws" {
+  mock_data "aws_availability_zones" {
+    defaults = {
+      names = ["eu-central-1a", "eu-central-1b", "eu-central-1c", "eu-central-1d"]
+    }
+  }
+
+  mock_data "aws_caller_identity" {
+    defaults = {
+      account_id = "123456789012"
+    }
+  }
+
+  mock_data "aws_partition" {
+    defaults = {
+      partition  = "aws"
+      dns_suffix = "amazonaws.com"
+    }
+  }
+
+  mock_resource "aws_iam_role" {
+    defaults = {
+      arn = "arn:aws:iam::123456789012:role/made-up"
+    }
+  }
+
+  mock_resource "aws_iam_instance_profile" {
+    defaults = {
+      arn = "arn:aws:iam::123456789012:instance-profile/made-up"
+    }
+  }
+
+  mock_resource "aws_iam_openid_connect_provider" {
+    defaults = {
+      arn = "arn:aws:iam::123456789012:oidc-provider/made-up"
+    }
+  }
+
+  mock_resource "aws_kms_key" {
+    defaults = {
+      arn = "arn:aws:kms:eu-central-1:123456789012:key/made-up"
+    }
+  }
+
+  mock_resource "aws_cloudwatch_log_group" {
+    defaults = {
+      arn = "arn:aws:logs:eu-central-1:123456789012:log-group:made-up"
+    }
+  }
+
+  mock_resource "aws_sqs_queue" {
+    defaults = {
+      arn = "arn:aws:sqs:eu-central-1:123456789012:made-up"
+    }
+  }
+
+  mock_resource "aws_cloudwatch_event_rule" {
+    defaults = {
+      arn = "arn:aws:events:eu-central-1:123456789012:rule/made-up"
+    }
+  }
+
+  mock_resource "aws_launch_template" {
+    defaults = {
+      id             = "lt-0123456789abcdef0"
+      latest_version = 1
+    }
+  }
+
+  mock_resource "aws_eks_cluster" {
+    defaults = {
+      endpoint              = "https://made-up.eks.amazonaws.com"
+      certificate_authority = [{ data = "bWFkZS11cA==" }]
+      identity              = [{ oidc = [{ issuer = "https://oidc.eks.eu-central-1.amazonaws.com/id/MADEUP" }] }]
+    }
+  }
+}
+
+variables {
+  region = "eu-central-1"
+}
+
+run "three_zones_two_capacity_types" {
+  assert {
+    condition     = length(output.spark_group_names) == 6
+    error_message = "There must be a group for each of 3 zones and 2 capacity types."
+  }
+
+  assert {
+    condition     = contains(output.spark_group_names, "kompass-spark-spot-eu-central-1c")
+    error_message = "Groups are named by capacity type and zone."
+  }
+
+  assert {
+    condition     = output.billed.nat_gateway == 1 && output.billed.interface_endpoint == 21
+    error_message = "One NAT gateway, and 7 endpoints in 3 zones."
+  }
+
+  assert {
+    condition     = output.billed.spark_nodes.min == 0 && output.billed.spark_nodes.max == 300
+    error_message = "Nodes for Spark are counted over all groups."
+  }
+
+  assert {
+    condition     = output.registry == "123456789012.dkr.ecr.eu-central-1.amazonaws.com/kompass"
+    error_message = "The registry's prefix is that of the account, the region and the cluster."
+  }
+
+  assert {
+    condition     = sort(keys(output.role_arns)) == tolist(["kompass/kompass-predictor", "kube-system/cluster-autoscaler"])
+    error_message = "Predictor and cluster-autoscaler have roles."
+  }
+
+  assert {
+    condition     = yamldecode(output.helm_values).predictor.serviceAccount.annotations == {}
+    error_message = "Pod Identity needs no annotation."
+  }
+
+  assert {
+    condition     = contains(yamldecode(output.helm_values).predictor.extraArgs, "--autoscaler-tag=k8s.io/cluster-autoscaler/kompass")
+    error_message = "The predictor must keep to the groups of this cluster."
+  }
+
+  assert {
+    condition     = yamldecode(output.autoscaler_helm_values).extraArgs["capacity-buffer-controller-enabled"] == true
+    error_message = "The autoscaler must look at buffers."
+  }
+
+  assert {
+    condition     = yamldecode(output.autoscaler_helm_values).extraArgs.expander == "least-waste"
+    error_message = "Without a certificate the autoscaler must not ask the expander."
+  }
+
+  assert {
+    condition     = output.kubeconfig_command == "aws eks update-kubeconfig --region eu-central-1 --name kompass --alias kompass"
+    error_message = "The command names region and cluster."
+  }
+}
+
+run "the_expander_is_asked_where_its_certificate_is_known" {
+  variables {
+    expander_ca_secret = "kompass-expander-ca"
+    kompass_namespace  = "batch"
+  }
+
+  assert {
+    condition     = yamldecode(output.autoscaler_helm_values).extraArgs.expander == "grpc,least-waste"
+    error_message = "The predictor is asked first."
+  }
+
+  assert {
+    condition     = yamldecode(output.autoscaler_helm_values).extraArgs["grpc-expander-url"] == "kompass-predictor.batch:8893"
+    error_message = "The expander is in KOMPASS's namespace."
+  }
+
+  assert {
+    condition     = yamldecode(output.autoscaler_helm_values).extraVolumeSecrets.expander.name == "kompass-expander-ca"
+    error_message = "Its certificate is mounted."
+  }
+}
+
+run "karpenter_has_a_queue_and_no_groups" {
+  variables {
+    autoscaler = "karpenter"
+    identity   = "irsa"
+  }
+
+  assert {
+    condition     = length(output.spark_group_names) == 0 && output.billed.spark_nodes == null
+    error_message = "Karpenter buys the nodes for Spark itself."
+  }
+
+  assert {
+    condition     = yamldecode(output.autoscaler_helm_values).settings.interruptionQueue == "kompass-karpenter"
+    error_message = "Karpenter must hear of interruptions."
+  }
+
+  assert {
+    condition     = yamldecode(output.helm_values).predictor.serviceAccount.annotations["eks.amazonaws.com/role-arn"] == "arn:aws:iam::123456789012:role/made-up"
+    error_message = "With OpenID Connect the service account names its role."
+  }
+
+  assert {
+    condition     = yamldecode(output.helm_values).predictor.extraArgs == ["--act-with=buffers"]
+    error_message = "Karpenter takes buffers, not floors."
+  }
+}
+
+run "nothing_scales_without_an_autoscaler" {
+  variables {
+    autoscaler = "none"
+    nat        = "none"
+    zone_names = ["eu-central-1b", "eu-central-1c"]
+    spark_nodes = {
+      capacity_types = ["on-demand"]
+      min_per_group  = 2
+      max_per_group  = 2
+      ami_id         = "ami-12345678"
+    }
+  }
+
+  assert {
+    condition     = output.autoscaler_helm_values == "" && length(output.role_arns) == 1
+    error_message = "There is no autoscaler."
+  }
+
+  assert {
+    condition     = output.spark_group_names == ["kompass-spark-on-demand-eu-central-1b", "kompass-spark-on-demand-eu-central-1c"]
+    error_message = "Zones that are named are taken."
+  }
+
+  assert {
+    condition     = output.billed.nat_gateway == 0 && output.billed.spark_nodes.min == 4
+    error_message = "No way to the internet is paid for."
+  }
+}

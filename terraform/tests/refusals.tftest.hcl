@@ -1,0 +1,127 @@
+# What is refused, and before anything is made. Each run refuses several inputs, each by one rule.
+
+mock_provider "aws" {
+  mock_data "aws_availability_zones" {
+    defaults = {
+      names = ["eu-central-1a", "eu-central-1b", "eu-central-1c"]
+    }
+  }
+
+  mock_data "aws_partition" {
+    defaults = {
+      partition = "aws"
+    }
+  }
+
+  mock_data "aws_caller_identity" {
+    defaults = {
+      account_id = "123456789012"
+    }
+  }
+}
+
+variables {
+  region = "eu-central-1"
+}
+
+run "refusals_1" {
+  command = plan
+
+  variables {
+    name                 = "Kompass"
+    region               = "frankfurt"
+    tags                 = { "kompass.dev/managed" = "true" }
+    vpc_cidr             = "10.0.0.0/24"
+    service_cidr         = "172.20.0.0"
+    zone_count           = 1
+    zone_names           = ["eu-central-1a", "eu-central-1a"]
+    nat                  = "some"
+    kubernetes_version   = "1.30"
+    support_type         = "FOREVER"
+    public_access_cidrs  = ["0.0.0.0/0"]
+    admin_arns           = ["arn:aws:sts::123456789012:assumed-role/a/b"]
+    control_plane_logs   = ["kubelet"]
+    log_retention_days   = 42
+    webhook_ports        = { a = 70000 }
+    identity             = "keys"
+    deletion_window_days = 1
+    system_nodes         = { min = 3, max = 2 }
+    autoscaler           = "hope"
+    kompass_namespace    = "Kompass"
+  }
+
+  expect_failures = [var.name, var.region, var.tags, var.vpc_cidr, var.service_cidr, var.zone_count, var.zone_names, var.nat, var.kubernetes_version, var.support_type, var.public_access_cidrs, var.admin_arns, var.control_plane_logs, var.log_retention_days, var.webhook_ports, var.identity, var.deletion_window_days, var.system_nodes, var.autoscaler, var.kompass_namespace]
+}
+
+run "refusals_2" {
+  command = plan
+
+  variables {
+    nat                 = "none"
+    endpoints           = []
+    public_access_cidrs = ["203.0.113"]
+    spark_nodes         = { capacity_types = ["reserved"] }
+  }
+
+  expect_failures = [var.endpoints, var.public_access_cidrs, var.spark_nodes]
+}
+
+run "refusals_3" {
+  command = plan
+
+  variables {
+    spark_nodes = { min_per_group = 2, max_per_group = 1 }
+  }
+
+  expect_failures = [var.spark_nodes]
+}
+
+run "refusals_4" {
+  command = plan
+
+  variables {
+    spark_nodes = { architecture = "riscv" }
+  }
+
+  expect_failures = [var.spark_nodes]
+}
+
+run "refusals_5" {
+  command = plan
+
+  variables {
+    spark_nodes = { disk_gib = 5 }
+  }
+
+  expect_failures = [var.spark_nodes]
+}
+
+run "refusals_6" {
+  command = plan
+
+  variables {
+    spark_nodes = { taints = { a = { value = "b", effect = "Never" } } }
+  }
+
+  expect_failures = [var.spark_nodes]
+}
+
+run "nobody_is_admin" {
+  command = plan
+
+  variables {
+    creator_is_admin = false
+  }
+
+  expect_failures = [var.creator_is_admin]
+}
+
+run "no_instance_type" {
+  command = plan
+
+  variables {
+    spark_nodes = { instance_types = [] }
+  }
+
+  expect_failures = [var.spark_nodes]
+}
