@@ -101,7 +101,7 @@ impl Server {
             // Thousands of images, which nobody asks for.
             .environment("MOTO_EC2_LOAD_DEFAULT_AMIS", "false");
         for (name, value) in environment {
-            spec = spec.environment(name, (*value).to_owned());
+            spec = spec.environment(*name, *value);
         }
         let mut daemon = Daemon::start(spec)?;
         let log = daemon.log().to_owned();

@@ -37,7 +37,9 @@ fn group_arn(region: &str, group: &str) -> String {
 
 /// What AWS would ask its policies about a request, by the tags of groups.
 fn ask(request: &Request, tags: &BTreeMap<&str, Vec<(&str, &str)>>) -> Ask {
-    let operation = Operation::ALL.into_iter().find(|known| known.name() == request.operation);
+    let operation = Operation::ALL
+        .into_iter()
+        .find(|known| known.name() == request.operation);
     let mut asked = Ask {
         action: operation.map_or_else(|| format!("unknown:{}", request.operation), Operation::action),
         resource: "*".to_owned(),
@@ -108,7 +110,11 @@ async fn every_call_is_allowed_and_nothing_else() {
     let called: BTreeSet<&str> = seen.iter().map(|(asked, _)| asked.action.as_str()).collect();
     assert_eq!(called, policy.actions(), "what is allowed is what is called");
     let all: BTreeSet<String> = Operation::ALL.into_iter().map(Operation::action).collect();
-    assert_eq!(called, all.iter().map(String::as_str).collect(), "and all that the code has");
+    assert_eq!(
+        called,
+        all.iter().map(String::as_str).collect(),
+        "and all that the code has"
+    );
     let used: BTreeSet<&str> = seen.iter().filter_map(|(_, sid)| sid.as_deref()).collect();
     assert_eq!(used, BTreeSet::from(["HoldFloors", "MarkFloors", "Read"]));
 }
@@ -146,10 +152,19 @@ fn what_must_never_be_done_is_denied() {
     for (action, keys) in writes {
         assert!(decide(action, REGION, &own, keys), "{action}");
         assert!(!decide(action, REGION, &[OWNED], keys), "{action}: not managed");
-        assert!(!decide(action, REGION, &[OWNED, (MANAGED.0, "false")], keys), "{action}");
-        assert!(!decide(action, REGION, &[MANAGED], keys), "{action}: of another cluster");
+        assert!(
+            !decide(action, REGION, &[OWNED, (MANAGED.0, "false")], keys),
+            "{action}"
+        );
+        assert!(
+            !decide(action, REGION, &[MANAGED], keys),
+            "{action}: of another cluster"
+        );
         let other = ("k8s.io/cluster-autoscaler/other", "owned");
-        assert!(!decide(action, REGION, &[other, MANAGED], keys), "{action}: of another cluster");
+        assert!(
+            !decide(action, REGION, &[other, MANAGED], keys),
+            "{action}: of another cluster"
+        );
         assert!(!decide(action, "us-east-1", &own, keys), "{action}: another region");
     }
     for action in ["CreateOrUpdateTags", "DeleteTags"] {

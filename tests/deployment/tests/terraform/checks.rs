@@ -37,7 +37,15 @@ async fn checkov_finds_nothing() {
     let folder = project().join("terraform");
     let mut checkov = Command::new(&python);
     checkov.arg(python.with_file_name("checkov"));
-    checkov.args(["--framework", "terraform", "--output", "json", "--compact", "--skip-download", "--directory"]);
+    checkov.args([
+        "--framework",
+        "terraform",
+        "--output",
+        "json",
+        "--compact",
+        "--skip-download",
+        "--directory",
+    ]);
     checkov.arg(&folder);
     let output = run(&mut checkov, CHECKOV_LIMIT).await.unwrap();
     let text = String::from_utf8_lossy(&output.stdout);
@@ -79,6 +87,9 @@ fn prices_have_a_source_and_a_date() {
     for (what, price) in prices.iter().chain(instances) {
         let dollars = price["price"].as_f64().unwrap();
         assert!(dollars > 0.0 && dollars < 100.0, "{what}");
-        assert!(price["source"].as_str().unwrap().starts_with("https://aws.amazon.com/"), "{what}");
+        assert!(
+            price["source"].as_str().unwrap().starts_with("https://aws.amazon.com/"),
+            "{what}"
+        );
     }
 }

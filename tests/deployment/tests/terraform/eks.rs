@@ -22,8 +22,15 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// What a cluster is told to have been made with; moto keeps none of it.
-const FORGOTTEN: [&str; 3] = ["accessConfig", "upgradePolicy", "bootstrapSelfManagedAddons"];
+/// What a cluster or a node group was made with and moto keeps nothing of.
+const FORGOTTEN: [&str; 4] = [
+    "accessConfig",
+    "upgradePolicy",
+    "bootstrapSelfManagedAddons",
+    "updateConfig",
+];
+/// What moto says of a node group that nobody has asked for.
+const MADE_UP: &str = "remoteAccess";
 
 /// The stand-in. It ends when it is dropped.
 pub(crate) struct Eks {
@@ -42,8 +49,8 @@ struct State {
 struct Kept {
     /// By kind, such as `addons`, and then by name.
     objects: BTreeMap<(String, String), Map<String, Value>>,
-    /// What clusters were made with.
-    clusters: BTreeMap<String, Map<String, Value>>,
+    /// What clusters and node groups were made with, by path.
+    made: BTreeMap<String, Map<String, Value>>,
     /// Numbers of associations.
     last: usize,
 }
@@ -121,14 +128,20 @@ async fn answer(state: Arc<State>, request: Request<Incoming>) -> anyhow::Result
     let told = state.client.request(onward.body(Full::new(body))?).await?;
     let status = told.status();
     let mut body = told.into_body().collect().await?.to_bytes();
-    if let ["clusters", ..] = &parts[..]
-        && parts.len() <= 2
+    let name_field = match &parts[..] {
+        ["clusters"] | ["clusters", _] => Some("name"),
+        ["clusters", _, "node-groups"] | ["clusters", _, "node-groups", _] => Some("nodegroupName"),
+        _ => None,
+    };
+    if let Some(name_field) = name_field
         && status.is_success()
     {
-        if let (&Method::POST, Some(name)) = (&head.method, sent.get("name").and_then(Value::as_str)) {
-            state.kept().clusters.insert(name.to_owned(), sent.clone());
+        let mut path = path;
+        if let (&Method::POST, Some(name)) = (&head.method, sent.get(name_field).and_then(Value::as_str)) {
+            path = format!("{path}/{name}");
+            state.kept().made.insert(path.clone(), sent.clone());
         }
-        body = state.kept().remembered(&body)?;
+        body = state.kept().remembered(&path, &body)?;
     }
     Ok(told_as(status.as_u16(), body))
 }
@@ -189,16 +202,24 @@ impl Kept {
                 let policy = sent.get("policyArn").and_then(Value::as_str).unwrap_or_default();
                 let mut association = sent.clone();
                 association.insert("associatedAt".to_owned(), json!(1_700_000_000));
-                self.objects
-                    .insert(("access-policies".to_owned(), format!("{name} {policy}")), association.clone());
-                (200, json!({ "clusterName": cluster, "principalArn": name, "associatedAccessPolicy": association }))
+                self.objects.insert(
+                    ("access-policies".to_owned(), format!("{name} {policy}")),
+                    association.clone(),
+                );
+                (
+                    200,
+                    json!({ "clusterName": cluster, "principalArn": name, "associatedAccessPolicy": association }),
+                )
             }
             (&Method::GET, [name, "access-policies"]) => {
                 let start = format!("{name} ");
                 let of_it = self.objects.iter();
                 let of_it = of_it.filter(|((kind, of), _)| kind == "access-policies" && of.starts_with(&start));
                 let told: Vec<&Map<String, Value>> = of_it.map(|(_, association)| association).collect();
-                (200, json!({ "clusterName": cluster, "principalArn": name, "associatedAccessPolicies": told }))
+                (
+                    200,
+                    json!({ "clusterName": cluster, "principalArn": name, "associatedAccessPolicies": told }),
+                )
             }
             (&Method::DELETE, [name, "access-policies", policy @ ..]) => {
                 let named = format!("{name} {}", policy.join("/"));
@@ -213,18 +234,26 @@ impl Kept {
                 Some(object) => (200, json!({ field: object })),
                 None => (404, json!({ "message": "there is none" })),
             },
-            _ => (501, json!({ "message": format!("the stand-in can't do {method} {kind} {rest:?}") })),
+            _ => (
+                501,
+                json!({ "message": format!("the stand-in can't do {method} {kind} {rest:?}") }),
+            ),
         })
     }
 
-    /// moto's answer about a cluster, with what it has forgotten.
-    fn remembered(&self, body: &[u8]) -> anyhow::Result<Bytes> {
+    /// moto's answer about a cluster or a node group, with what it has forgotten.
+    fn remembered(&self, path: &str, body: &[u8]) -> anyhow::Result<Bytes> {
         let mut told: Value = serde_json::from_slice(body)?;
-        let name = told["cluster"]["name"].as_str().unwrap_or_default().to_owned();
-        if let Some(made) = self.clusters.get(&name) {
+        let kind = if told["nodegroup"].is_object() {
+            "nodegroup"
+        } else {
+            "cluster"
+        };
+        if let (Some(made), Some(object)) = (self.made.get(path), told[kind].as_object_mut()) {
+            object.retain(|field, _| field != MADE_UP || made.contains_key(field));
             for field in FORGOTTEN {
                 if let Some(value) = made.get(field) {
-                    told["cluster"][field] = value.clone();
+                    object.insert(field.to_owned(), value.clone());
                 }
             }
         }

@@ -48,7 +48,16 @@ print(json.dumps({
 /// Where the provider finds what would be AWS.
 fn provider(moto: &str, eks: &str) -> String {
     let services = [
-        "autoscaling", "ec2", "ecr", "events", "iam", "kms", "logs", "sqs", "ssm", "sts",
+        "autoscaling",
+        "ec2",
+        "ecr",
+        "events",
+        "iam",
+        "kms",
+        "logs",
+        "sqs",
+        "ssm",
+        "sts",
     ];
     let mut text = format!(
         "provider \"aws\" {{\n  access_key = \"test\"\n  secret_key = \"test\"\n  skip_metadata_api_check = true\n  \
@@ -60,8 +69,15 @@ fn provider(moto: &str, eks: &str) -> String {
     text + "  }\n}\n"
 }
 
-/// moto forgets the descriptions of rules about other groups, and tells no version of an add-on that was not asked for.
-const FORGETFUL: &str = r#"
+/// moto forgets the descriptions of rules about other groups, and takes the tags of a launch template for a part of what it
+/// launches.
+const CLUSTER: &str = r#"
+resource "aws_launch_template" "system" {
+  lifecycle {
+    ignore_changes = [tag_specifications]
+  }
+}
+
 resource "aws_vpc_security_group_ingress_rule" "nodes_from_control_plane" {
   lifecycle {
     ignore_changes = [description]
@@ -87,6 +103,14 @@ resource "aws_vpc_security_group_ingress_rule" "nodes_from_nodes" {
 }
 "#;
 
+const SPARK_NODES: &str = r#"
+resource "aws_launch_template" "this" {
+  lifecycle {
+    ignore_changes = [tag_specifications]
+  }
+}
+"#;
+
 struct Aws {
     server: Server,
     eks: Eks,
@@ -104,7 +128,10 @@ impl Aws {
         let workspace = Workspace::new().await.unwrap();
         let provider = provider(self.server.address(), &self.eks.url());
         workspace.write("moto_override.tf", &provider).unwrap();
-        workspace.write("modules/cluster/moto_override.tf", FORGETFUL).unwrap();
+        for (module, text) in [("cluster", CLUSTER), ("spark-nodes", SPARK_NODES)] {
+            let file = format!("modules/{module}/moto_override.tf");
+            workspace.write(&file, text).unwrap();
+        }
         let always = format!("name = \"spark-eu\"\nregion = \"{REGION}\"\nzone_count = 2\n");
         workspace.write("terraform.tfvars", &(always + variables)).unwrap();
         workspace
@@ -155,7 +182,12 @@ async fn all_that_is_made_stays_as_it_is_beside_a_floor_and_goes_again() {
     assert_eq!(made["clusters"], serde_json::json!(["spark-eu"]));
     assert_eq!(made["repositories"].as_array().unwrap().len(), 5);
     let kinds: BTreeSet<String> = aws.eks.objects().into_iter().map(|(kind, _)| kind).collect();
-    let all = ["access-entries", "access-policies", "addons", "pod-identity-associations"];
+    let all = [
+        "access-entries",
+        "access-policies",
+        "addons",
+        "pod-identity-associations",
+    ];
     assert_eq!(kinds, all.map(str::to_owned).into());
 
     let state = workspace.terraform(&["show", "-json"]).await.unwrap();
@@ -171,21 +203,33 @@ async fn all_that_is_made_stays_as_it_is_beside_a_floor_and_goes_again() {
     // A floor as the predictor writes it, and what the autoscaler and AWS make of it: none of Terraform's business.
     let layer = Layer::start(&aws.server, REGION, 1).await.unwrap();
     let calls: [(&str, &[(&str, &str)]); 4] = [
-        ("CreateOrUpdateTags", &[
-            ("Tags.member.1.ResourceId", GROUP),
-            ("Tags.member.1.ResourceType", "auto-scaling-group"),
-            ("Tags.member.1.Key", "kompass.dev/floor"),
-            ("Tags.member.1.Value", "3"),
-            ("Tags.member.1.PropagateAtLaunch", "false"),
-        ]),
-        ("PutScheduledUpdateGroupAction", &[
-            ("AutoScalingGroupName", GROUP),
-            ("ScheduledActionName", "kompass-release"),
-            ("StartTime", "2099-01-01T00:00:00Z"),
-            ("MinSize", "0"),
-        ]),
-        ("UpdateAutoScalingGroup", &[("AutoScalingGroupName", GROUP), ("MinSize", "3")]),
-        ("SetDesiredCapacity", &[("AutoScalingGroupName", GROUP), ("DesiredCapacity", "5")]),
+        (
+            "CreateOrUpdateTags",
+            &[
+                ("Tags.member.1.ResourceId", GROUP),
+                ("Tags.member.1.ResourceType", "auto-scaling-group"),
+                ("Tags.member.1.Key", "kompass.dev/floor"),
+                ("Tags.member.1.Value", "3"),
+                ("Tags.member.1.PropagateAtLaunch", "false"),
+            ],
+        ),
+        (
+            "PutScheduledUpdateGroupAction",
+            &[
+                ("AutoScalingGroupName", GROUP),
+                ("ScheduledActionName", "kompass-release"),
+                ("StartTime", "2099-01-01T00:00:00Z"),
+                ("MinSize", "0"),
+            ],
+        ),
+        (
+            "UpdateAutoScalingGroup",
+            &[("AutoScalingGroupName", GROUP), ("MinSize", "3")],
+        ),
+        (
+            "SetDesiredCapacity",
+            &[("AutoScalingGroupName", GROUP), ("DesiredCapacity", "5")],
+        ),
     ];
     for (operation, parameters) in calls {
         layer.call(operation, parameters).await.unwrap();
@@ -207,7 +251,15 @@ async fn karpenter_and_roles_by_openid_connect_live_as_long() {
     workspace.terraform(&APPLY).await.unwrap();
     nothing_to_do(&workspace).await;
     let made = aws.look().await;
-    assert_eq!(made["groups"].as_array().unwrap().iter().filter(|group| group.as_str().unwrap().contains("spark-eu-spark")).count(), 0);
+    assert_eq!(
+        made["groups"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|group| group.as_str().unwrap().contains("spark-eu-spark"))
+            .count(),
+        0
+    );
     assert_eq!(made["rules"].as_array().unwrap().len(), 4);
     let state = workspace.terraform(&["show", "-json"]).await.unwrap();
     let state: Value = serde_json::from_str(&state).unwrap();
@@ -245,8 +297,14 @@ fn groups_are_such_as_an_autoscaler_needs(all: &[&Value]) {
         assert_eq!(tag("k8s.io/cluster-autoscaler/spark-eu"), "owned");
         assert_eq!(tag("kompass.dev/managed"), "true");
         assert_eq!(tag("kompass.dev/cluster"), "spark-eu");
-        assert_eq!(tag("k8s.io/cluster-autoscaler/node-template/label/kompass.dev/node-group"), "spark");
-        assert_eq!(tag("k8s.io/cluster-autoscaler/node-template/resources/ephemeral-storage"), "100Gi");
+        assert_eq!(
+            tag("k8s.io/cluster-autoscaler/node-template/label/kompass.dev/node-group"),
+            "spark"
+        );
+        assert_eq!(
+            tag("k8s.io/cluster-autoscaler/node-template/resources/ephemeral-storage"),
+            "100Gi"
+        );
         // One zone each: the autoscaler can't choose among the zones of a group.
         assert_eq!(group["vpc_zone_identifier"].as_array().unwrap().len(), 1);
         let policy = &group["mixed_instances_policy"][0];

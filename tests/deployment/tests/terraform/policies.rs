@@ -58,9 +58,16 @@ fn autoscaler(policy: &Policy) {
     assert_eq!(policy.actions(), called);
     for action in WRITES {
         assert!(policy.allows(&ask(action, "spark-eu", false)).is_some(), "{action}");
-        assert!(policy.allows(&ask(action, "other", false)).is_none(), "{action}: another cluster");
+        assert!(
+            policy.allows(&ask(action, "other", false)).is_none(),
+            "{action}: another cluster"
+        );
     }
-    for action in ["autoscaling:UpdateAutoScalingGroup", "autoscaling:CreateOrUpdateTags", "ec2:RunInstances"] {
+    for action in [
+        "autoscaling:UpdateAutoScalingGroup",
+        "autoscaling:CreateOrUpdateTags",
+        "ec2:RunInstances",
+    ] {
         assert!(policy.allows(&ask(action, "spark-eu", true)).is_none(), "{action}");
     }
     let managed = |cluster: &str| Ask {
@@ -73,7 +80,11 @@ fn autoscaler(policy: &Policy) {
 }
 
 fn predictor(policy: &Policy) {
-    assert!(policy.allows(&ask("autoscaling:UpdateAutoScalingGroup", "spark-eu", true)).is_some());
+    assert!(
+        policy
+            .allows(&ask("autoscaling:UpdateAutoScalingGroup", "spark-eu", true))
+            .is_some()
+    );
     for (cluster, managed) in [("spark-eu", false), ("other", true)] {
         let asked = ask("autoscaling:UpdateAutoScalingGroup", cluster, managed);
         assert!(policy.allows(&asked).is_none(), "{cluster} {managed}");

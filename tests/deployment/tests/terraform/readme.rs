@@ -72,7 +72,9 @@ fn cell(text: &str) -> String {
 fn tables(variables: &str, outputs: &str) -> String {
     let mut text = "## Inputs\n| name | what | type | default |\n| --- | --- | --- | --- |\n".to_owned();
     for block in blocks(variables, "variable") {
-        let default = block.default.map_or_else(|| "required".to_owned(), |default| format!("`{}`", cell(&default)));
+        let default = block
+            .default
+            .map_or_else(|| "required".to_owned(), |default| format!("`{}`", cell(&default)));
         let _ = writeln!(
             text,
             "| `{}` | {} | `{}` | {default} |",

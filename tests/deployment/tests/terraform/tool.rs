@@ -64,10 +64,21 @@ impl Workspace {
         let mut command = Command::new("terraform");
         command.args(arguments).current_dir(self.path());
         // No word to its maker, no colours, no question.
-        for (name, value) in [("CHECKPOINT_DISABLE", "1"), ("TF_IN_AUTOMATION", "1"), ("TF_INPUT", "0")] {
+        for (name, value) in [
+            ("CHECKPOINT_DISABLE", "1"),
+            ("TF_IN_AUTOMATION", "1"),
+            ("TF_INPUT", "0"),
+        ] {
             command.env(name, value);
         }
-        for name in ["TF_DATA_DIR", "TF_LOG", "TF_WORKSPACE", "TF_CLI_ARGS", "AWS_PROFILE", "AWS_ENDPOINT_URL"] {
+        for name in [
+            "TF_DATA_DIR",
+            "TF_LOG",
+            "TF_WORKSPACE",
+            "TF_CLI_ARGS",
+            "AWS_PROFILE",
+            "AWS_ENDPOINT_URL",
+        ] {
             command.env_remove(name);
         }
         let own = self.folder.path().join("cli.tfrc");
@@ -99,7 +110,9 @@ fn configuration() -> Option<String> {
 fn mirror(home: &Path) -> Option<PathBuf> {
     let data = std::env::var_os("XDG_DATA_HOME").map_or_else(|| home.join(".local/share"), PathBuf::from);
     let shares = std::env::var("XDG_DATA_DIRS").unwrap_or_else(|_| "/usr/local/share:/usr/share".to_owned());
-    let shares = shares.split(':').map(|share| Path::new(share).join("terraform/plugins"));
+    let shares = shares
+        .split(':')
+        .map(|share| Path::new(share).join("terraform/plugins"));
     let usual = [home.join(".terraform.d/plugins"), data.join("terraform/plugins")];
     let mut folders: Vec<PathBuf> = usual.into_iter().chain(shares).collect();
     for parent in ["/opt", "/srv", "/usr/local/lib", "/usr/lib"] {
