@@ -29,9 +29,13 @@ keys = client("kms")
 gone = [arn for arn in tagged if ":key/" in arn
         and keys.describe_key(KeyId=arn)["KeyMetadata"]["KeyState"] == "PendingDeletion"]
 ec2 = client("ec2")
+# AWS tells of a NAT gateway for an hour after its end.
+nat = ec2.describe_nat_gateways()["NatGateways"]
+gone += [arn for arn in tagged for gateway in nat
+         if arn.endswith("/" + gateway["NatGatewayId"]) and gateway["State"] == "deleted"]
 mine = [{"Name": "tag:kompass.dev/cluster", "Values": ["spark-eu"]}]
 print(json.dumps({
-    "tagged": [arn for arn in tagged if arn not in gone], "keys_to_be_deleted": len(gone),
+    "tagged": [arn for arn in tagged if arn not in gone], "keys_to_be_deleted": len([arn for arn in gone if ":key/" in arn]),
     "vpcs": len(ec2.describe_vpcs(Filters=mine)["Vpcs"]),
     "interfaces": len(ec2.describe_network_interfaces(Filters=mine)["NetworkInterfaces"]),
     "addresses": len(ec2.describe_addresses(Filters=mine)["Addresses"]),
@@ -46,22 +50,11 @@ print(json.dumps({
 "#;
 
 /// Where the provider finds what would be AWS.
-fn provider(moto: &str, eks: &str) -> String {
-    let services = [
-        "autoscaling",
-        "ec2",
-        "ecr",
-        "events",
-        "iam",
-        "kms",
-        "logs",
-        "sqs",
-        "ssm",
-        "sts",
-    ];
+fn provider(moto: &str, eks: &str, autoscaling: &str) -> String {
+    let services = ["ec2", "ecr", "events", "iam", "kms", "logs", "sqs", "ssm", "sts"];
     let mut text = format!(
         "provider \"aws\" {{\n  access_key = \"test\"\n  secret_key = \"test\"\n  skip_metadata_api_check = true\n  \
-         skip_credentials_validation = true\n  endpoints {{\n    eks = \"{eks}\"\n"
+         skip_credentials_validation = true\n  endpoints {{\n    eks = \"{eks}\"\n    autoscaling = \"{autoscaling}\"\n"
     );
     for service in services {
         text += &format!("    {service} = \"http://{moto}\"\n");
@@ -114,19 +107,22 @@ resource "aws_launch_template" "this" {
 struct Aws {
     server: Server,
     eks: Eks,
+    /// Before EC2 Auto Scaling: it refuses what AWS refuses, and keeps the policy of a group that moto loses at an update.
+    layer: Layer,
 }
 
 impl Aws {
     async fn start() -> Self {
         let server = Server::start_with_managed_policies(&Progress::lines()).await.unwrap();
         let eks = Eks::start(server.address()).await;
-        Self { server, eks }
+        let layer = Layer::start(&server, REGION, 1).await.unwrap();
+        Self { server, eks, layer }
     }
 
     /// The copy of `terraform/` that takes it for AWS.
     async fn workspace(&self, variables: &str) -> Workspace {
         let workspace = Workspace::new().await.unwrap();
-        let provider = provider(self.server.address(), &self.eks.url());
+        let provider = provider(self.server.address(), &self.eks.url(), &self.layer.url());
         workspace.write("moto_override.tf", &provider).unwrap();
         for (module, text) in [("cluster", CLUSTER), ("spark-nodes", SPARK_NODES)] {
             let file = format!("modules/{module}/moto_override.tf");
@@ -201,7 +197,6 @@ async fn all_that_is_made_stays_as_it_is_beside_a_floor_and_goes_again() {
     assert_eq!(values["image"]["registry"], output("registry"));
 
     // A floor as the predictor writes it, and what the autoscaler and AWS make of it: none of Terraform's business.
-    let layer = Layer::start(&aws.server, REGION, 1).await.unwrap();
     let calls: [(&str, &[(&str, &str)]); 4] = [
         (
             "CreateOrUpdateTags",
@@ -232,7 +227,7 @@ async fn all_that_is_made_stays_as_it_is_beside_a_floor_and_goes_again() {
         ),
     ];
     for (operation, parameters) in calls {
-        layer.call(operation, parameters).await.unwrap();
+        aws.layer.call(operation, parameters).await.unwrap();
     }
     nothing_to_do(&workspace).await;
 
