@@ -2,19 +2,17 @@ locals {
   group_count   = length(local.zones) * length(var.spark_nodes.capacity_types)
   discovery_tag = "k8s.io/cluster-autoscaler/${var.name}"
 
-  predictor_arguments = {
-    # Floors are for groups that cluster-autoscaler finds by tags; Karpenter takes buffers; without an autoscaler nothing is held.
-    cluster-autoscaler = ["--act-with=floors", "--autoscaler-tag=${local.discovery_tag}", "--autoscaler-namespace=kube-system"]
-    karpenter          = ["--act-with=buffers"]
-    none               = []
-  }
+  # Floors are for groups that cluster-autoscaler finds by tags. Karpenter takes buffers.
+  floors = var.autoscaler == "cluster-autoscaler"
 
   helm_values = {
     image = { registry = "${local.account}.dkr.ecr.${var.region}.${data.aws_partition.current.dns_suffix}/${var.name}" }
     predictor = {
-      extraArgs      = local.predictor_arguments[var.autoscaler]
-      env            = [{ name = "AWS_REGION", value = var.region }]
-      serviceAccount = { annotations = module.predictor_role.annotations }
+      actWith                   = local.floors ? "floors" : "buffers"
+      autoscalerNamespace       = "kube-system"
+      awsRegion                 = var.region
+      extraArgs                 = local.floors ? ["--autoscaler-tag=${local.discovery_tag}"] : []
+      serviceAccountAnnotations = module.predictor_role.annotations
     }
   }
 

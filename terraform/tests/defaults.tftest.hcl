@@ -114,7 +114,7 @@ run "three_zones_two_capacity_types" {
   }
 
   assert {
-    condition     = yamldecode(output.helm_values).predictor.serviceAccount.annotations == {}
+    condition     = yamldecode(output.helm_values).predictor.serviceAccountAnnotations == {}
     error_message = "Pod Identity needs no annotation."
   }
 
@@ -178,12 +178,12 @@ run "karpenter_has_a_queue_and_no_groups" {
   }
 
   assert {
-    condition     = yamldecode(output.helm_values).predictor.serviceAccount.annotations["eks.amazonaws.com/role-arn"] == "arn:aws:iam::123456789012:role/made-up"
+    condition     = yamldecode(output.helm_values).predictor.serviceAccountAnnotations["eks.amazonaws.com/role-arn"] == "arn:aws:iam::123456789012:role/made-up"
     error_message = "With OpenID Connect the service account names its role."
   }
 
   assert {
-    condition     = yamldecode(output.helm_values).predictor.extraArgs == ["--act-with=buffers"]
+    condition     = yamldecode(output.helm_values).predictor.actWith == "buffers"
     error_message = "Karpenter takes buffers, not floors."
   }
 }

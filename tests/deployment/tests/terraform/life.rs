@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use kompass_deployment_tests::succeed;
+use kompass_deployment_tests::{project, succeed};
 use kompass_local_cluster::moto::{self, Layer, Policy, Server};
 use kompass_local_cluster::progress::Progress;
 use serde_json::Value;
@@ -195,6 +195,8 @@ async fn all_that_is_made_stays_as_it_is_beside_a_floor_and_goes_again() {
     assert_eq!(output("spark_group_names").as_array().unwrap().len(), 4);
     let values: Value = serde_saphyr::from_str(output("helm_values").as_str().unwrap()).unwrap();
     assert_eq!(values["image"]["registry"], output("registry"));
+    let chart = std::fs::read_to_string(project().join("charts/kompass/values.yaml")).unwrap();
+    are_known("", &values, &serde_saphyr::from_str(&chart).unwrap());
 
     // A floor as the predictor writes it, and what the autoscaler and AWS make of it: none of Terraform's business.
     let calls: [(&str, &[(&str, &str)]); 4] = [
@@ -265,6 +267,19 @@ async fn karpenter_and_roles_by_openid_connect_live_as_long() {
     }
     workspace.terraform(&DESTROY).await.unwrap();
     aws.is_empty().await;
+}
+
+/// Every value that Terraform tells is one that the chart has.
+fn are_known(path: &str, told: &Value, known: &Value) {
+    // Annotations have any name.
+    if path.ends_with("Annotations") {
+        return;
+    }
+    for (name, value) in told.as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        assert!(known.get(name).is_some(), "the chart has no value {path}");
+        are_known(&path, value, &known[name]);
+    }
 }
 
 /// Every resource of a module and of those in it.
