@@ -19,6 +19,8 @@ pub struct Webhook {
     pub lookups: CounterVec<1>,
     /// Gangs known.
     pub gangs: Gauge,
+    /// Whether somebody has told the API server not to ask about pods.
+    pub bypassed: Gauge,
     /// Times that a registration object was applied, by kind and whether it went well.
     pub applied: CounterVec<2>,
     /// Times that somebody else's change of a registration object was undone, by kind.
@@ -58,6 +60,10 @@ impl Webhook {
                 ["result"],
             ),
             gangs: registry.gauge("kompass_webhook_gangs", "Gangs known."),
+            bypassed: registry.gauge(
+                "kompass_webhook_bypassed",
+                "1 while a bypass is on (`kompass bypass`) and no pod is taken, else 0.",
+            ),
             applied: registry.counter_vec(
                 "kompass_webhook_applied_total",
                 "Registration objects applied, by kind and result.",

@@ -204,6 +204,11 @@ impl Registrar {
         if let Some(known) = &webhook {
             manifests::adopt(&mut wanted, known);
         }
+        let bypass = webhook.as_ref().and_then(install::bypassed);
+        self.tell_bypass(bypass);
+        if bypass.is_some() {
+            manifests::bypass(&mut wanted);
+        }
         // The policy comes first: it guards what the webhook lets into the cluster.
         let (_, policy_repaired) = self
             .apply("policy", known_policy, owned(policy(&self.settings)), is_repair)
@@ -221,6 +226,16 @@ impl Registrar {
             bundle: manifests::bundle(&registered),
             repaired: policy_repaired || binding_repaired || webhook_repaired,
         })
+    }
+
+    fn tell_bypass(&self, reason: Option<&str>) {
+        let was = self.metrics.bypassed.get() > 0.0;
+        self.metrics.bypassed.set_bool(reason.is_some());
+        match reason {
+            Some(reason) if !was => tracing::warn!(reason, "bypassed: no pod is taken until `kompass bypass --undo`"),
+            None if was => tracing::info!("no longer bypassed"),
+            _ => {}
+        }
     }
 
     /// Whether an install may still be alive: its namespace exists.

@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 
-use crate::{backtest, explain, local, predictor, queue, queues, run, simulate, why};
+use crate::{
+    backtest, bypass, doctor, explain, local, predictor, queue, queues, run, shadow, simulate, uninstall, why,
+};
 
 /// Exit code for a wait that came to its end before the job did.
 pub(crate) const TIMED_OUT: u8 = 3;
@@ -22,6 +24,9 @@ Examples:
   kompass queues show                               what queues have and may have, and whose turn it is
   kompass queues check queues.yaml                  whether a queue file is right, and what it says
   kompass predictor pause                           give back the nodes that are held ahead of need, and hold none
+  kompass doctor                                    whether KOMPASS is well in a cluster, and what to do if not
+  kompass bypass                                    break-glass: take no new pod, let go what waits
+  kompass uninstall --dry-run                       what would be taken away
   kompass local down                                take it away again
 
 Exit codes: 0 done, 1 failed (also: the job failed), 2 wrong use, 3 out of time, 130 interrupted.";
@@ -50,6 +55,14 @@ enum Command {
     Explain(explain::Args),
     /// Pause the predictor, let it go on, and see what it holds and has done.
     Predictor(predictor::Args),
+    /// Say whether KOMPASS is well in a cluster, and what to do where it is not.
+    Doctor(doctor::Args),
+    /// Break-glass: take no new pod and let go what waits, whether KOMPASS lives or not.
+    Bypass(bypass::Args),
+    /// Tell what a cluster has lost to drivers that held room while their executors had none, from a Prometheus.
+    ShadowReport(shadow::Args),
+    /// Take KOMPASS out of a cluster so that nothing is stranded.
+    Uninstall(uninstall::Args),
     /// Replay a trace of jobs on a cluster that you describe, and compare policies.
     Simulate(simulate::Args),
     /// Say whether keeping nodes ready pays, and by which rule, from a trace of jobs or a Prometheus: what waits and nodes
@@ -80,6 +93,10 @@ impl Cli {
                 Command::Why(args) => args.run().await,
                 Command::Explain(args) => args.run().await,
                 Command::Predictor(args) => args.run().await,
+                Command::Doctor(args) => args.run().await,
+                Command::Bypass(args) => args.run().await,
+                Command::ShadowReport(args) => args.run().await,
+                Command::Uninstall(args) => args.run().await,
                 Command::Simulate(args) => tokio::task::block_in_place(|| args.run()),
                 Command::Backtest(args) => args.run().await,
             }
@@ -110,7 +127,7 @@ mod tests {
                 .to_owned()
         });
         let commands: Vec<String> = commands.collect();
-        assert_eq!(commands.len(), 10);
+        assert_eq!(commands.len(), 13);
         for command in commands {
             assert!(Cli::try_parse_from(command.split_whitespace()).is_ok(), "{command}");
         }
@@ -127,6 +144,11 @@ mod tests {
             "kompass run --class a.B --executors 3 --conf spark.executor.memory=1g -- 100 x",
             "kompass queue --output json",
             "kompass why --namespace a job",
+            "kompass shadow-report --prometheus http://x:9090 --since 4w --node-cpu-milli 8000 --node-memory-mib 64000 --node-price 0.5",
+            "kompass doctor --namespace a --kubeconfig k -o json",
+            "kompass bypass --reason x --to-default-scheduler",
+            "kompass bypass --undo",
+            "kompass uninstall --namespace a --yes --timeout 60 --drain 60 --force --helm /bin/helm --release r",
             "kompass explain --pod p.json --configmap a.json b.json -o json",
         ] {
             assert!(Cli::try_parse_from(command.split_whitespace()).is_ok(), "{command}");

@@ -29,6 +29,7 @@ use money::Money;
 use origin::Origin;
 use report::Report;
 use source::Source;
+pub(crate) use source::{certificates, since, token, until};
 
 /// Options of `kompass backtest`.
 #[derive(Debug, clap::Args)]

@@ -1,13 +1,16 @@
-//! `kompass`: a local cluster, running a job, the queue, rules of queues, why a job waits, what is made of it, and
-//! simulations.
+//! `kompass`: a local cluster, running a job, the queue, rules of queues, why a job waits, what is made of it,
+//! simulations, and the install as a whole.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command for people")]
 
 mod args;
 mod backtest;
+mod bypass;
+mod doctor;
 mod draw;
 mod explain;
 mod extender;
 mod gangs;
+mod install;
 mod local;
 mod page;
 mod predictor;
@@ -15,8 +18,10 @@ mod programs;
 mod queue;
 mod queues;
 mod run;
+mod shadow;
 mod simulate;
 mod table;
+mod uninstall;
 mod why;
 
 use std::process::ExitCode;

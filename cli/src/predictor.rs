@@ -6,13 +6,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use k8s_openapi::api::core::v1::ConfigMap;
 use kompass_core::names;
 use kompass_kube::client::{REQUEST_TIMEOUT, within};
-use kube::api::{DeleteParams, Patch, PatchParams};
-use kube::{Api, Client};
+use kompass_lifecycle::predictor::{pause, resume};
+use kube::Client;
 use serde::Deserialize;
-use serde_json::json;
 
 use crate::{page, table};
 
@@ -119,40 +117,6 @@ impl Args {
     }
 }
 
-async fn pause(client: &Client, namespace: &str, reason: &str) -> anyhow::Result<()> {
-    let object = json!({
-        "apiVersion": "v1", "kind": "ConfigMap",
-        "metadata": { "name": names::PREDICTOR_PAUSE },
-        "data": { "reason": reason },
-    });
-    let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let params = PatchParams::apply("kompass").force();
-    within(
-        REQUEST_TIMEOUT,
-        api.patch(names::PREDICTOR_PAUSE, &params, &Patch::Apply(&object)),
-    )
-    .await
-    .with_context(|| format!("failed to write the ConfigMap {namespace}/{}", names::PREDICTOR_PAUSE))?;
-    Ok(())
-}
-
-/// Tells whether it was paused.
-async fn resume(client: &Client, namespace: &str) -> anyhow::Result<bool> {
-    let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    match within(
-        REQUEST_TIMEOUT,
-        api.delete(names::PREDICTOR_PAUSE, &DeleteParams::default()),
-    )
-    .await
-    {
-        Ok(_) => Ok(true),
-        Err(error) if error.status() == Some(404) => Ok(false),
-        Err(error) => {
-            Err(error).with_context(|| format!("failed to delete the ConfigMap {namespace}/{}", names::PREDICTOR_PAUSE))
-        }
-    }
-}
-
 /// Asks through the API server, which forwards to the predictor's Service.
 async fn proxied(client: &Client, namespace: &str, path: &str) -> anyhow::Result<String> {
     let service = "kompass-predictor";
@@ -201,6 +165,8 @@ fn show(answer: &Answer) -> String {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -1,6 +1,7 @@
 //! Whose registration it is. Pure.
 
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use kompass_core::names;
 use kube::{Resource, ResourceExt as _};
 
 /// On all objects: the install that they belong to, `namespace/service`. No label, since labels hold no slash.
@@ -9,6 +10,11 @@ pub const ANNOTATION: &str = "kompass.dev/install";
 /// The install that an object names.
 pub(super) fn of(object: &impl Resource) -> Option<String> {
     object.annotations().get(ANNOTATION).cloned()
+}
+
+/// Why the API server is not to ask about pods, where somebody has said so.
+pub(super) fn bypassed(object: &MutatingWebhookConfiguration) -> Option<&str> {
+    object.annotations().get(names::BYPASS_ANNOTATION).map(String::as_str)
 }
 
 /// The install that a webhook configuration belongs to: by its name, else by the Service that it calls.

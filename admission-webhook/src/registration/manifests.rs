@@ -11,7 +11,7 @@ use super::install;
 use crate::certificates::Trust;
 
 /// Name of all three objects.
-pub const NAME: &str = "kompass-admission-webhook";
+pub const NAME: &str = names::REGISTRATION;
 /// Path of the endpoint.
 const PATH: &str = "/mutate";
 /// Path of the endpoint that answers the probe.
@@ -122,7 +122,7 @@ pub fn webhook_configuration(settings: &Settings, trust: &Trust) -> Value {
         "kind": "MutatingWebhookConfiguration",
         "metadata": metadata,
         "webhooks": [{
-            "name": "pods.kompass.dev",
+            "name": names::PODS_WEBHOOK,
             "admissionReviewVersions": ["v1"],
             "clientConfig": client_config(PATH),
             // KOMPASS down never stops a pod.
@@ -235,6 +235,13 @@ pub(super) fn adopt(wanted: &mut Value, known: &MutatingWebhookConfiguration) {
     }
 }
 
+/// Leaves out what the API server asks about pods; the probe stays, so that the service knows that it could be reached.
+pub(super) fn bypass(wanted: &mut Value) {
+    if let Some(webhooks) = wanted["webhooks"].as_array_mut() {
+        webhooks.retain(|webhook| webhook["name"] != names::PODS_WEBHOOK);
+    }
+}
+
 /// The caBundle that is registered, as PEM; empty for none.
 pub(super) fn bundle(known: &MutatingWebhookConfiguration) -> String {
     let webhook = known.webhooks.as_ref().and_then(|all| all.first());
@@ -281,6 +288,19 @@ mod tests {
         assert_eq!(webhook["clientConfig"]["url"], "https://127.0.0.1:1/mutate");
         assert_eq!(webhook["clientConfig"]["caBundle"], "eA==");
         assert!(webhook["clientConfig"].get("service").is_none());
+    }
+
+    #[test]
+    fn with_a_bypass_only_the_probe_is_left() {
+        let mut object = webhook_configuration(&settings(service()), &Trust::Bundle("x".into()));
+        bypass(&mut object);
+        let names: Vec<_> = object["webhooks"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| &one["name"])
+            .collect();
+        assert_eq!(names, ["probe.kompass.dev"]);
     }
 
     #[test]

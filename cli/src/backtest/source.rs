@@ -199,7 +199,7 @@ fn longer(history: &History, days: i64) -> String {
     }
 }
 
-fn token(path: &Path) -> anyhow::Result<String> {
+pub(crate) fn token(path: &Path) -> anyhow::Result<String> {
     let text = std::fs::read_to_string(path).with_context(|| format!("failed to read the token {}", path.display()))?;
     match text.trim() {
         "" => bail!("failed to use the token {}: the file is empty", path.display()),
@@ -207,12 +207,12 @@ fn token(path: &Path) -> anyhow::Result<String> {
     }
 }
 
-fn certificates(path: &Path) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn certificates(path: &Path) -> anyhow::Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("failed to read the certificates {}", path.display()))
 }
 
 /// `28d`, `12h`, `4w`.
-fn since(text: &str) -> Result<Duration, String> {
+pub(crate) fn since(text: &str) -> Result<Duration, String> {
     let wrong = || "write a whole number above 0 with h, d or w, such as 28d".to_owned();
     let unit = text.chars().next_back().ok_or_else(wrong)?;
     let hours: u64 = match unit {
@@ -229,7 +229,7 @@ fn since(text: &str) -> Result<Duration, String> {
 }
 
 /// A moment, or the beginning of a day in UTC.
-fn until(text: &str) -> Result<Timestamp, String> {
+pub(crate) fn until(text: &str) -> Result<Timestamp, String> {
     let wrong = || "write a moment such as 2026-11-29T08:00:00Z or a day such as 2026-11-29".to_owned();
     if let Ok(moment) = text.parse() {
         return Ok(moment);

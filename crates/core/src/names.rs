@@ -59,6 +59,13 @@ pub const AUTOSCALER_SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/saf
 
 /// The disruption budget of the drivers of a namespace.
 pub const DRIVER_BUDGET: &str = "kompass-drivers";
+/// The one `MutatingWebhookConfiguration`, `ValidatingAdmissionPolicy` and its binding.
+pub const REGISTRATION: &str = "kompass-admission-webhook";
+/// The webhook in the configuration that the API server asks about pods.
+pub const PODS_WEBHOOK: &str = "pods.kompass.dev";
+/// Annotation of the webhook configuration: why no pod is to be taken. While it is there the webhook registers nothing that
+/// the API server would ask about pods.
+pub const BYPASS_ANNOTATION: &str = "kompass.dev/bypass";
 /// The lease of the planner among the extender's replicas; the profiler reads it to learn whether a planner lives.
 pub const PLANNER_LEASE: &str = "kompass-planner";
 /// A ConfigMap of this name in KOMPASS's namespace pauses the predictor: it gives back what it holds. Its key `reason` says

@@ -31,6 +31,12 @@ pub enum Error {
          retention reaches back so far, and any selector"
     )]
     Nothing,
+    /// Nothing of kube-state-metrics.
+    #[error(
+        "failed to find pods of the past: this Prometheus has no series of kube-state-metrics (kube_pod_created) for that \
+         time; check that it scrapes it, that its retention reaches back so far, and any selector"
+    )]
+    NoPods,
     /// The window has no length.
     #[error("failed to look at a time without length: it ends when it begins, or before")]
     Window,
@@ -59,6 +65,11 @@ impl Answers {
         if self.warnings.len() > MAX_WARNINGS {
             self.warnings.pop_last();
         }
+    }
+
+    /// What was answered about pods alone.
+    pub(crate) fn into_pods(self) -> pods::Answers {
+        self.pods
     }
 
     /// Whether there are Spark pods that only their labels tell.

@@ -15,6 +15,7 @@ pub mod pods;
 pub mod questions;
 mod seen;
 mod series;
+pub mod starts;
 
 pub use gang::{Bins, Dropped, End, Gang, Gap, History, Kin, Reason, Source, Why, Window};
 pub use join::{Answers, Error, read};

@@ -16,9 +16,10 @@ use std::collections::BTreeMap;
 use self::grouping::gangs;
 use self::known::{Pod, PodId, Texts};
 use crate::questions::{PodFact, is_spark_name};
-use crate::seen::Seen;
+use crate::seen::{Seen, unseen};
 use crate::series::{label, merged};
-use crate::{Dropped, Gang, Reason, Series, Window};
+use crate::starts::Starts;
+use crate::{Dropped, Gang, Gap, Reason, Series, Why, Window};
 
 /// What a Prometheus answered to the questions about pods.
 #[derive(Debug, Clone, Default)]
@@ -72,6 +73,53 @@ impl Answers {
     pub fn has_other_names(&self) -> bool {
         self.has_other_names
     }
+}
+
+/// How gangs came to their executors; none where kube-state-metrics was not seen.
+pub(crate) fn starts(answers: Answers, window: Window, least_ms: i64) -> Option<Starts> {
+    let mut tally = Tally::default();
+    let seen = Seen::new(
+        answers
+            .seen
+            .iter()
+            .flat_map(|series| &series.points)
+            .map(|point| point.at_ms),
+    );
+    seen.first()?;
+    let (mut gangs, mut never) = (Vec::new(), 0);
+    grouping::each(
+        answers.pods,
+        &seen,
+        window,
+        &mut tally,
+        |start| match start {
+            Some(start) => gangs.push(start),
+            None => never += 1,
+        },
+        least_ms,
+    );
+    gangs.sort_by(|one, other| (one.begin_ms, &one.driver).cmp(&(other.begin_ms, &other.driver)));
+    let first = seen.first();
+    let gap = |(from_ms, to_ms)| Gap {
+        from_ms,
+        to_ms,
+        why: if first.is_none_or(|first| to_ms < first) {
+            Why::BeforeFirst
+        } else {
+            Why::NoSamples
+        },
+    };
+    Some(Starts {
+        window,
+        gangs,
+        never,
+        gaps: unseen(window, &seen).into_iter().map(gap).collect(),
+        dropped: tally
+            .0
+            .into_iter()
+            .map(|(reason, count)| Dropped { reason, count })
+            .collect(),
+    })
 }
 
 /// Reads the answers.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::{StreamExt as _, stream};
 use kompass_history::questions::{self, Question, Topic};
+use kompass_history::starts::{Starts, starts};
 use kompass_history::{Answers, History, Window, read};
 
 use crate::client::{Client, Room};
@@ -25,6 +26,30 @@ pub async fn history_with(
     now_ms: u64,
     mut progress: impl FnMut(usize, usize),
 ) -> Result<History, Error> {
+    let window = window(since, now_ms)?;
+    let limit = prometheus.options().total_limit;
+    let answers = tokio::time::timeout(limit, answers(prometheus, window, &mut progress, true))
+        .await
+        .map_err(|_| Error::TotalTimeout(limit.as_secs()))??;
+    Ok(read(answers, window)?)
+}
+
+/// How gangs of that time came to their executors, by the pods of kube-state-metrics alone.
+pub async fn starts_with(
+    prometheus: &Client,
+    since: Duration,
+    now_ms: u64,
+    mut progress: impl FnMut(usize, usize),
+) -> Result<Starts, Error> {
+    let window = window(since, now_ms)?;
+    let limit = prometheus.options().total_limit;
+    let answers = tokio::time::timeout(limit, answers(prometheus, window, &mut progress, false))
+        .await
+        .map_err(|_| Error::TotalTimeout(limit.as_secs()))??;
+    Ok(starts(answers, window)?)
+}
+
+fn window(since: Duration, now_ms: u64) -> Result<Window, Error> {
     let to_ms = i64::try_from(now_ms).unwrap_or(i64::MAX);
     let since_ms = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
     let window = Window {
@@ -35,24 +60,26 @@ pub async fn history_with(
     if window.from_ms >= window.to_ms {
         return Err(kompass_history::Error::Window.into());
     }
-    let limit = prometheus.options().total_limit;
-    let answers = tokio::time::timeout(limit, answers(prometheus, window, &mut progress))
-        .await
-        .map_err(|_| Error::TotalTimeout(limit.as_secs()))??;
-    Ok(read(answers, window)?)
+    Ok(window)
 }
 
 async fn answers(
     prometheus: &Client,
     window: Window,
     progress: &mut impl FnMut(usize, usize),
+    counters: bool,
 ) -> Result<Answers, Error> {
     let options = prometheus.options();
     let room = Room::new(options.max_points);
     let selector = options.selector.trim();
     let mut answers = Answers::default();
 
-    let (details, mut first): (Vec<Question>, Vec<Question>) = questions::about_counters(window, selector)
+    let counters = if counters {
+        questions::about_counters(window, selector)
+    } else {
+        Vec::new()
+    };
+    let (details, mut first): (Vec<Question>, Vec<Question>) = counters
         .into_iter()
         .partition(|question| matches!(question.topic, Topic::Counter(_) | Topic::Kin));
     first.push(questions::about_labels(window, selector));

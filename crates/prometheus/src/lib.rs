@@ -15,4 +15,4 @@ mod retry;
 pub use address::{Address, Error as AddressError};
 pub use client::{Client, Options};
 pub use error::Error;
-pub use history::{history, history_with};
+pub use history::{history, history_with, starts_with};

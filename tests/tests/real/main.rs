@@ -5,9 +5,12 @@
 
 mod backfill;
 mod bad_input;
+mod bypass;
 mod churn;
+mod command;
 mod deadlock;
 mod demand;
+mod doctor;
 mod foreign;
 mod forgery;
 mod hand_over;
@@ -21,6 +24,7 @@ mod outages;
 mod proxy;
 mod queues;
 mod quota;
+mod uninstall;
 
 use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! Which pods are one gang, and what it was.
 
+mod starts;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
@@ -10,6 +12,7 @@ use super::Tally;
 use super::known::{Pod, PodId, SparkLabels};
 use crate::questions::is_spark_name;
 use crate::seen::{STEP_MS, Seen};
+use crate::starts::Start;
 use crate::{End, Gang, Reason, Source, Window};
 
 /// A pod of a gang.
@@ -54,6 +57,24 @@ pub(super) fn gangs(pods: BTreeMap<PodId, Pod>, seen: &Seen, window: Window, tal
         }
     }
     gangs
+}
+
+/// Tells of each gang with a driver pod that was submitted in the window how it came to its executors.
+pub(super) fn each(
+    pods: BTreeMap<PodId, Pod>,
+    seen: &Seen,
+    window: Window,
+    tally: &mut Tally,
+    mut tell: impl FnMut(Option<Start>),
+    least_ms: i64,
+) {
+    for members in grouped(pods, seen, tally) {
+        match &members.driver {
+            Some(driver) if window.contains(driver.created_ms) => tell(members.start(window, least_ms)),
+            Some(_) => tally.add(Reason::Before, 1),
+            None => {}
+        }
+    }
 }
 
 fn grouped(pods: BTreeMap<PodId, Pod>, seen: &Seen, tally: &mut Tally) -> Vec<Members> {
