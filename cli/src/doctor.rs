@@ -1,5 +1,6 @@
 //! `kompass doctor`: whether an install is well, what each finding means and what to do.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use kompass_lifecycle::doctor::{self, Finding, State};
@@ -53,25 +54,28 @@ impl Args {
 
 fn show(findings: &[Finding]) -> String {
     let mut text = String::new();
+    // Writing to a String can't fail.
     for finding in findings {
         let state = match finding.state {
             State::Ok => "ok  ",
             State::Warn => "warn",
             State::Fail => "FAIL",
         };
-        text += &format!("{state}  {:<18}  {}\n", finding.check, finding.text);
+        let _ = writeln!(text, "{state}  {:<18}  {}", finding.check, finding.text);
         if let Some(fix) = &finding.fix {
-            text += &format!("      {:<18}  -> {fix}\n", "");
+            let _ = writeln!(text, "      {:<18}  -> {fix}", "");
         }
     }
     let count = |state| findings.iter().filter(|finding| finding.state == state).count();
-    text + &format!(
-        "{} checks: {} ok, {} warnings, {} failures\n",
+    let _ = writeln!(
+        text,
+        "{} checks: {} ok, {} warnings, {} failures",
         findings.len(),
         count(State::Ok),
         count(State::Warn),
         count(State::Fail)
-    )
+    );
+    text
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! `kompass uninstall`: takes KOMPASS away so that nothing is stranded.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;

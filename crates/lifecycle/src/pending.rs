@@ -210,7 +210,7 @@ mod tests {
 
     use super::*;
 
-    fn pod(spec: serde_json::Value, status: serde_json::Value) -> object::Pod {
+    fn pod(spec: &serde_json::Value, status: &serde_json::Value) -> object::Pod {
         serde_json::from_value(json!({
             "metadata": { "namespace": "etl", "name": "a-driver", "uid": "u", "creationTimestamp": "2026-01-01T00:00:00Z",
                 "labels": { "spark-role": "driver" }, "annotations": { "kompass.dev/job-profile": "{}" } },
@@ -221,29 +221,23 @@ mod tests {
 
     #[test]
     fn what_waits_for_kompass_is_told_from_all_else() {
-        let gates = json!([{ "name": "kueue.x-k8s.io/admission" }, { "name": "kompass.dev/gang" }]);
-        let pending = json!({ "phase": "Pending" });
-        let gated = Pending::of(&pod(
-            json!({ "schedulerName": "kompass", "schedulingGates": gates }),
-            pending.clone(),
-        ));
-        let gated = gated.unwrap();
+        let two = json!([{ "name": "kueue.x-k8s.io/admission" }, { "name": "kompass.dev/gang" }]);
+        let (none, pending) = (json!({}), json!({ "phase": "Pending" }));
+        let gated = json!({ "schedulerName": "kompass", "schedulingGates": two });
+        let gated = Pending::of(&pod(&gated, &pending)).unwrap();
         assert_eq!((gated.gate, gated.ours, gated.role.as_str()), (Some(1), true, "driver"));
         assert!(gated.has_profile && !gated.has_plan && gated.created_ms == 1_767_225_600_000);
-        let open = Pending::of(&pod(json!({ "schedulerName": "kompass" }), json!({})));
-        assert_eq!(open.unwrap().gate, None);
+        let open = Pending::of(&pod(&json!({ "schedulerName": "kompass" }), &none)).unwrap();
+        assert_eq!(open.gate, None);
         // Another webhook has given it to another scheduler after ours.
-        let taken = Pending::of(&pod(
-            json!({ "schedulerName": "x", "schedulingGates": gates }),
-            pending.clone(),
-        ));
-        assert!(!taken.unwrap().ours);
+        let taken = json!({ "schedulerName": "x", "schedulingGates": two });
+        assert!(!Pending::of(&pod(&taken, &pending)).unwrap().ours);
         for (spec, status) in [
-            (json!({ "schedulerName": "default-scheduler" }), pending.clone()),
-            (json!({ "schedulerName": "kompass", "nodeName": "n" }), pending),
-            (json!({ "schedulerName": "kompass" }), json!({ "phase": "Failed" })),
+            (json!({ "schedulerName": "default-scheduler" }), &pending),
+            (json!({ "schedulerName": "kompass", "nodeName": "n" }), &pending),
+            (json!({ "schedulerName": "kompass" }), &json!({ "phase": "Failed" })),
         ] {
-            assert_eq!(Pending::of(&pod(spec, status)), None);
+            assert_eq!(Pending::of(&pod(&spec, status)), None);
         }
     }
 }

@@ -82,11 +82,11 @@ fn fail(text: impl Into<String>, fix: impl Into<String>) -> Finding {
 /// The first few of a list, and how many more.
 fn some(names: &[String]) -> String {
     const SHOWN: usize = 5;
-    let mut text = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    if names.len() > SHOWN {
-        text += &format!(" and {} more", names.len() - SHOWN);
+    let text = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    match names.len() {
+        ..=SHOWN => text,
+        more => format!("{text} and {} more", more - SHOWN),
     }
-    text
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::error::failed;
 use crate::{Error, Tell};
 
 /// Longer than a service takes to end.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(500);
 
 /// Lets a part's pods end, and waits for it.

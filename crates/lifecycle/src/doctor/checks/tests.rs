@@ -109,204 +109,206 @@ fn a_healthy_install_has_nothing_but_good_findings() {
     }
 }
 
-/// Each row: a name, what is wrong, and which check says what about it.
+type Fault = fn(&mut Snapshot);
+
+/// What is wrong, which check says so, how bad it is, and in which words.
+const FAULTS: [(Fault, &str, State, &str); 36] = [
+    (|s| s.server = (1, 30), "kubernetes-version", State::Fail, "needs 1.31"),
+    (
+        |s| s.server = (1, 37),
+        "kubernetes-version",
+        State::Warn,
+        "newer than any",
+    ),
+    (|s| s.parts.clear(), "deployments", State::Warn, "no Deployments"),
+    (
+        |s| s.parts.truncate(1),
+        "deployments",
+        State::Fail,
+        "no Deployment of the admission-webhook",
+    ),
+    (|s| s.parts[0].ready = 1, "deployments", State::Warn, "1 of 2"),
+    (|s| s.parts[0].ready = 0, "deployments", State::Fail, "0 of 2"),
+    (
+        |s| s.parts[0].wanted = 0,
+        "deployments",
+        State::Fail,
+        "scaled to nothing",
+    ),
+    (
+        |s| s.server = (1, 33),
+        "kube-scheduler",
+        State::Fail,
+        "must not be newer",
+    ),
+    (
+        |s| s.server = (1, 36),
+        "kube-scheduler",
+        State::Warn,
+        "one minor version",
+    ),
+    (
+        |s| s.parts[0].containers[0].image = "x/kube-scheduler@sha256:a".into(),
+        "kube-scheduler",
+        State::Warn,
+        "can't be told",
+    ),
+    (
+        |s| s.version = "0.2.0".into(),
+        "versions",
+        State::Warn,
+        "this program is 0.2.0",
+    ),
+    (
+        |s| s.parts[1].containers[0].image = "r/kompass-admission-webhook:0.0.9".into(),
+        "versions",
+        State::Warn,
+        "0.0.9, 0.1.0",
+    ),
+    (
+        |s| s.registration = None,
+        "registration",
+        State::Fail,
+        "no MutatingWebhookConfiguration",
+    ),
+    (
+        |s| registration(s).asks = false,
+        "registration",
+        State::Fail,
+        "not told to ask",
+    ),
+    (
+        |s| registration(s).bypass = Some("why".into()),
+        "registration",
+        State::Warn,
+        "bypassed (why)",
+    ),
+    (
+        |s| registration(s).failure_policy = "Fail".into(),
+        "registration",
+        State::Fail,
+        "failurePolicy is Fail",
+    ),
+    (
+        |s| registration(s).install = Some("other/w".into()),
+        "registration",
+        State::Fail,
+        "in namespace other",
+    ),
+    (
+        |s| registration(s).ends_ms.clear(),
+        "certificates",
+        State::Warn,
+        "empty",
+    ),
+    (
+        |s| registration(s).ends_ms = vec![NOW_MS - 1, NOW_MS - 2],
+        "certificates",
+        State::Fail,
+        "has ended",
+    ),
+    (
+        |s| registration(s).ends_ms = vec![NOW_MS + DAY_MS],
+        "certificates",
+        State::Warn,
+        "24 hours",
+    ),
+    (
+        |s| s.probe = Answer::Unchanged,
+        "webhook-reached",
+        State::Fail,
+        "does not ask",
+    ),
+    (
+        |s| s.probe = Answer::Refused("x509: certificate signed by unknown authority".into()),
+        "webhook-reached",
+        State::Fail,
+        "unknown authority",
+    ),
+    (
+        |s| s.driver.0 = Answer::Unchanged,
+        "webhook-answers",
+        State::Fail,
+        "go past KOMPASS",
+    ),
+    (
+        |s| s.driver.0 = Answer::Refused("quota".into()),
+        "webhook-answers",
+        State::Warn,
+        "quota",
+    ),
+    (|s| s.policy = false, "admission-policy", State::Fail, "is missing"),
+    (|s| s.policy_binding = false, "admission-policy", State::Fail, "binding"),
+    (
+        |s| s.rights[0].allowed = Some(false),
+        "rights",
+        State::Fail,
+        "missing: x",
+    ),
+    (
+        |s| s.rights[0].allowed = None,
+        "rights",
+        State::Warn,
+        "could not be asked",
+    ),
+    (|s| s.leases.clear(), "leases", State::Fail, "no planner"),
+    (
+        |s| s.leases[0].renewed_ms = Some(NOW_MS - 60_000),
+        "leases",
+        State::Fail,
+        "for 60 s",
+    ),
+    (|s| s.unplaced.push("etl/a".into()), "gangs", State::Warn, "etl/a"),
+    (
+        |s| {
+            s.pending.push(Pending {
+                has_profile: false,
+                ..driver("old", 360_000)
+            });
+        },
+        "gangs",
+        State::Fail,
+        "without a profile: etl/old",
+    ),
+    (
+        |s| {
+            s.pending.push(Pending {
+                ours: false,
+                ..driver("taken", 0)
+            });
+        },
+        "gangs",
+        State::Fail,
+        "etl/taken",
+    ),
+    (
+        |s| {
+            s.overdue.push(Overdue {
+                object: "Job stand-in-driver-1".into(),
+                by_ms: 600_000,
+            });
+        },
+        "ends",
+        State::Warn,
+        "stand-in-driver-1 (10 min)",
+    ),
+    (
+        |s| quota(s, "requests.cpu", "4", "4000m"),
+        "quotas",
+        State::Warn,
+        "requests.cpu (4000m of 4)",
+    ),
+    (
+        |s| quota(s, "limits.cpu", "9", "0"),
+        "quotas",
+        State::Warn,
+        "limit of CPU",
+    ),
+];
+
 #[test]
 fn every_fault_is_found_by_its_check_and_has_a_fix() {
-    type Fault = fn(&mut Snapshot);
-    let rows: [(Fault, &str, State, &str); 36] = [
-        (|s| s.server = (1, 30), "kubernetes-version", State::Fail, "needs 1.31"),
-        (
-            |s| s.server = (1, 37),
-            "kubernetes-version",
-            State::Warn,
-            "newer than any",
-        ),
-        (|s| s.parts.clear(), "deployments", State::Warn, "no Deployments"),
-        (
-            |s| s.parts.truncate(1),
-            "deployments",
-            State::Fail,
-            "no Deployment of the admission-webhook",
-        ),
-        (|s| s.parts[0].ready = 1, "deployments", State::Warn, "1 of 2"),
-        (|s| s.parts[0].ready = 0, "deployments", State::Fail, "0 of 2"),
-        (
-            |s| s.parts[0].wanted = 0,
-            "deployments",
-            State::Fail,
-            "scaled to nothing",
-        ),
-        (
-            |s| s.server = (1, 33),
-            "kube-scheduler",
-            State::Fail,
-            "must not be newer",
-        ),
-        (
-            |s| s.server = (1, 36),
-            "kube-scheduler",
-            State::Warn,
-            "one minor version",
-        ),
-        (
-            |s| s.parts[0].containers[0].image = "x/kube-scheduler@sha256:a".into(),
-            "kube-scheduler",
-            State::Warn,
-            "can't be told",
-        ),
-        (
-            |s| s.version = "0.2.0".into(),
-            "versions",
-            State::Warn,
-            "this program is 0.2.0",
-        ),
-        (
-            |s| s.parts[1].containers[0].image = "r/kompass-admission-webhook:0.0.9".into(),
-            "versions",
-            State::Warn,
-            "0.0.9, 0.1.0",
-        ),
-        (
-            |s| s.registration = None,
-            "registration",
-            State::Fail,
-            "no MutatingWebhookConfiguration",
-        ),
-        (
-            |s| registration(s).asks = false,
-            "registration",
-            State::Fail,
-            "not told to ask",
-        ),
-        (
-            |s| registration(s).bypass = Some("why".into()),
-            "registration",
-            State::Warn,
-            "bypassed (why)",
-        ),
-        (
-            |s| registration(s).failure_policy = "Fail".into(),
-            "registration",
-            State::Fail,
-            "failurePolicy is Fail",
-        ),
-        (
-            |s| registration(s).install = Some("other/w".into()),
-            "registration",
-            State::Fail,
-            "in namespace other",
-        ),
-        (
-            |s| registration(s).ends_ms.clear(),
-            "certificates",
-            State::Warn,
-            "empty",
-        ),
-        (
-            |s| registration(s).ends_ms = vec![NOW_MS - 1, NOW_MS - 2],
-            "certificates",
-            State::Fail,
-            "has ended",
-        ),
-        (
-            |s| registration(s).ends_ms = vec![NOW_MS + DAY_MS],
-            "certificates",
-            State::Warn,
-            "24 hours",
-        ),
-        (
-            |s| s.probe = Answer::Unchanged,
-            "webhook-reached",
-            State::Fail,
-            "does not ask",
-        ),
-        (
-            |s| s.probe = Answer::Refused("x509: certificate signed by unknown authority".into()),
-            "webhook-reached",
-            State::Fail,
-            "unknown authority",
-        ),
-        (
-            |s| s.driver.0 = Answer::Unchanged,
-            "webhook-answers",
-            State::Fail,
-            "go past KOMPASS",
-        ),
-        (
-            |s| s.driver.0 = Answer::Refused("quota".into()),
-            "webhook-answers",
-            State::Warn,
-            "quota",
-        ),
-        (|s| s.policy = false, "admission-policy", State::Fail, "is missing"),
-        (|s| s.policy_binding = false, "admission-policy", State::Fail, "binding"),
-        (
-            |s| s.rights[0].allowed = Some(false),
-            "rights",
-            State::Fail,
-            "missing: x",
-        ),
-        (
-            |s| s.rights[0].allowed = None,
-            "rights",
-            State::Warn,
-            "could not be asked",
-        ),
-        (|s| s.leases.clear(), "leases", State::Fail, "no planner"),
-        (
-            |s| s.leases[0].renewed_ms = Some(NOW_MS - 60_000),
-            "leases",
-            State::Fail,
-            "for 60 s",
-        ),
-        (|s| s.unplaced.push("etl/a".into()), "gangs", State::Warn, "etl/a"),
-        (
-            |s| {
-                s.pending.push(Pending {
-                    has_profile: false,
-                    ..driver("old", 360_000)
-                });
-            },
-            "gangs",
-            State::Fail,
-            "without a profile: etl/old",
-        ),
-        (
-            |s| {
-                s.pending.push(Pending {
-                    ours: false,
-                    ..driver("taken", 0)
-                });
-            },
-            "gangs",
-            State::Fail,
-            "etl/taken",
-        ),
-        (
-            |s| {
-                s.overdue.push(Overdue {
-                    object: "Job stand-in-driver-1".into(),
-                    by_ms: 600_000,
-                });
-            },
-            "ends",
-            State::Warn,
-            "stand-in-driver-1 (10 min)",
-        ),
-        (
-            |s| quota(s, "requests.cpu", "4", "4000m"),
-            "quotas",
-            State::Warn,
-            "requests.cpu (4000m of 4)",
-        ),
-        (
-            |s| quota(s, "limits.cpu", "9", "0"),
-            "quotas",
-            State::Warn,
-            "limit of CPU",
-        ),
-    ];
-    for (number, (plant, check, state, words)) in rows.into_iter().enumerate() {
+    for (number, (plant, check, state, words)) in FAULTS.into_iter().enumerate() {
         let mut snapshot = healthy();
         plant(&mut snapshot);
         let all = findings(&snapshot);

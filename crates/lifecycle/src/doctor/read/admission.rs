@@ -48,7 +48,7 @@ pub(super) async fn read(client: &Client, snapshot: &mut Snapshot) -> Result<(),
     let first = namespaces
         .iter()
         .filter(|namespace| namespace.metadata.deletion_timestamp.is_none() && in_scope(namespace.labels()))
-        .map(|namespace| namespace.name_any())
+        .map(kube::ResourceExt::name_any)
         // In most clusters nobody has narrowed it down.
         .min_by_key(|name| (name != "default", name.clone()));
     snapshot.registration = known.as_ref().map(registration);
@@ -186,7 +186,7 @@ fn judge<K>(answer: Result<K, RequestError>, is_good: impl Fn(&K) -> bool) -> An
 mod tests {
     use super::*;
 
-    fn of(webhooks: serde_json::Value) -> MutatingWebhookConfiguration {
+    fn of(webhooks: &serde_json::Value) -> MutatingWebhookConfiguration {
         serde_json::from_value(json!({ "metadata": { "name": "x" }, "webhooks": webhooks })).unwrap()
     }
 
@@ -199,7 +199,7 @@ mod tests {
                     { "key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system"] },
                     { "key": "kompass.dev/enabled", "operator": operator, "values": [value] } ] } }])
         };
-        let (all, labelled) = (of(webhook("NotIn", "false")), of(webhook("In", "true")));
+        let (all, labelled) = (of(&webhook("NotIn", "false")), of(&webhook("In", "true")));
         assert!(!registration(&all).is_labelled && registration(&labelled).is_labelled);
         let labels = |pairs: &[(&str, &str)]| -> Labels {
             pairs

@@ -20,7 +20,9 @@ fn end_ms(certificate: &CertificateDer<'static>) -> Option<i64> {
     let mut roots = RootCertStore::empty();
     roots.add(certificate.clone()).ok()?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build().ok()?;
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+        .build()
+        .ok()?;
     let name = ServerName::try_from("kompass").ok()?;
     let at = UnixTime::since_unix_epoch(Duration::from_millis(u64::MAX));
     match verifier.verify_server_cert(certificate, &[], &name, &[], at) {

@@ -68,7 +68,7 @@ pub(super) async fn read(client: &Client, namespace: &str, now_ms: i64) -> Resul
         for object in &listed {
             let stamp = object.metadata.annotations.as_ref();
             let stamp = stamp.and_then(|all| all.get(names::EXPIRES_ANNOTATION)?.parse::<Timestamp>().ok());
-            let end_ms = stamp.map(|stamp| stamp.as_millisecond());
+            let end_ms = stamp.map(Timestamp::as_millisecond);
             overdue.extend(late(buffers::KIND, &object.metadata, end_ms, now_ms));
         }
     }
