@@ -18,7 +18,7 @@ use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 use tokio::time::sleep;
 
-use super::rights;
+use super::rights::{self, Right};
 use super::snapshot::{Container, LeaseSeen, NodeSeen, Part, RightSeen, Snapshot};
 use crate::error::{chain, failed};
 use crate::{Error, pending};
@@ -195,12 +195,9 @@ async fn allowed(client: &Client, namespace: &str, is_labelled: bool) -> Vec<Rig
     stream::iter(wanted)
         .map(|right| async move {
             let place = if right.own { namespace } else { "" };
-            let account = format!("system:serviceaccount:{namespace}:{}", right.account.name());
             RightSeen {
                 text: format!("{} lacks {right}", right.account.name()),
-                allowed: may(client, &account, (right.group, right.resource, right.verb), place)
-                    .await
-                    .ok(),
+                allowed: may(client, namespace, &right, place).await.ok(),
             }
         })
         .buffered(AT_ONCE)
@@ -208,22 +205,16 @@ async fn allowed(client: &Client, namespace: &str, is_labelled: bool) -> Vec<Rig
         .await
 }
 
-/// Whether a user may do something, in one namespace or, with none, in all.
-async fn may(client: &Client, user: &str, what: (&str, &str, &str), namespace: &str) -> Result<bool, Error> {
-    let (group, resource, verb) = what;
-    let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
-    let groups: Vec<&str> = user.split(':').nth(2).into_iter().collect();
-    let groups: Vec<String> = groups
-        .iter()
-        .map(|own| format!("system:serviceaccounts:{own}"))
-        .collect();
+/// Whether the service of the install in `own` may do something, in one namespace or, with none, in all.
+async fn may(client: &Client, own: &str, right: &Right, namespace: &str) -> Result<bool, Error> {
+    let (resource, subresource) = right.resource.split_once('/').unwrap_or((right.resource, ""));
     let review = json!({
         "spec": {
-            "user": user,
-            "groups": groups.into_iter().chain(["system:serviceaccounts".to_owned(), "system:authenticated".to_owned()])
-                .collect::<Vec<_>>(),
+            "user": format!("system:serviceaccount:{own}:{}", right.account.name()),
+            "groups": ["system:serviceaccounts", format!("system:serviceaccounts:{own}"), "system:authenticated"],
             "resourceAttributes": {
-                "group": group, "resource": resource, "subresource": subresource, "verb": verb, "namespace": namespace,
+                "group": right.group, "resource": resource, "subresource": subresource, "name": right.name,
+                "verb": right.verb, "namespace": namespace,
             },
         },
     });
@@ -231,6 +222,6 @@ async fn may(client: &Client, user: &str, what: (&str, &str, &str), namespace: &
     let all: Api<SubjectAccessReview> = Api::all(client.clone());
     let answer = within(REQUEST_TIMEOUT, all.create(&PostParams::default(), &review))
         .await
-        .map_err(failed("ask", format!("whether {user} may {verb} {resource}")))?;
+        .map_err(failed("ask", format!("whether {} may {right}", right.account.name())))?;
     Ok(answer.status.is_some_and(|status| status.allowed))
 }

@@ -1,4 +1,10 @@
-//! The rights that each service needs, as its manifests give them.
+//! The rights that each service needs.
+
+use kompass_core::names;
+use kompass_kube::pause;
+
+const ADMISSION: &str = "admissionregistration.k8s.io";
+const LEASES: &str = "coordination.k8s.io";
 
 /// Whose right it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +34,8 @@ pub struct Right {
     pub group: &'static str,
     /// Resource, with its subresource behind a slash.
     pub resource: &'static str,
+    /// The one object that it is about; empty for any.
+    pub name: &'static str,
     /// Verb.
     pub verb: &'static str,
     /// Only in KOMPASS's own namespace.
@@ -36,62 +44,79 @@ pub struct Right {
     pub by_namespace: bool,
 }
 
+/// Account, own namespace only, group, resources, the one object that it is about or none, verbs.
 type Row = (
     Account,
     bool,
     &'static str,
     &'static [&'static str],
+    &'static str,
     &'static [&'static str],
 );
 
 const WATCH: &[&str] = &["get", "list", "watch"];
-const LEASE: &[&str] = &["get", "list", "watch", "create", "update", "patch"];
+const REGISTRATION: &[&str] = &[
+    "mutatingwebhookconfigurations",
+    "validatingadmissionpolicies",
+    "validatingadmissionpolicybindings",
+];
 
-/// Account, own namespace only, group, resources, verbs.
-const ROWS: [Row; 16] = [
-    (Account::Webhook, false, "", &["pods", "namespaces"], WATCH),
-    (Account::Webhook, false, "", &["configmaps"], WATCH),
-    (Account::Webhook, false, "", &["pods"], &["patch"]),
+/// What both the chart and the manifests of a local cluster give, whatever the options. Not here: Secrets, which depend on
+/// where the certificates are from, budgets, and what only the predictor holds nodes by.
+const ROWS: [Row; 19] = [
+    (Account::Webhook, false, "", &["pods", "namespaces"], "", WATCH),
+    (Account::Webhook, false, "", &["configmaps"], "", WATCH),
+    (Account::Webhook, false, "", &["pods"], "", &["patch"]),
     (
         Account::Webhook,
         false,
         "events.k8s.io",
         &["events"],
+        "",
         &["create", "patch"],
+    ),
+    (Account::Webhook, false, ADMISSION, REGISTRATION, "", &["create"]),
+    (
+        Account::Webhook,
+        false,
+        ADMISSION,
+        REGISTRATION,
+        names::REGISTRATION,
+        WATCH,
     ),
     (
         Account::Webhook,
         false,
-        "admissionregistration.k8s.io",
-        &[
-            "mutatingwebhookconfigurations",
-            "validatingadmissionpolicies",
-            "validatingadmissionpolicybindings",
-        ],
-        &["get", "list", "watch", "create", "patch"],
+        ADMISSION,
+        REGISTRATION,
+        names::REGISTRATION,
+        &["patch"],
     ),
+    (Account::Webhook, true, LEASES, &["leases"], "", &["create"]),
     (
         Account::Webhook,
         true,
-        "",
-        &["secrets"],
-        &["get", "list", "watch", "create", "patch"],
+        LEASES,
+        &["leases"],
+        names::PLANNER_LEASE,
+        &["get"],
     ),
-    (Account::Webhook, true, "coordination.k8s.io", &["leases"], LEASE),
     (
         Account::Extender,
         false,
         "",
         &["pods", "nodes", "resourcequotas", "namespaces"],
+        "",
         WATCH,
     ),
-    (Account::Extender, false, "", &["pods"], &["patch", "delete"]),
-    (Account::Extender, false, "", &["pods/binding"], &["create"]),
+    (Account::Extender, false, "", &["pods"], "", &["patch", "delete"]),
+    (Account::Extender, false, "", &["pods/binding"], "", &["create"]),
     (
         Account::Extender,
         false,
         "events.k8s.io",
         &["events"],
+        "",
         &["create", "patch"],
     ),
     (
@@ -99,30 +124,41 @@ const ROWS: [Row; 16] = [
         false,
         "scheduling.k8s.io",
         &["priorityclasses"],
-        &["get", "create"],
+        pause::PRIORITY_CLASS,
+        &["get"],
     ),
     (
         Account::Extender,
         true,
         "",
         &["pods"],
+        "",
         &["create", "delete", "deletecollection"],
     ),
-    (Account::Extender, true, "", &["pods/status"], &["patch"]),
+    (Account::Extender, true, "", &["pods/status"], "", &["patch"]),
     (
         Account::Extender,
         true,
         "batch",
         &["jobs"],
+        "",
         &["list", "create", "patch", "delete", "deletecollection"],
     ),
-    (Account::Extender, true, "coordination.k8s.io", &["leases"], LEASE),
+    (Account::Extender, true, LEASES, &["leases"], "", &["create"]),
+    (
+        Account::Extender,
+        true,
+        LEASES,
+        &["leases"],
+        names::PLANNER_LEASE,
+        &["get", "update"],
+    ),
 ];
 
 /// All of them.
 pub fn all() -> Vec<Right> {
     let mut rights = Vec::new();
-    for (account, own, group, resources, verbs) in ROWS {
+    for (account, own, group, resources, name, verbs) in ROWS {
         for &resource in resources {
             for &verb in verbs {
                 let by_namespace = account == Account::Webhook
@@ -132,6 +168,7 @@ pub fn all() -> Vec<Right> {
                     account,
                     group,
                     resource,
+                    name,
                     verb,
                     own,
                     by_namespace,
@@ -147,6 +184,9 @@ impl std::fmt::Display for Right {
         write!(f, "{} of {}", self.verb, self.resource)?;
         if !self.group.is_empty() {
             write!(f, ".{}", self.group)?;
+        }
+        if !self.name.is_empty() {
+            write!(f, " {}", self.name)?;
         }
         f.write_str(if self.own {
             " in its own namespace"

@@ -9,7 +9,7 @@ use kube::{Api, Client, ResourceExt as _};
 
 use super::may;
 use crate::Error;
-use crate::doctor::rights::{self, Account};
+use crate::doctor::rights;
 use crate::doctor::snapshot::{QuotaSeen, Snapshot};
 use crate::error::failed;
 
@@ -18,11 +18,6 @@ pub(super) async fn read(client: &Client, snapshot: &mut Snapshot) -> Result<(),
     if !snapshot.registration.as_ref().is_some_and(|known| known.is_labelled) {
         return Ok(());
     }
-    let account = format!(
-        "system:serviceaccount:{}:{}",
-        snapshot.namespace,
-        Account::Webhook.name()
-    );
     let needed: Vec<_> = rights::all().into_iter().filter(|right| right.by_namespace).collect();
     for namespace in &mut snapshot.namespaces {
         if namespace.enabled.as_deref() != Some("true") {
@@ -30,13 +25,7 @@ pub(super) async fn read(client: &Client, snapshot: &mut Snapshot) -> Result<(),
         }
         let mut all = true;
         for right in &needed {
-            all &= may(
-                client,
-                &account,
-                (right.group, right.resource, right.verb),
-                &namespace.name,
-            )
-            .await?;
+            all &= may(client, &snapshot.namespace, right, &namespace.name).await?;
         }
         namespace.allowed = Some(all);
     }
