@@ -117,7 +117,7 @@ pub struct Profiler {
 impl Profiler {
     /// Adds them to a registry.
     pub fn register(registry: &Registry) -> Self {
-        Self {
+        let profiler = Self {
             profiles: registry.counter_vec(
                 "kompass_profiler_profiles_total",
                 "Job profiles written, by source.",
@@ -172,6 +172,26 @@ impl Profiler {
                  missing (denied).",
                 ["state"],
             ),
+        };
+        // Shown from the start on: an alert on an increase misses a series that begins with 1.
+        for role in ["driver", "executor"] {
+            profiler.gates_opened.with([role]);
         }
+        profiler
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Dashboards and alerts are checked against the list.
+    #[test]
+    fn the_list_of_metrics_is_what_is_exported() {
+        let registry = Registry::with_process();
+        Webhook::register(&registry);
+        Profiler::register(&registry);
+        let list = include_str!("../../tests/deployment/metrics/admission-webhook.txt");
+        assert_eq!(registry.catalogue(), list);
     }
 }

@@ -146,3 +146,20 @@ impl Metrics {
         metrics
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::act::metrics::ActMetrics;
+
+    /// Dashboards and alerts are checked against the list.
+    #[test]
+    fn the_list_of_metrics_is_what_is_exported() {
+        let registry = Registry::with_process();
+        Metrics::register(&registry, Mode::Recommend);
+        ActMetrics::register(&registry);
+        kompass_expander::Metrics::register(&registry);
+        let list = include_str!("../../tests/deployment/metrics/predictor.txt");
+        assert_eq!(registry.catalogue(), list);
+    }
+}

@@ -119,7 +119,8 @@ impl Service {
         let shown = Arc::downgrade(&app);
         registry.before_scrape(move || {
             if let Some(app) = shown.upgrade() {
-                app.metrics.show(&app.planner(|planner, _| planner.summary()));
+                let (summary, now_ms) = app.planner(|planner, now_ms| (planner.summary(), now_ms));
+                app.metrics.show(&summary, now_ms);
             }
         });
 

@@ -1,11 +1,13 @@
 //! All metrics of the extender; `docs/metrics.md` lists them for users.
 
 mod ended;
+mod queues;
 
 use kompass_planner::{GangState, Summary};
 use kompass_service::metrics::{Counter, CounterVec, Gauge, GaugeVec, Histogram, LATENCY_SECONDS, Registry};
 
 pub use ended::Ended;
+use queues::Queues;
 
 /// Handles of all metrics.
 #[derive(Debug, Clone)]
@@ -44,6 +46,7 @@ pub struct Metrics {
     pub queue_file: QueueFile,
     gangs: GaugeVec<1>,
     waiting: GaugeVec<1>,
+    queues: Queues,
     nodes: Gauge,
     pods: Gauge,
     slots_free: Gauge,
@@ -146,6 +149,7 @@ impl Metrics {
             queue_file: QueueFile::register(r),
             gangs: r.gauge_vec("kompass_extender_gangs", "Gangs by state.", ["state"]),
             waiting: r.gauge_vec("kompass_extender_gangs_waiting", "Waiting gangs by reason.", ["reason"]),
+            queues: Queues::register(r),
             nodes: r.gauge("kompass_extender_nodes", "Nodes known."),
             pods: r.gauge("kompass_extender_pods", "Pods known."),
             slots_free: r.gauge("kompass_extender_slots_free", "Reserved slots that no executor holds."),
@@ -170,7 +174,8 @@ impl Metrics {
     }
 
     /// Sets the gauges that are read off the planner.
-    pub fn show(&self, summary: &Summary) {
+    pub fn show(&self, summary: &Summary, now_ms: i64) {
+        self.queues.show(&summary.queues, now_ms);
         self.gangs.reset();
         for (state, count) in &summary.gangs {
             self.gangs.with([state_name(*state)]).set(*count as f64);
@@ -201,5 +206,19 @@ const fn state_name(state: GangState) -> &'static str {
         GangState::Unplanned => "unplanned",
         GangState::DriverBound => "driver-bound",
         GangState::Running => "running",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Dashboards and alerts are checked against the list.
+    #[test]
+    fn the_list_of_metrics_is_what_is_exported() {
+        let registry = Registry::with_process();
+        Metrics::register(&registry);
+        let list = include_str!("../../tests/deployment/metrics/scheduler.txt");
+        assert_eq!(registry.catalogue(), list);
     }
 }

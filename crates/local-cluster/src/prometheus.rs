@@ -1,6 +1,7 @@
 //! A real Prometheus (the distribution's package) on a data folder of its own, filled with samples as it would have scraped
-//! them.
+//! them, or scraping by a given configuration.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,6 +13,10 @@ use crate::process::{self, Daemon, STOP_LIMIT, Spec};
 /// What its log says before its address.
 const LISTENS: &str = "msg=\"Listening on\" address=";
 const READY: Duration = Duration::from_mins(1);
+
+const CONFIGURATION: &str = "prometheus.yml";
+/// The configuration of one that asks nobody.
+const SILENT: &str = "global: {}\n";
 
 /// Why there is no Prometheus.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +65,17 @@ impl Server {
         if !output.status.success() {
             return Err(Error::Samples(String::from_utf8_lossy(&output.stderr).into_owned()));
         }
-        let (daemon, address) = start(folder.path(), &data, arguments).await?;
+        Self::start(folder, SILENT, arguments).await
+    }
+
+    /// Starts one without a past, with this configuration.
+    pub async fn scraping(configuration: &str) -> Result<Self, Error> {
+        Self::start(TempDir::new()?, configuration, &[]).await
+    }
+
+    async fn start(folder: TempDir, configuration: &str, arguments: &[&str]) -> Result<Self, Error> {
+        std::fs::write(folder.path().join(CONFIGURATION), configuration)?;
+        let (daemon, address) = start(folder.path(), arguments).await?;
         Ok(Self {
             daemon,
             address,
@@ -73,9 +88,13 @@ impl Server {
         self.daemon.stop(STOP_LIMIT).await?;
         // Its log is read for what it says when it is ready.
         std::fs::remove_file(self.daemon.log())?;
-        let data = self.folder.path().join("data");
-        (self.daemon, self.address) = start(self.folder.path(), &data, arguments).await?;
+        (self.daemon, self.address) = start(self.folder.path(), arguments).await?;
         Ok(())
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> Result<SocketAddr, Error> {
+        self.address.parse().map_err(|_| Error::Address)
     }
 
     /// Where it is.
@@ -84,12 +103,11 @@ impl Server {
     }
 }
 
-async fn start(folder: &Path, data: &Path, arguments: &[&str]) -> Result<(Daemon, String), Error> {
-    let configuration = folder.join("prometheus.yml");
-    std::fs::write(&configuration, "global: {}\n")?;
+async fn start(folder: &Path, arguments: &[&str]) -> Result<(Daemon, String), Error> {
+    let (configuration, data) = (folder.join(CONFIGURATION), folder.join("data"));
     let spec = Spec::new("prometheus", "prometheus", folder)
         .path_flag("config.file", &configuration)
-        .path_flag("storage.tsdb.path", data)
+        .path_flag("storage.tsdb.path", &data)
         // Samples are of fixed times, which may be long ago.
         .argument("--storage.tsdb.retention.time=100y")
         // The kernel chooses the port; it is told in the log.

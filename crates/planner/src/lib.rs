@@ -69,4 +69,4 @@ pub use policy::{QueueRules, QueueTable};
 pub use promise::Held;
 pub use quota::{Limits, Quota};
 pub use standing::{NextGang, QueueState};
-pub use view::{GangState, GangView, Summary};
+pub use view::{GangState, GangView, Summary, Waiting};

@@ -84,6 +84,8 @@ pub struct Summary {
     pub gangs: BTreeMap<GangState, u64>,
     /// Waiting gangs by reason.
     pub waiting: BTreeMap<WaitCode, u64>,
+    /// By queue: gangs that wait, and when the first of them was submitted.
+    pub queues: BTreeMap<String, Waiting>,
     /// Reserved slots that no executor holds, all gangs.
     pub slots_free: u64,
     /// CPU of these slots, thousandths.
@@ -98,6 +100,15 @@ pub struct Summary {
     pub demands: u64,
     /// How often what gangs were told of their start came true.
     pub starts: crate::Held,
+}
+
+/// What waits in a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Waiting {
+    /// How many gangs.
+    pub gangs: u64,
+    /// When the driver of the one that has waited longest was created.
+    pub since_ms: i64,
 }
 
 impl Planner {
@@ -157,6 +168,12 @@ impl Planner {
             *summary.gangs.entry(state(gang)).or_insert(0) += 1;
             if let Some(code) = self.wait_code(id) {
                 *summary.waiting.entry(code).or_insert(0) += 1;
+                let queue = summary.queues.entry(gang.queue.to_string()).or_insert(Waiting {
+                    gangs: 0,
+                    since_ms: gang.created_ms,
+                });
+                queue.gangs += 1;
+                queue.since_ms = queue.since_ms.min(gang.created_ms);
             }
             let free = gang.slots.free();
             summary.slots_free += free;

@@ -4,6 +4,7 @@
 //! declares its metrics in one `metrics.rs`, as a struct of handles made from a [`Registry`]. Names follow
 //! `kompass_<component>_<what>_<unit>[_total]`, in base units.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -31,6 +32,7 @@ pub const NO_BUCKETS: &[f64] = &[f64::INFINITY];
 #[derive(Clone, Default)]
 pub struct Registry {
     inner: prometheus::Registry,
+    catalogue: Arc<Mutex<BTreeSet<String>>>,
     before_scrape: Arc<Mutex<Vec<Callback>>>,
 }
 
@@ -48,17 +50,26 @@ impl Registry {
         Self::default()
     }
 
-    /// A registry that also shows this process: CPU time, memory, open files, start time.
+    /// A registry that also shows this process (CPU time, memory, open files, start time) and the version of KOMPASS.
     pub fn with_process() -> Self {
         let registry = Self::new();
         let process = prometheus::process_collector::ProcessCollector::for_self();
-        registry.register(Box::new(process));
+        registry.register("process", Box::new(process));
+        let build = registry.gauge_vec("kompass_build_info", "1, by the version of KOMPASS.", ["version"]);
+        build.with([env!("CARGO_PKG_VERSION")]).set(1.0);
         registry
+    }
+
+    /// What is registered, one metric a line by name: its name, its kind and its labels. Families are in it before they
+    /// have a series, so that dashboards and alerts can be checked against what a service could ever show.
+    pub fn catalogue(&self) -> String {
+        let catalogue = self.catalogue.lock().unwrap_or_else(PoisonError::into_inner);
+        catalogue.iter().map(|line| format!("{line}\n")).collect()
     }
 
     /// Adds a counter.
     pub fn counter(&self, name: &'static str, help: &'static str) -> Counter {
-        Counter(self.add(valid(prometheus::IntCounter::new(name, help))))
+        Counter(self.add("counter", valid(prometheus::IntCounter::new(name, help))))
     }
 
     /// Adds a family of counters.
@@ -68,7 +79,10 @@ impl Registry {
         help: &'static str,
         labels: [&'static str; N],
     ) -> CounterVec<N> {
-        CounterVec(self.add(valid(prometheus::IntCounterVec::new(Opts::new(name, help), &labels))))
+        CounterVec(self.add(
+            "counter",
+            valid(prometheus::IntCounterVec::new(Opts::new(name, help), &labels)),
+        ))
     }
 
     /// Adds a family of counters of what is no whole number, e.g. seconds.
@@ -78,12 +92,15 @@ impl Registry {
         help: &'static str,
         labels: [&'static str; N],
     ) -> FloatCounterVec<N> {
-        FloatCounterVec(self.add(valid(prometheus::CounterVec::new(Opts::new(name, help), &labels))))
+        FloatCounterVec(self.add(
+            "counter",
+            valid(prometheus::CounterVec::new(Opts::new(name, help), &labels)),
+        ))
     }
 
     /// Adds a gauge.
     pub fn gauge(&self, name: &'static str, help: &'static str) -> Gauge {
-        Gauge(self.add(valid(prometheus::Gauge::new(name, help))))
+        Gauge(self.add("gauge", valid(prometheus::Gauge::new(name, help))))
     }
 
     /// Adds a family of gauges.
@@ -93,13 +110,16 @@ impl Registry {
         help: &'static str,
         labels: [&'static str; N],
     ) -> GaugeVec<N> {
-        GaugeVec(self.add(valid(prometheus::GaugeVec::new(Opts::new(name, help), &labels))))
+        GaugeVec(self.add(
+            "gauge",
+            valid(prometheus::GaugeVec::new(Opts::new(name, help), &labels)),
+        ))
     }
 
     /// Adds a histogram with the upper bounds `buckets`, e.g. [`LATENCY_SECONDS`].
     pub fn histogram(&self, name: &'static str, help: &'static str, buckets: &[f64]) -> Histogram {
         let opts = prometheus::HistogramOpts::new(name, help).buckets(buckets.to_vec());
-        Histogram(self.add(valid(prometheus::Histogram::with_opts(opts))))
+        Histogram(self.add("histogram", valid(prometheus::Histogram::with_opts(opts))))
     }
 
     /// Adds a family of histograms with the upper bounds `buckets`, e.g. [`NO_BUCKETS`].
@@ -111,7 +131,7 @@ impl Registry {
         buckets: &[f64],
     ) -> HistogramVec<N> {
         let opts = prometheus::HistogramOpts::new(name, help).buckets(buckets.to_vec());
-        HistogramVec(self.add(valid(prometheus::HistogramVec::new(opts, &labels))))
+        HistogramVec(self.add("histogram", valid(prometheus::HistogramVec::new(opts, &labels))))
     }
 
     /// Runs `callback` before each rendering: for gauges that are read off some state rather than kept in step by hand.
@@ -135,12 +155,18 @@ impl Registry {
         String::from_utf8_lossy(&text).into_owned()
     }
 
-    fn add<C: Collector + Clone + 'static>(&self, collector: C) -> C {
-        self.register(Box::new(collector.clone()));
+    fn add<C: Collector + Clone + 'static>(&self, kind: &str, collector: C) -> C {
+        self.register(kind, Box::new(collector.clone()));
         collector
     }
 
-    fn register(&self, collector: Box<dyn Collector>) {
+    fn register(&self, kind: &str, collector: Box<dyn Collector>) {
+        let mut catalogue = self.catalogue.lock().unwrap_or_else(PoisonError::into_inner);
+        for metric in collector.desc() {
+            let words = [metric.fq_name.as_str(), kind].into_iter();
+            let words = words.chain(metric.variable_labels.iter().map(String::as_str));
+            catalogue.insert(words.collect::<Vec<_>>().join(" "));
+        }
         self.inner
             .register(collector)
             .expect("each metric is registered once, under a valid name");
@@ -366,6 +392,20 @@ mod tests {
             text.contains(r#"kompass_test_requests_total{outcome="patched",role="driver"} 3"#),
             "{text}"
         );
+    }
+
+    #[test]
+    fn the_catalogue_has_what_has_no_series_yet() {
+        let registry = Registry::with_process();
+        registry.counter_vec("kompass_test_requests_total", "Requests.", ["role", "outcome"]);
+        registry.histogram("kompass_test_seconds", "Time.", LATENCY_SECONDS);
+        let text = registry.catalogue();
+        assert!(!registry.render().contains("kompass_test_requests_total"));
+        assert!(
+            text.contains("\nkompass_test_requests_total counter role outcome\nkompass_test_seconds histogram\n"),
+            "{text}"
+        );
+        assert!(text.contains("\nprocess_resident_memory_bytes process\n"), "{text}");
     }
 
     #[test]

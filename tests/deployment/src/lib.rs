@@ -1,5 +1,9 @@
 //! What the tests of chart, monitoring, Terraform and setup script share: where the files are, and running tools.
 
+pub mod crds;
+pub mod dashboards;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -41,4 +45,38 @@ pub async fn succeed(command: &mut Command, limit: Duration) -> anyhow::Result<S
         String::from_utf8_lossy(&output.stderr)
     );
     Ok(stdout)
+}
+
+/// The texts of all files of a folder of the project whose names end with `.extension`.
+///
+/// # Errors
+/// The folder or a file can't be read.
+pub fn files(folder: &str, extension: &str) -> anyhow::Result<BTreeMap<PathBuf, String>> {
+    let folder = project().join(folder);
+    let entries = std::fs::read_dir(&folder).with_context(|| format!("failed to list {}", folder.display()))?;
+    let mut texts = BTreeMap::new();
+    for entry in entries {
+        let path = entry?.path();
+        if path.extension().is_some_and(|found| found == extension) {
+            let text = std::fs::read_to_string(&path).with_context(|| format!("failed to read {}", path.display()))?;
+            texts.insert(path, text);
+        }
+    }
+    Ok(texts)
+}
+
+/// Writes a file unless it is so already, and says that it did.
+///
+/// # Errors
+/// It can't be written.
+pub fn write_changed(path: &Path, text: &str) -> anyhow::Result<()> {
+    if std::fs::read_to_string(path).is_ok_and(|before| before == text) {
+        return Ok(());
+    }
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).with_context(|| format!("failed to make {}", folder.display()))?;
+    }
+    std::fs::write(path, text).with_context(|| format!("failed to write {}", path.display()))?;
+    println!("wrote {}", path.display());
+    Ok(())
 }

@@ -665,5 +665,10 @@ fn reasons_are_told_once_per_kind() {
     assert_eq!(told(&world, &behind), vec![WaitCode::BehindOthers, WaitCode::NoRoom]);
     let summary = world.planner.summary();
     assert_eq!(summary.waiting.get(&WaitCode::NoRoom), Some(&1));
+    let queues: Vec<_> = summary.queues.values().collect();
+    assert!(
+        matches!(queues[..], [queue] if queue.gangs == summary.waiting.values().sum::<u64>()),
+        "{queues:?}"
+    );
     assert!(world.orders.iter().all(|order| !matches!(order, Action::Check { .. })));
 }
