@@ -107,6 +107,17 @@ async fn every_column_of_the_table_is_there() {
                     .all(|probe| one[probe].is_object())
             }),
         ),
+        ("ServiceMonitor", kinds("ServiceMonitor") == 3),
+        ("PrometheusRule", kinds("PrometheusRule") == 3),
+        (
+            "dashboards",
+            objects
+                .iter()
+                .filter(|object| object["metadata"]["labels"]["grafana_dashboard"] == "1")
+                .count()
+                >= 4,
+        ),
+        ("HorizontalPodAutoscaler", kinds("HorizontalPodAutoscaler") == 1),
         ("cert-manager", kinds("Certificate") == 1),
         (
             "priority class",

@@ -9,8 +9,11 @@ use crate::helm::{chart, everything, fails, render, text};
 /// What is in the schema without a default of its own.
 const WITHOUT_DEFAULT: [&str; 1] = ["global"];
 /// Objects that are the user's own to fill.
-const FREE: [&str; 7] = [
+const FREE: [&str; 10] = [
+    "annotations",
     "commonLabels",
+    "externalLabels",
+    "labels",
     "podAnnotations",
     "serviceAccountAnnotations",
     "nodeSelector",
@@ -116,7 +119,7 @@ fn everything_is_on_in_the_values_of_the_tests() {
     let mut off = Vec::new();
     let mut paths = BTreeSet::new();
     paths_of_values(&defaults, "", &mut paths);
-    for path in paths.iter().filter(|path| !path.starts_with(".monitoring")) {
+    for path in paths.iter().filter(|path| !path.starts_with(".monitoring.bundled")) {
         let pointer = path.replace('.', "/");
         let is_off = defaults.pointer(&pointer) == Some(&Value::Bool(false));
         // Pods in the network of the node are another case than all else.
