@@ -1,10 +1,11 @@
 {{/*
 Not empty where monitors and rules are made: where they are asked for, or the chart brings the Prometheus that reads them.
-Where that one's CRDs come only now, by an upgrade, Kubernetes does not know the kinds yet: they follow with the next one.
+Where that one's CRDs come only now, by an upgrade, Kubernetes does not know the kinds yet: they follow with the next one. At
+an install they are made before all else, and what Helm says of them then may be of a moment before.
 Call with (dict "root" $ "part" .Values.monitoring.rules).
 */}}
 {{- define "kompass.monitoring.wanted" -}}
-{{- $known := .root.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/ServiceMonitor" -}}
+{{- $known := or .root.Release.IsInstall (.root.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/ServiceMonitor") -}}
 {{- if or .part.enabled (and $known (include "kompass.monitoring.bundled" .root)) -}}
 true
 {{- end -}}

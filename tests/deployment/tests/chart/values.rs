@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::helm::{chart, everything, fails, render, text};
 
 /// What is in the schema without a default of its own.
-const WITHOUT_DEFAULT: [&str; 1] = ["global"];
+const WITHOUT_DEFAULT: [&str; 2] = ["global", "monitoring.global"];
 /// Objects that are the user's own to fill.
 const FREE: [&str; 10] = [
     "annotations",

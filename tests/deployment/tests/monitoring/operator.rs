@@ -25,8 +25,8 @@ use tokio::process::Command;
 
 use crate::rules;
 
-const PATIENCE: Duration = Duration::from_mins(1);
-const HELM_LIMIT: Duration = Duration::from_mins(2);
+const PATIENCE: Duration = Duration::from_mins(2);
+const HELM_LIMIT: Duration = Duration::from_mins(5);
 const NAMESPACE: &str = "kompass";
 /// What helm is told, beside the chart: as anybody would, but for the version, for which the operator makes the configuration.
 const VALUES: [&str; 6] = [

@@ -8,11 +8,11 @@
 {{- end }}
 
 {{/*
-Whether the kinds of the operator are known already. They are after a first install (from crds/, which Helm makes before all
-else); where they only come with this upgrade, what is of these kinds comes with the next one.
+Whether the kinds of the operator are known already. They are at an install (from crds/, which Helm makes before all else);
+where they only come with an upgrade, what is of these kinds comes with the next one.
 */}}
 {{- define "kompass.bundled.kindsKnown" -}}
-{{- if .Capabilities.APIVersions.Has "monitoring.coreos.com/v1/Prometheus" -}}
+{{- if or .Release.IsInstall (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/Prometheus") -}}
 true
 {{- end -}}
 {{- end }}
