@@ -40,6 +40,12 @@ async fn until<P: Future<Output = Result<(), String>>>(what: &str, mut holds: im
     }
 }
 
+/// What kube-scheduler calls itself in its lease, before a random part.
+fn hostname() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    name.trim().to_owned()
+}
+
 fn free_address() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     listener.local_addr().unwrap()
@@ -148,7 +154,8 @@ impl Install<'_> {
             .argument(format!("--listen={address}"))
             .argument(format!("--view-listen={view}"))
             .argument(format!("--admin-listen={admin}"))
-            .argument("--identity=extender");
+            // In a pod both know themselves by its name; here, by the machine's.
+            .argument(format!("--identity={}", hostname()));
         (started(spec, admin).await, view)
     }
 
@@ -282,8 +289,8 @@ async fn it_is_installed_used_upgraded_and_uninstalled() {
     let mut webhook = install.webhook(logs.path(), &rendered).await;
     let (mut extender, view) = install.extender(logs.path(), &rendered).await;
     let mut scheduler = install.scheduler(logs.path(), &rendered).await;
-    install.is_held("kompass-planner").await;
     install.is_held("kompass-scheduler").await;
+    install.is_held("kompass-planner").await;
     assert!(get(view, "/v1/gangs").await.unwrap().contains("\"gangs\""));
     assert!(get(view, "/bind").await.is_none(), "whoever may look may bind");
     let output = install.check(logs.path(), &rendered).await;
