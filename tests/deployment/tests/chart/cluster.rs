@@ -309,6 +309,16 @@ async fn it_is_installed_used_upgraded_and_uninstalled() {
     assert_eq!(upgraded["metadata"]["labels"]["team"], "data");
     install.is_held("kompass-planner").await;
 
+    for kind in [
+        "mutatingwebhookconfiguration",
+        "validatingadmissionpolicy",
+        "validatingadmissionpolicybinding",
+    ] {
+        let name = format!("{kind}.admissionregistration.k8s.io/kompass-admission-webhook");
+        let there = ours(&cluster, CLUSTER_KINDS).await;
+        assert!(there.contains(&name), "{name} is not in {there:?}");
+    }
+
     // The programs still run when it is uninstalled, as they do for some seconds in a cluster.
     succeeds(&install.at(&["uninstall", "kompass"], "kompass"))
         .await
