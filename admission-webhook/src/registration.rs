@@ -194,13 +194,13 @@ impl Registrar {
             Some(name) => Some(owner::find(&self.client, name).await?),
             None => None,
         };
-        let owned = |mut object: Value| {
+        let with_owner = |mut object: Value| {
             if let Some(owner) = &owner {
                 object["metadata"]["ownerReferences"] = json!([owner]);
             }
             object
         };
-        let mut wanted = owned(webhook_configuration(&self.settings, trust));
+        let mut wanted = with_owner(webhook_configuration(&self.settings, trust));
         if let Some(known) = &webhook {
             manifests::adopt(&mut wanted, known);
         }
@@ -211,13 +211,13 @@ impl Registrar {
         }
         // The policy comes first: it guards what the webhook lets into the cluster.
         let (_, policy_repaired) = self
-            .apply("policy", known_policy, owned(policy(&self.settings)), is_repair)
+            .apply("policy", known_policy, with_owner(policy(&self.settings)), is_repair)
             .await?;
         let (_, binding_repaired) = self
             .apply(
                 "policy-binding",
                 binding,
-                owned(policy_binding(&self.settings)),
+                with_owner(policy_binding(&self.settings)),
                 is_repair,
             )
             .await?;

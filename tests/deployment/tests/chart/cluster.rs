@@ -1,4 +1,4 @@
-//! The chart on a real API server: a namespace that enforces PodSecurity, the programs with the rights that it gives them,
+//! The chart on a real API server: a namespace that enforces `PodSecurity`, the programs with the rights that it gives them,
 //! one install only, and an uninstall that leaves nothing.
 
 use std::net::{SocketAddr, TcpListener};
@@ -104,7 +104,7 @@ impl Install<'_> {
         }
     }
 
-    /// The controller of ReplicaSets makes the pods, so PodSecurity has seen them.
+    /// The controller of `ReplicaSets` makes the pods, so `PodSecurity` has seen them.
     async fn pods_are_let_in(&self) {
         until("pods are let in", || async {
             let pods = self.cluster.client().get("/api/v1/namespaces/kompass/pods").await;
