@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kompass_local_cluster::kwok;
 use kube::api::{Api, PostParams};
 use kube::{Client, ResourceExt as _};
 use serde_json::json;
@@ -43,6 +44,8 @@ pub struct Application {
     pub labels: Vec<(String, String)>,
     /// `spark.kubernetes.node.selector.*`.
     pub node_selector: Vec<(String, String)>,
+    /// Keys of taints, with the value `fake`, that its pods tolerate: those of nodes that only exist in the API.
+    pub tolerated: Vec<String>,
     /// The whole text of `spark.properties`, in place of the one that all this makes.
     pub properties: Option<String>,
     /// The executors' pod template as YAML.
@@ -73,10 +76,27 @@ impl Application {
             conf: Vec::new(),
             labels: Vec::new(),
             node_selector: Vec::new(),
+            tolerated: Vec::new(),
             properties: None,
             template: None,
             asks: None,
         }
+    }
+
+    /// The same on nodes that KWOK plays beside real ones.
+    #[must_use]
+    pub fn on_fake_nodes(mut self) -> Self {
+        self.node_selector.push((kwok::LABEL.to_owned(), "kwok".to_owned()));
+        self.tolerated.push(kwok::ANNOTATION.to_owned());
+        let tolerations = serde_json::to_string(&self.tolerations()).unwrap_or_default();
+        // Nothing else in the configuration tells what executors tolerate.
+        self.template = Some(format!("spec:\n  tolerations: {tolerations}\n"));
+        self
+    }
+
+    fn tolerations(&self) -> serde_json::Value {
+        let one = |key: &String| json!({ "key": key, "operator": "Equal", "value": "fake", "effect": "NoSchedule" });
+        self.tolerated.iter().map(one).collect()
     }
 
     /// What its driver asks for.
@@ -199,6 +219,9 @@ impl Application {
     fn select_nodes(&self, pod: &mut serde_json::Value) {
         for (key, value) in &self.node_selector {
             pod["spec"]["nodeSelector"][key] = json!(value);
+        }
+        if !self.tolerated.is_empty() {
+            pod["spec"]["tolerations"] = self.tolerations();
         }
     }
 

@@ -352,6 +352,12 @@ impl Cluster {
         Ok(address)
     }
 
+    /// Gives an image of the node one more name.
+    pub async fn tag_image(&self, name: &str, other: &str) -> Result<(), Error> {
+        let runtime = start::runtime(&self.layout)?;
+        runtime.tag(name, other).await.map_err(tool_error("tag an image"))
+    }
+
     /// The log files, by name.
     pub fn logs(&self) -> Result<Vec<(String, PathBuf)>, Error> {
         logs(&self.layout.name)

@@ -69,6 +69,11 @@ impl Runtime {
         Ok(())
     }
 
+    /// Gives an image one more name.
+    pub(super) async fn tag(&self, name: &str, other: &str) -> Result<(), ToolError> {
+        self.ctr(&["images", "tag", "--force", name, other]).await.map(drop)
+    }
+
     async fn ctr(&self, arguments: &[&str]) -> Result<String, ToolError> {
         tool::quietly(self.command(arguments), QUICK_LIMIT).await
     }

@@ -1,0 +1,34 @@
+# shellcheck shell=bash
+# Takes KOMPASS out of a cluster. The work is done by `kompass uninstall`; docs/operations/uninstall.md tells it step by step.
+
+usage_uninstall() {
+  cat <<'TEXT'
+Usage: ./setup-kompass.sh uninstall [--plan] [options of `kompass uninstall`]
+
+Webhook off, gates lifted, waits until no pod needs KOMPASS's scheduler, gives back what is held, uninstalls the Helm
+release, and looks that nothing is left. Running jobs go on. Interrupted, run it again.
+
+  --plan   Tell what would be done, and change nothing.
+  --yes    Ask nothing.
+
+TEXT
+  "$(kompass_program)" uninstall --help | sed -n '/^Options:/,$p'
+}
+
+setup_uninstall() {
+  local arguments=()
+  while (($#)); do
+    case "$1" in
+      --plan) arguments+=(--dry-run) ;;
+      --help | -h)
+        usage_uninstall
+        return
+        ;;
+      *) arguments+=("$1") ;;
+    esac
+    shift
+  done
+  local program
+  program="$(kompass_program)" || exit
+  exec "$program" uninstall "${arguments[@]}"
+}

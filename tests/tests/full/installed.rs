@@ -1,0 +1,178 @@
+//! A local cluster with KOMPASS's chart in it, two pods of each part, and nodes for played jobs.
+
+use std::path::PathBuf;
+use std::process::{Output, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kompass_local_cluster::full::Cluster;
+use kompass_local_cluster::programs::{self, Module, Program};
+use kompass_local_cluster::progress::Progress;
+use kompass_tests::deployment::program;
+use kube::api::{ListParams, PostParams};
+use kube::{Api, Client, ResourceExt as _};
+use serde_json::json;
+use tokio::process::Command;
+
+pub(crate) const NAME: &str = "kompass-full";
+pub(crate) const NAMESPACE: &str = "kompass";
+/// Where played jobs run.
+pub(crate) const JOBS: &str = "jobs";
+/// The longest command is a whole `up`.
+const COMMAND_LIMIT: Duration = Duration::from_mins(12);
+
+/// The cluster, and the tools that a user would have.
+pub(crate) struct Installed {
+    pub(crate) cluster: Cluster,
+    pub(crate) client: Client,
+    /// Values of this test, beside those of a local cluster.
+    pub(crate) values: PathBuf,
+    helm: PathBuf,
+    kubectl: PathBuf,
+    folder: PathBuf,
+}
+
+impl Installed {
+    /// Brings the cluster up as a user would.
+    pub(crate) async fn up() -> anyhow::Result<Self> {
+        let folder = std::env::temp_dir().join(format!("{NAME}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder)?;
+        let values = folder.join("values.json");
+        // Requests are small, since two of each share a node with everything else of this machine.
+        let resources = json!({"requests": {"cpu": "20m", "memory": "32Mi"}});
+        let text = json!({
+            "scheduler": {
+                "replicas": 2, "resources": resources,
+                "kubeScheduler": {"resources": resources},
+            },
+            "admissionWebhook": {"replicas": 2, "resources": resources},
+            "shutdown": {"grace": "2s"},
+        });
+        std::fs::write(&values, text.to_string())?;
+        let began = Instant::now();
+        let arguments = ["local", "up", "--yes", "--name", NAME, "--kwok-nodes", "6", "--values"];
+        kompass(Command::new(program("kompass")?).args(arguments).arg(&values)).await?;
+        println!("cluster and chart were up after {:?}", began.elapsed());
+        let cluster = Cluster::attach(NAME, &Progress::lines()).await?;
+        let client = kompass_kube::client::connect(Some(&cluster.kubeconfig()), "kompass-tests").await?;
+        let namespace = json!({"metadata": {"name": JOBS}});
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        namespaces
+            .create(&PostParams::default(), &serde_json::from_value(namespace)?)
+            .await?;
+        let programs = programs::ensure(&[Module::Helm, Module::Kubernetes], &Progress::lines()).await?;
+        Ok(Self {
+            helm: programs.path(Program::Helm)?,
+            kubectl: programs.path(Program::Kubectl)?,
+            cluster,
+            client,
+            values,
+            folder,
+        })
+    }
+
+    /// Helm on this cluster.
+    pub(crate) async fn helm(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let mut command = Command::new(&self.helm);
+        command.args(arguments).args(["--namespace", NAMESPACE]);
+        kompass(self.environment(&mut command)?).await
+    }
+
+    /// The setup script with helm, kubectl and kompass on its PATH; how it ended is the caller's to judge.
+    pub(crate) async fn script(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+        let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../setup-kompass.sh");
+        let mut command = Command::new(script);
+        command.args(arguments);
+        run(self.environment(&mut command)?).await
+    }
+
+    fn environment<'a>(&self, command: &'a mut Command) -> anyhow::Result<&'a mut Command> {
+        let own = program("kompass")?;
+        let folders = [&self.helm, &self.kubectl, &own].map(|program| program.parent().map(PathBuf::from));
+        let usual = std::env::var_os("PATH").unwrap_or_default();
+        let path = folders.into_iter().flatten().chain(std::env::split_paths(&usual));
+        Ok(command
+            .env("PATH", std::env::join_paths(path)?)
+            .env("KUBECONFIG", self.cluster.kubeconfig())
+            .env("XDG_STATE_HOME", self.folder.join("state"))
+            .env("HELM_CACHE_HOME", self.folder.join("helm"))
+            .env("HELM_CONFIG_HOME", self.folder.join("helm"))
+            .env("HELM_DATA_HOME", self.folder.join("helm")))
+    }
+
+    /// KOMPASS's own pods.
+    pub(crate) async fn pods(&self) -> anyhow::Result<Vec<Pod>> {
+        let pods: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
+        Ok(pods.list(&ListParams::default()).await?.items)
+    }
+
+    /// How many of them are ready, and are not on their way out.
+    pub(crate) async fn ready(&self) -> anyhow::Result<usize> {
+        let is_ready = |pod: &&Pod| {
+            let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
+            let ready =
+                conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"));
+            ready && pod.metadata.deletion_timestamp.is_none()
+        };
+        Ok(self.pods().await?.iter().filter(is_ready).count())
+    }
+
+    /// The images that they run.
+    pub(crate) async fn images(&self) -> anyhow::Result<Vec<String>> {
+        let pods = self.pods().await?;
+        let containers = pods
+            .iter()
+            .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+            .filter_map(|pod| pod.spec.as_ref())
+            .flat_map(|spec| &spec.containers);
+        Ok(containers.filter_map(|container| container.image.clone()).collect())
+    }
+}
+
+impl Drop for Installed {
+    fn drop(&mut self) {
+        // What is left of it is in the folder of temporary files, for whoever looks for a reason.
+        std::fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+/// Its standard output, or an error with everything that it printed.
+async fn kompass(command: &mut Command) -> anyhow::Result<String> {
+    let output = run(command).await?;
+    anyhow::ensure!(output.status.success(), "{}", told(command, &output));
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+async fn run(command: &mut Command) -> anyhow::Result<Output> {
+    let run = command.stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = tokio::time::timeout(COMMAND_LIMIT, run).await;
+    output
+        .with_context(|| format!("{:?} did not end", command.as_std()))?
+        .with_context(|| format!("failed to start {:?}", command.as_std()))
+}
+
+/// All that a command has told.
+pub(crate) fn told(command: &Command, output: &Output) -> String {
+    format!(
+        "{:?} ended with {}:\n{}",
+        command.as_std(),
+        output.status,
+        words(output)
+    )
+}
+
+/// Its words, those for people first.
+pub(crate) fn words(output: &Output) -> String {
+    format!(
+        "{}\n{}",
+        String::from_utf8_lossy(&output.stderr),
+        String::from_utf8_lossy(&output.stdout)
+    )
+}
+
+/// The name of a pod's part.
+pub(crate) fn component(pod: &Pod) -> String {
+    let label = pod.labels().get("app.kubernetes.io/component");
+    label.cloned().unwrap_or_default()
+}
