@@ -126,6 +126,19 @@ mod tests {
         assert!(stored == wanted, "{}: run `cargo xtask chart-readme`", path.display());
     }
 
+    /// Editors show what the schema says: it must not be something else than the README.
+    #[test]
+    fn the_schema_says_the_same() {
+        let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/kompass");
+        let read = |name: &str| std::fs::read_to_string(chart.join(name)).unwrap();
+        let schema: serde_json::Value = serde_json::from_str(&read("values.schema.json")).unwrap();
+        for row in rows(&read("values.yaml")).unwrap() {
+            let pointer = format!("/properties/{}", row.key.replace('.', "/properties/"));
+            let described = &schema.pointer(&pointer).unwrap()["description"];
+            assert_eq!(described, row.comment.as_str(), "{}", row.key);
+        }
+    }
+
     #[test]
     fn comments_become_rows() {
         let text = "# Of the file.\n\n# How\n# many.\nreplicas: 2\n# A part.\npart:\n  # On.\n  on: true\n  # Given.\n  \
