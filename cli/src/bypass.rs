@@ -65,6 +65,15 @@ impl Args {
         for (pod, why) in &lifted.failed {
             eprintln!("warning: {pod} still has its gate: {why}");
         }
+        // The webhook looks after its registration within a second or two, and older ones don't know the annotation.
+        if bypass::state(&client).await?.is_some_and(|state| state.asks) {
+            eprintln!(
+                "warning: a webhook of another version has registered itself again. Let it end: kubectl scale deployment \
+                 kompass-admission-webhook --replicas=0 --namespace={}, then run this again",
+                self.install.namespace
+            );
+            return Ok(ExitCode::FAILURE);
+        }
         let left: Vec<_> = pending::list(&client)
             .await?
             .into_iter()
