@@ -108,7 +108,8 @@ pub(crate) fn advice(pods: &[pending::Pending]) -> String {
             .iter()
             .filter(|pod| (pod.role == "executor") == (role == "executor"));
         of.map(|pod| format!("  kubectl delete pod {} --namespace={}\n", pod.name, pod.namespace))
-            .collect::<String>()
+            .collect::<Vec<_>>()
+            .concat()
     };
     let (drivers, executors) = (lines("driver"), lines("executor"));
     if !executors.is_empty() {
