@@ -6,8 +6,8 @@ use kompass_core::names;
 use kompass_tests::deployment::{Deployment, JOBS, Options};
 use kompass_tests::spark::{Application, is_bound};
 use kompass_tests::wait_for;
+use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
-use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
 use crate::command::run;
@@ -51,7 +51,7 @@ async fn gated(deployment: &Deployment) -> Vec<String> {
     let pods = deployment.pods().list(&ListParams::default()).await.unwrap();
     pods.iter()
         .filter(|pod| has_gate(pod))
-        .map(|pod| pod.name_any())
+        .map(kube::ResourceExt::name_any)
         .collect()
 }
 
