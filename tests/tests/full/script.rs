@@ -6,7 +6,7 @@ use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, 
 use kompass_tests::spark::{Application, Behaviour, Drivers};
 use kompass_tests::wait_for;
 use kube::api::{DeleteParams, ListParams};
-use kube::{Api, ResourceExt as _};
+use kube::{Api, ResourceExt};
 
 use crate::PATIENCE;
 use crate::installed::{Installed, JOBS, words};
