@@ -1,9 +1,10 @@
 //! The chart on a real API server, with the real Prometheus Operator and a real Prometheus: what Prometheus scrapes, and by
 //! which rights.
 //!
-//! There is no node here. Where the pods of a part would serve metrics, a listener of this test does; only addresses and
-//! credentials of the configuration that the operator makes are changed for it. Operator and Prometheus have the rights that
-//! the chart gives to their service accounts, and no more.
+//! There is no node here, and the distribution's Prometheus is built without the discovery of Kubernetes. So this test says
+//! what would be discovered (every port of every Service that the chart has made), and listens where the pods of a part would
+//! serve metrics. What is chosen of it, and how it is named, is by the configuration that the operator has made. The operator
+//! has the rights that the chart gives to its service account, and no more; those of Prometheus are asked for by name.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -43,7 +44,6 @@ struct Part {
     job: &'static str,
     service: &'static str,
     port: &'static str,
-    address: &'static str,
 }
 
 const PARTS: [Part; 3] = [
@@ -51,32 +51,27 @@ const PARTS: [Part; 3] = [
         job: "kompass-scheduler",
         service: "kompass-scheduler-extender",
         port: "metrics",
-        address: "10.9.8.1",
     },
     Part {
         job: "kompass-admission-webhook",
         service: "kompass-admission-webhook",
         port: "metrics",
-        address: "10.9.8.2",
     },
     Part {
         job: "kompass-predictor",
         service: "kompass-predictor",
         port: "metrics",
-        address: "10.9.8.3",
     },
 ];
 const KUBE_SCHEDULER: Part = Part {
     job: "kompass-kube-scheduler",
     service: "kompass-scheduler-extender",
     port: "kube-scheduler",
-    address: "10.9.8.1",
 };
 const KUBE_STATE_METRICS: Part = Part {
     job: "kube-state-metrics",
     service: "kompass-kube-state-metrics",
     port: "metrics",
-    address: "10.9.8.4",
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -105,6 +100,7 @@ async fn a_real_prometheus_scrapes_kompass_by_the_operator_that_the_chart_brings
     let mut operator = start_operator(&cluster, &programs).unwrap();
     let configuration = configuration(&cluster).await;
     assert_stateful_set(&cluster).await;
+    assert_rights(&cluster).await;
 
     // kube-scheduler is real, for it asks who wants its metrics.
     let scheduler = cluster
@@ -114,9 +110,6 @@ async fn a_real_prometheus_scrapes_kompass_by_the_operator_that_the_chart_brings
     let mut served = vec![(&KUBE_SCHEDULER, scheduler.address().unwrap())];
     for part in PARTS.iter().chain([&KUBE_STATE_METRICS]) {
         served.push((part, serve(part).await));
-    }
-    for (part, _) in &served {
-        create_endpoints(&cluster, part).await;
     }
     let folder = tempfile::tempdir().unwrap();
     let local = localized(&cluster, &configuration, &served, folder.path()).await;
@@ -199,7 +192,8 @@ async fn configuration(cluster: &Cluster) -> Value {
         if let Ok(secret) = cluster.client().get(&path).await {
             last = unpack(secret["data"]["prometheus.yaml.gz"].as_str().unwrap_or_default()).await;
             if (PARTS.iter().chain([&KUBE_SCHEDULER, &KUBE_STATE_METRICS])).all(|part| last.contains(part.job)) {
-                return serde_saphyr::from_str(&last).unwrap();
+                // The reloader beside Prometheus fills in which of the shards it is.
+                return serde_saphyr::from_str(&last.replace("$(SHARD)", "0")).unwrap();
             }
         }
         let log = std::fs::read_to_string(cluster.folder().join("prometheus-operator.log")).unwrap_or_default();
@@ -286,53 +280,73 @@ async fn serve(part: &Part) -> SocketAddr {
     address
 }
 
-/// What the controller manager would make of a Service with one pod.
-async fn create_endpoints(cluster: &Cluster, part: &Part) {
-    let service = cluster
-        .client()
-        .get(&format!("/api/v1/namespaces/{NAMESPACE}/services/{}", part.service))
-        .await
-        .unwrap();
-    let ports = service["spec"]["ports"].as_array().unwrap();
-    let port = ports
-        .iter()
-        .find(|port| port["name"] == part.port)
-        .unwrap_or_else(|| panic!("{} has no port {}", part.service, part.port));
-    let slice = json!({
-        "apiVersion": "discovery.k8s.io/v1",
-        "kind": "EndpointSlice",
-        "metadata": {
-            "name": part.job,
-            "labels": service["metadata"]["labels"].as_object().unwrap().iter()
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .chain([("kubernetes.io/service-name".to_owned(), json!(part.service))])
-                .collect::<serde_json::Map<_, _>>(),
-        },
-        "addressType": "IPv4",
-        "endpoints": [{
-            "addresses": [part.address],
-            "conditions": {"ready": true},
-            "targetRef": {"kind": "Pod", "name": format!("{}-pod", part.job), "namespace": NAMESPACE},
-        }],
-        "ports": [{"name": part.port, "port": port["port"], "protocol": "TCP"}],
-    });
-    cluster
-        .client()
-        .create(
-            &format!("/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"),
-            &slice,
-        )
-        .await
-        .unwrap();
+/// Prometheus may discover, in KOMPASS's namespace only, and read what is served to those who may.
+async fn assert_rights(cluster: &Cluster) {
+    let user = account("kompass-prometheus");
+    for (may, question) in [
+        (true, vec!["list", "endpointslices.discovery.k8s.io", "-n", NAMESPACE]),
+        (true, vec!["watch", "services", "-n", NAMESPACE]),
+        (true, vec!["list", "pods", "-n", NAMESPACE]),
+        (true, vec!["get", "/metrics"]),
+        (true, vec!["list", "nodes"]),
+        (true, vec!["get", "nodes/metrics"]),
+        (false, vec!["list", "pods", "-n", "default"]),
+        (false, vec!["get", "secrets", "-n", NAMESPACE]),
+    ] {
+        let asked = [&["auth", "can-i", "--as", &user][..], &question].concat();
+        // kubectl ends with an error where the answer is no.
+        let answer = cluster.kubectl(&asked).await;
+        assert_eq!(answer.is_ok_and(|answer| answer.trim() == "yes"), may, "{question:?}");
+    }
 }
 
-/// The configuration for a Prometheus that runs here: with the same rights, but by certificate and not by token; and with
-/// listeners of this test in the place of pods. What is chosen, and how it is named, stays as the operator made it.
+/// What Prometheus would discover: every port of every Service, with a pod each, by the labels that discovery has.
+async fn discovered(cluster: &Cluster, served: &[(&Part, SocketAddr)]) -> Value {
+    let services = cluster
+        .client()
+        .get(&format!("/api/v1/namespaces/{NAMESPACE}/services"))
+        .await
+        .unwrap();
+    let mut groups = Vec::new();
+    for service in services["items"].as_array().unwrap() {
+        let name = service["metadata"]["name"].as_str().unwrap();
+        for port in service["spec"]["ports"].as_array().unwrap() {
+            let listener = served
+                .iter()
+                .find(|(part, _)| part.service == name && port["name"] == part.port);
+            // What is not to be scraped would not answer.
+            let target = listener.map_or_else(|| "127.0.0.1:1".to_owned(), |(_, address)| address.to_string());
+            let pod = format!("{name}-pod");
+            let mut labels = json!({
+                "__meta_kubernetes_namespace": NAMESPACE,
+                "__meta_kubernetes_service_name": name,
+                "__meta_kubernetes_endpointslice_port_name": port["name"],
+                "__meta_kubernetes_endpointslice_address_target_kind": "Pod",
+                "__meta_kubernetes_endpointslice_address_target_name": pod,
+                "__meta_kubernetes_pod_name": pod,
+            });
+            for (label, value) in service["metadata"]["labels"].as_object().unwrap() {
+                let label = label.replace(['.', '/', '-'], "_");
+                labels[format!("__meta_kubernetes_service_label_{label}")] = value.clone();
+                labels[format!("__meta_kubernetes_service_labelpresent_{label}")] = json!("true");
+            }
+            groups.push(json!({"targets": [target], "labels": labels}));
+        }
+    }
+    assert!(
+        groups.len() > served.len(),
+        "there are ports that are not to be scraped"
+    );
+    json!(groups)
+}
+
+/// The configuration for a Prometheus that runs here: told what is discovered, and known to kube-scheduler by certificate and
+/// not by token. What is chosen, and how it is named, stays as the operator made it.
 async fn localized(cluster: &Cluster, configuration: &Value, served: &[(&Part, SocketAddr)], folder: &Path) -> Value {
     let user = account("kompass-prometheus");
-    let kubeconfig = kubeconfig_of(cluster, "kompass-prometheus");
     let identity = cluster.authority().client(&user, &["system:serviceaccounts"]).unwrap();
     let files = identity.save(folder, "prometheus").unwrap();
+    let discovered = discovered(cluster, served).await;
     let mut local = configuration.clone();
     local["global"]["scrape_interval"] = json!("1s");
     local["global"]["evaluation_interval"] = json!("1s");
@@ -349,22 +363,16 @@ async fn localized(cluster: &Cluster, configuration: &Value, served: &[(&Part, S
     for job in jobs {
         job["scrape_interval"] = json!("1s");
         job["scrape_timeout"] = json!("1s");
-        for discovery in job["kubernetes_sd_configs"].as_array_mut().unwrap() {
-            discovery["kubeconfig_file"] = json!(kubeconfig);
-        }
+        let replaced = job.as_object_mut().unwrap().remove("kubernetes_sd_configs").unwrap();
+        assert_eq!(
+            replaced,
+            json!([{"role": "endpointslice", "namespaces": {"names": [NAMESPACE]}}])
+        );
+        job["static_configs"] = discovered.clone();
         if job["scheme"] == "https" {
-            job.as_object_mut().unwrap().remove("authorization");
+            assert!(job.as_object_mut().unwrap().remove("bearer_token_file").is_some());
             job["tls_config"]["cert_file"] = json!(files.certificate);
             job["tls_config"]["key_file"] = json!(files.key);
-        }
-        let relabelings = job["relabel_configs"].as_array_mut().unwrap();
-        for (part, address) in served {
-            relabelings.push(json!({
-                "source_labels": ["__address__", "job"],
-                "regex": format!("{}:[0-9]+;{}", part.address.replace('.', "[.]"), part.job),
-                "target_label": "__address__",
-                "replacement": address.to_string(),
-            }));
         }
     }
     local
@@ -385,7 +393,7 @@ async fn assert_scraped(prometheus: &Server, served: &[(&Part, SocketAddr)]) {
     let client = Client::plain(prometheus.address().unwrap());
     let wanted: BTreeSet<(String, String)> = served
         .iter()
-        .map(|(part, _)| (part.job.to_owned(), format!("{}-pod", part.job)))
+        .map(|(part, _)| (part.job.to_owned(), format!("{}-pod", part.service)))
         .collect();
     let deadline = Instant::now() + PATIENCE;
     loop {
