@@ -69,6 +69,7 @@ pub fn files(folder: &str, extension: &str) -> anyhow::Result<BTreeMap<PathBuf, 
 ///
 /// # Errors
 /// It can't be written.
+#[expect(clippy::print_stdout, reason = "whoever generates files wants to know which")]
 pub fn write_changed(path: &Path, text: &str) -> anyhow::Result<()> {
     if std::fs::read_to_string(path).is_ok_and(|before| before == text) {
         return Ok(());

@@ -1,4 +1,4 @@
-//! As much of PromQL as it takes to see which metrics an expression uses, and how. Whether it is PromQL at all is judged
+//! As much of `PromQL` as it takes to see which metrics an expression uses, and how. Whether it is `PromQL` at all is judged
 //! by promtool.
 
 use std::collections::BTreeSet;
