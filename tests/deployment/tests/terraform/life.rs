@@ -33,6 +33,11 @@ ec2 = client("ec2")
 nat = ec2.describe_nat_gateways()["NatGateways"]
 gone += [arn for arn in tagged for gateway in nat
          if arn.endswith("/" + gateway["NatGatewayId"]) and gateway["State"] == "deleted"]
+# As of instances.
+ended = [instance["InstanceId"] for page in ec2.get_paginator("describe_instances").paginate()
+         for reservation in page["Reservations"] for instance in reservation["Instances"]
+         if instance["State"]["Name"] == "terminated"]
+gone += [arn for arn in tagged if arn.split("/")[-1] in ended]
 mine = [{"Name": "tag:kompass.dev/cluster", "Values": ["spark-eu"]}]
 print(json.dumps({
     "tagged": [arn for arn in tagged if arn not in gone], "keys_to_be_deleted": len([arn for arn in gone if ":key/" in arn]),
