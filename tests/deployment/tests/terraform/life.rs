@@ -1,6 +1,7 @@
 //! The whole life on a stand-in for AWS: apply, a second plan that is empty, a floor of the predictor, destroy.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use kompass_deployment_tests::{project, succeed};
@@ -62,7 +63,7 @@ fn provider(moto: &str, eks: &str, autoscaling: &str) -> String {
          skip_credentials_validation = true\n  endpoints {{\n    eks = \"{eks}\"\n    autoscaling = \"{autoscaling}\"\n"
     );
     for service in services {
-        text += &format!("    {service} = \"http://{moto}\"\n");
+        let _ = writeln!(text, "    {service} = \"http://{moto}\"");
     }
     text + "  }\n}\n"
 }
