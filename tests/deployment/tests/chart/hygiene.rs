@@ -23,6 +23,7 @@ fn is_file(path: &str) -> bool {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "a table, a column after the other")]
 async fn every_column_of_the_table_is_there() {
     let everything = everything();
     let objects = render(&["--values", text(&everything).unwrap()]).await.unwrap();
