@@ -54,7 +54,8 @@ fn wrong(file: &str, text: &str, link: &Link<'_>, read: &dyn Fn(&str) -> Option<
     // `[`name`](file.rs)` names a function, most often a test: who reads it must find it.
     let function = link.text.strip_prefix('`').and_then(|text| text.strip_suffix('`'))?;
     let named = function.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    (path.ends_with(".rs") && named && !content.contains(&format!("fn {function}(")))
+    let is_source = Path::new(&path).extension().is_some_and(|ending| ending == "rs");
+    (is_source && named && !content.contains(&format!("fn {function}(")))
         .then(|| format!("{path} has no function {function}"))
 }
 

@@ -171,17 +171,17 @@ fn what_is_built_is_joined_and_signed() {
         .iter()
         .find_map(|step| step["run"].as_str().filter(|script| script.contains("buildx build")))
         .unwrap();
-    let built = script
+    let targets = script
         .split_once("for target in ")
         .unwrap()
         .1
         .split_once(';')
         .unwrap()
         .0;
-    assert_eq!(built.split(' ').collect::<BTreeSet<_>>(), joined);
+    assert_eq!(targets.split(' ').collect::<BTreeSet<_>>(), joined);
     let dockerfile = std::fs::read_to_string(project().join("docker/kompass/Dockerfile")).unwrap();
-    let targets = dockerfile.lines().filter_map(|line| line.strip_prefix("FROM base AS "));
-    assert_eq!(targets.collect::<BTreeSet<_>>(), joined, "each image is released");
+    let stages = dockerfile.lines().filter_map(|line| line.strip_prefix("FROM base AS "));
+    assert_eq!(stages.collect::<BTreeSet<_>>(), joined, "each image is released");
     for job in ["images", "chart", "release"] {
         let steps = release["jobs"][job]["steps"].as_array().unwrap();
         let signs = |step: &Value| {

@@ -101,7 +101,7 @@ fn bare(image: &archive::Contents, part: Part) -> anyhow::Result<()> {
     }
     for file in &image.files {
         let name = Path::new(&file.name);
-        let folder = name.parent().unwrap_or(Path::new(""));
+        let folder = name.parent().unwrap_or_else(|| Path::new(""));
         let known = file.name == program.trim_start_matches('/')
             || file.is_folder
             || folder.ends_with("x86_64-linux-gnu")

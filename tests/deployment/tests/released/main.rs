@@ -20,7 +20,7 @@ const PARTS: [Part; 4] = [
     Part::Predictor,
     Part::Cli,
 ];
-const COMPILE: Duration = Duration::from_mins(60);
+const COMPILE: Duration = Duration::from_hours(1);
 const QUICK: Duration = Duration::from_mins(3);
 /// What an image may have, as it lies on a node.
 const MAX_BYTES: u64 = 40_000_000;
