@@ -24,6 +24,8 @@ const COMPILE: Duration = Duration::from_hours(1);
 const QUICK: Duration = Duration::from_mins(3);
 /// What an image may have, as it lies on a node.
 const MAX_BYTES: u64 = 40_000_000;
+/// The authorities of this machine: it may sit behind a proxy that has its own.
+const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// A Debian with gcc that finds Rust where this test mounts it: what `rust:slim-bookworm` is where there is a registry.
 const BUILDER: &str = "localhost/kompass/rust:test";
 const BUILDER_FILE: &str = "FROM debian:bookworm-slim\n\
@@ -97,7 +99,13 @@ async fn build(part: Part, sysroot: &str) -> anyhow::Result<Built> {
             "--tag",
             &tag,
         ])
-        .args(["--volume", &format!("{sysroot}:/usr/local/rust:ro"), "--file"])
+        .args([
+            "--volume",
+            &format!("{sysroot}:/usr/local/rust:ro"),
+            "--volume",
+            &format!("{AUTHORITIES}:{AUTHORITIES}:ro"),
+            "--file",
+        ])
         .arg(project().join("docker/kompass/Dockerfile"))
         .arg(project());
     succeed(&mut command, COMPILE).await?;
