@@ -65,11 +65,14 @@ async fn a_healthy_install_is_found_well_and_planted_faults_are_found() {
     })
     .await
     .unwrap();
+    // Bypassed, no namespace is in scope: quotas are of interest before that.
+    let (code, found) = examine(&mut deployment).await;
+    assert_eq!(code, 0, "{found:#?}");
+    assert!(says(&found, "quotas", "warn", "jobs/team"), "{found:#?}");
     let ended = run(&mut deployment, &["bypass", "--reason", "a drill"]).await.unwrap();
     assert_eq!(ended.code, Some(0));
     let (code, found) = examine(&mut deployment).await;
     assert_eq!(code, 0, "{found:#?}");
-    assert!(says(&found, "quotas", "warn", "jobs/team"), "{found:#?}");
     assert!(says(&found, "registration", "warn", "bypassed (a drill)"), "{found:#?}");
     run(&mut deployment, &["bypass", "--undo"]).await.unwrap();
     quotas.delete("team", &DeleteParams::default()).await.unwrap();
