@@ -58,22 +58,15 @@ output "karpenter" {
 
 output "billed" {
   description = "What is paid for by the hour, so that `prices.json` tells the price: counts by kind; nodes for Spark at least and at most."
-  value = {
-    eks_cluster        = 1
-    nat_gateway        = module.network.nat_gateways
-    interface_endpoint = module.network.endpoint_zones
-    public_ipv4        = module.network.nat_gateways
-    system_nodes = {
-      instance_type = var.system_nodes.instance_types[0]
-      min           = var.system_nodes.min
-      max           = var.system_nodes.max
-      disk_gib      = var.system_nodes.disk_gib
-    }
-    spark_nodes = var.autoscaler == "karpenter" ? null : {
-      instance_type = var.spark_nodes.instance_types[0]
-      min           = var.spark_nodes.min_per_group * local.group_count
-      max           = var.spark_nodes.max_per_group * local.group_count
-      disk_gib      = var.spark_nodes.disk_gib
-    }
-  }
+  value       = local.billed
+}
+
+output "price_per_hour" {
+  description = "What `billed` costs an hour by `prices.json`, at least and at most, as a text."
+  value       = local.price_per_hour
+}
+
+output "node_needs" {
+  description = "What quotas of nodes must leave room for: `KIND:TYPE:MIN:MAX` of the system's nodes and of those for Spark by capacity type, with spaces between."
+  value       = local.node_needs
 }

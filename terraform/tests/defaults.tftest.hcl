@@ -103,6 +103,17 @@ run "three_zones_two_capacity_types" {
     error_message = "Nodes for Spark are counted over all groups."
   }
 
+  # 0.10 + 0.045 + 21 x 0.01 + 0.005, nodes of 0.096 + 50 x 0.00011, and 300 of 0.384 + 100 x 0.00011.
+  assert {
+    condition     = output.price_per_hour == "0.56 to 119.27 USD"
+    error_message = "The price is that of what is billed: ${output.price_per_hour}."
+  }
+
+  assert {
+    condition     = output.node_needs == "on-demand:m6i.large:2:4 on-demand:m6i.2xlarge:0:150 spot:m6i.2xlarge:0:150"
+    error_message = "Needs are told by capacity type: ${output.node_needs}."
+  }
+
   assert {
     condition     = output.registry == "123456789012.dkr.ecr.eu-central-1.amazonaws.com/kompass"
     error_message = "The registry's prefix is that of the account, the region and the cluster."
@@ -170,6 +181,11 @@ run "karpenter_has_a_queue_and_no_groups" {
   assert {
     condition     = length(output.spark_group_names) == 0 && output.billed.spark_nodes == null
     error_message = "Karpenter buys the nodes for Spark itself."
+  }
+
+  assert {
+    condition     = endswith(output.price_per_hour, "USD, and what Karpenter buys") && output.node_needs == "on-demand:m6i.large:2:4"
+    error_message = "What Karpenter buys has no price before: ${output.price_per_hour}."
   }
 
   assert {

@@ -2,7 +2,7 @@
 
 # setup_kompass ARGUMENTS...: the script, with the fakes first on the PATH and no terminal.
 setup_kompass() {
-  PATH="$FAKES:/usr/bin:/bin" XDG_STATE_HOME="${XDG_STATE_HOME:-$BATS_TEST_TMPDIR/state}" \
+  PATH="$FAKES:${TOOLS:-/usr/bin:/bin}" XDG_STATE_HOME="${XDG_STATE_HOME:-$BATS_TEST_TMPDIR/state}" \
     "$BATS_TEST_DIRNAME/../../../../../setup-kompass.sh" "$@"
 }
 
@@ -23,19 +23,51 @@ fake_tools() {
   refuse helm "status" "release: not found"
 }
 
+# fake_aws: beside these, an account in eu-central-1 that has nothing yet and may do all, and a Terraform that plans for it.
+fake_aws() {
+  fake_tools
+  local tool
+  for tool in terraform aws docker sleep; do
+    fake "$tool"
+  done
+  STATE="$BATS_TEST_TMPDIR/state/kompass/terraform/123456789012/eu-central-1/kompass"
+  answer terraform version "Terraform v1.11.4"
+  answer terraform "state list" ""
+  tell terraform plan 2 "$(<"$BATS_TEST_DIRNAME/plan.txt")"
+  answer terraform "output -no-color -raw kubeconfig_command" "aws eks update-kubeconfig --region eu-central-1 --name kompass --alias kompass"
+  answer terraform "output -no-color -raw registry" "123456789012.dkr.ecr.eu-central-1.amazonaws.com/kompass"
+  answer terraform "output -no-color -raw helm_values" "predictor: {}"
+  answer terraform "output -no-color -raw autoscaler_helm_values" "autoDiscovery: {}"
+  answer aws --version "aws-cli/2.31.0 Python/3.13.7 Linux/6.1"
+  answer aws "sts get-caller-identity" "123456789012	arn:aws:iam::123456789012:user/ada"
+  answer aws "ec2 describe-regions" "opt-in-not-required"
+  answer aws "iam simulate-principal-policy" ""
+  refuse aws "eks describe-cluster" "An error occurred (ResourceNotFoundException): no cluster found"
+  refuse aws "ecr describe-images" "An error occurred (RepositoryNotFoundException)"
+  answer aws "ec2 describe-instance-types" "2	x86_64"
+  answer aws "ec2 describe-instance-types --instance-types m6i.2xlarge" "8	x86_64"
+  answer aws "ec2 describe-vpcs" 1
+  answer aws "ec2 describe-addresses" 0
+  answer aws "service-quotas get-service-quota" "5000.0"
+  answer kubectl "get mutatingwebhookconfiguration" ""
+  answer kubectl "get nodes" "node-1 aws:///eu-central-1a/i-1 {}"
+}
+
 # fake TOOL: writes the fake. Of the answers whose words are in the call, the one that was told last counts.
 fake() {
   mkdir -p "$FAKES/$1.answers"
   cat >"$FAKES/$1" <<'TOOL'
 #!/bin/bash
-answers="$0.answers"
 printf '%s\n' "$*" >>"$0.calls"
-for file in $(ls "$answers" | sort -rn); do
-  read -r words <"$answers/$file"
-  if [[ " $* " == *" $words"* ]]; then
-    code="$(sed -n 2p "$answers/$file")"
-    if [[ "$code" == 0 ]]; then sed 1,2d "$answers/$file"; else sed 1,2d "$answers/$file" >&2; fi
-    exit "$code"
+answers=("$0.answers"/*)
+for ((last = ${#answers[@]} - 1; last >= 0; last--)); do
+  [[ -e "$0.answers/$last" ]] || continue
+  mapfile -t lines <"$0.answers/$last"
+  if [[ " $* " == *" ${lines[0]}"* ]]; then
+    # `terraform plan` ends with 2 where there is something to do.
+    if [[ "${lines[1]}" == [02] ]]; then exec 3>&1; else exec 3>&2; fi
+    printf '%s\n' "${lines[@]:2}" >&3
+    exit "${lines[1]}"
   fi
 done
 TOOL
@@ -46,19 +78,26 @@ TOOL
 answer() { tell "$1" "$2" 0 "$3"; }
 refuse() { tell "$1" "$2" 1 "$3"; }
 tell() {
-  local count
-  count="$(find "$FAKES/$1.answers" -type f | wc -l)"
+  local answers=("$FAKES/$1.answers"/*) count=0
+  [[ ! -e "${answers[0]}" ]] || count="${#answers[@]}"
   printf '%s\n%s\n%s\n' "$2" "$3" "$4" >"$FAKES/$1.answers/$count"
 }
 
 # calls TOOL: what it was asked, a line each.
 calls() { cat "$FAKES/$1.calls" 2>/dev/null; }
 
+# never TOOL WORDS: it was not asked that.
+never() {
+  if calls "$1" | grep -- "$2"; then return 1; fi
+}
+
 # nothing_changed: no tool was told to change anything.
 nothing_changed() {
   local changes
   changes="$(
     calls kubectl | grep -v 'auth can-i' | grep -E '(^| )(apply|create|delete|label|patch|scale) '
+    calls terraform | grep -E '(^| )(apply|import) '
+    calls aws | grep -E ' (create|delete|batch-delete|put|update)-'
     calls helm | grep -E '(^| )(upgrade|install|uninstall|rollback) '
   )" || true
   [[ -z "$changes" ]] || {

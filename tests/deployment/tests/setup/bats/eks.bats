@@ -1,0 +1,317 @@
+#!/usr/bin/env bats
+# `setup-kompass.sh eks` against tools that answer what a test tells them. What the real Terraform and the real AWS CLI make
+# of it is in `tests/deployment/tests/terraform/script.rs`.
+
+setup() {
+  load helpers
+  fake_aws
+}
+
+eks() { setup_kompass eks --region eu-central-1 "$@"; }
+
+@test "usage errors have their code and say what is known" {
+  run -2 eks --autoscaler other
+  [[ "$output" == *"--autoscaler is cluster-autoscaler, karpenter or none, not other"* ]]
+  run -2 eks --name Kompass
+  [[ "$output" == *"--name is 2 to 32 lower-case letters"*"not Kompass"* ]]
+  run -2 eks --vars /no/such/file
+  [[ "$output" == *"failed to read the inputs in /no/such/file"* ]]
+  run -2 eks --backend-config /no/such/file
+  [[ "$output" == *"failed to read the backend in /no/such/file"* ]]
+  run -2 eks --set-var zone_count
+  [[ "$output" == *"--set-var takes KEY=VALUE, not zone_count"* ]]
+  run -2 eks --delete-images
+  [[ "$output" == *"--delete-images is for --destroy"* ]]
+  run -2 eks --regoin
+  [[ "$output" == *"unknown option --regoin"*"eks --help"* ]]
+  run -2 eks --jobs
+  [[ "$output" == *"--jobs needs a value"* ]]
+  nothing_changed
+}
+
+@test "without a region the error says how to name one, and a made-up one is refused" {
+  refuse aws "configure get region" ""
+  run -2 setup_kompass eks
+  [[ "$output" == *"which region? Name one by --region"* ]]
+  run -2 setup_kompass eks --region mars
+  [[ "$output" == *"not mars"* ]]
+  answer aws "ec2 describe-regions" "None"
+  run -2 eks --plan
+  [[ "$output" == *"there is no region eu-central-1"* ]]
+}
+
+@test "name and region may be in the file of inputs, and options go first" {
+  printf 'name = "blue"\nregion   = "eu-west-1" # Dublin\n' >"$BATS_TEST_TMPDIR/my.tfvars"
+  run -0 setup_kompass eks --vars "$BATS_TEST_TMPDIR/my.tfvars" --plan
+  [[ "$output" == *"region eu-west-1"*"EKS cluster blue"* ]]
+  run -0 setup_kompass eks --vars "$BATS_TEST_TMPDIR/my.tfvars" --name green --plan
+  [[ "$output" == *"region eu-west-1"*"EKS cluster green"* ]]
+  calls terraform | grep -q " plan -var-file=$BATS_TEST_TMPDIR/my.tfvars -var name=green -var region=eu-west-1 -var kompass_namespace=kompass "
+}
+
+@test "a missing tool is named, with where to get it" {
+  local tool
+  for tool in terraform helm; do
+    mv "$FAKES/$tool" "$FAKES/$tool.away"
+    run -3 eks --plan
+    [[ "$output" == *"$tool is missing: https://"* ]]
+    mv "$FAKES/$tool.away" "$FAKES/$tool"
+  done
+}
+
+@test "tools that are too old are refused, with what is needed" {
+  answer terraform version "Terraform v1.5.7"
+  run -3 eks --plan
+  [[ "$output" == *"Terraform 1.5.7 is too old: 1.9 or newer"* ]]
+  answer terraform version "Terraform v1.9.0"
+  answer aws --version "aws-cli/2.4.1 Python/3.8"
+  run -3 eks --plan
+  [[ "$output" == *"the AWS CLI 2.4.1 is too old: 2.7 or newer"* ]]
+  answer aws --version "aws-cli/1.46.3 Python/3.11.7"
+  run -0 eks --plan
+}
+
+@test "nothing that builds images is an error before anything is made, unless they come from elsewhere" {
+  mkdir "$BATS_TEST_TMPDIR/bin"
+  ln -s /usr/bin/* "$BATS_TEST_TMPDIR/bin/"
+  rm -f "$BATS_TEST_TMPDIR"/bin/{docker,buildah}
+  refuse docker "buildx version" "unknown command"
+  export TOOLS="$BATS_TEST_TMPDIR/bin"
+  run -3 eks --yes
+  [[ "$output" == *"nothing here builds images"*"--registry"* ]]
+  nothing_changed
+  run -0 eks --registry ghcr.io/ada --plan
+  [[ "$output" == *"take KOMPASS's images from ghcr.io/ada"* ]]
+}
+
+@test "credentials: none, expired, refused, unreachable" {
+  refuse aws "sts get-caller-identity" "Unable to locate credentials. You can configure credentials by running aws configure."
+  run -4 eks --plan
+  [[ "$output" == *"there are no AWS credentials: aws configure"* ]]
+  refuse aws "sts get-caller-identity" "An error occurred (ExpiredToken) when calling the GetCallerIdentity operation"
+  run -4 eks --plan
+  [[ "$output" == *"have expired"*"aws sso login"* ]]
+  refuse aws "sts get-caller-identity" "An error occurred (InvalidClientTokenId)"
+  run -4 eks --plan
+  [[ "$output" == *"AWS does not take the credentials"*"InvalidClientTokenId"* ]]
+  refuse aws "sts get-caller-identity" "Could not connect to the endpoint URL"
+  run -1 eks --plan
+  [[ "$output" == *"AWS can't be reached"* ]]
+}
+
+@test "a region that is not enabled says how to enable it, and one that can't be looked up is a warning" {
+  answer aws "ec2 describe-regions" "not-opted-in"
+  run -4 eks --plan
+  [[ "$output" == *"not enabled"*"enable-region --region-name eu-central-1"* ]]
+  refuse aws "ec2 describe-regions" "UnauthorizedOperation"
+  run -0 eks --plan
+  [[ "$output" == *"warning: whether region eu-central-1 may be used is not known: UnauthorizedOperation"* ]]
+}
+
+@test "rights that are missing are all named, over all questions" {
+  answer aws "iam simulate-principal-policy --policy-source-arn arn:aws:iam::123456789012:user/ada --action-names iam:" "iam:CreateRole	iam:PassRole"
+  answer aws "iam simulate-principal-policy --policy-source-arn arn:aws:iam::123456789012:user/ada --action-names ec2:" "kms:CreateKey"
+  run -4 eks --yes
+  [[ "$output" == *"may not: iam:CreateRole, iam:PassRole, kms:CreateKey. Ask for these"* ]]
+  nothing_changed
+  run -0 eks --skip-rights --plan
+}
+
+@test "where IAM can't be asked about rights that is a warning; roles are asked for by their ARN" {
+  refuse aws "iam simulate-principal-policy" "AccessDenied: simulate"
+  run -0 eks --plan
+  [[ "$output" == *"warning: which rights you have is not known: AccessDenied: simulate"* ]]
+  answer aws "sts get-caller-identity" "123456789012	arn:aws:sts::123456789012:assumed-role/ops/ada"
+  answer aws "iam get-role --role-name ops" "arn:aws:iam::123456789012:role/teams/ops"
+  answer aws "iam simulate-principal-policy" ""
+  run -0 eks --plan
+  calls aws | grep -q -- "--policy-source-arn arn:aws:iam::123456789012:role/teams/ops"
+  answer aws "sts get-caller-identity" "123456789012	arn:aws:iam::123456789012:root"
+  run -0 eks --plan
+  [[ "$output" == *"root, who may do all"* ]]
+}
+
+@test "a cluster of that name that the state doesn't know is a clash; one that it knows is not" {
+  answer aws "eks describe-cluster" "arn:aws:eks:eu-central-1:123456789012:cluster/kompass"
+  run -6 eks --yes
+  [[ "$output" == *"there is a cluster kompass in eu-central-1 already"*"another --name"*"./setup-kompass.sh cluster"*" import "* ]]
+  nothing_changed
+  answer terraform "state list" "module.cluster.aws_eks_cluster.this"
+  run -0 eks --plan
+}
+
+@test "repositories of that name, and what is left of a cluster of that name, are a clash" {
+  answer aws "ecr describe-repositories" "kompass/kompass-cli	kompass/spark"
+  run -6 eks --yes
+  [[ "$output" == *"repositories in ECR of that name already: kompass/kompass-cli kompass/spark. Choose"* ]]
+  answer aws "ecr describe-repositories" ""
+  answer aws "resourcegroupstaggingapi get-resources" "arn:aws:ec2:eu-central-1:123456789012:vpc/vpc-1"
+  run -6 eks --yes
+  [[ "$output" == *"vpc/vpc-1"*"--backend-config"* ]]
+  nothing_changed
+}
+
+@test "a key that waits for its end, and a NAT gateway that is gone, are no clash" {
+  answer aws "resourcegroupstaggingapi get-resources" \
+    "arn:aws:kms:eu-central-1:123456789012:key/1	arn:aws:ec2:eu-central-1:123456789012:natgateway/nat-1"
+  answer aws "kms describe-key" "PendingDeletion"
+  answer aws "ec2 describe-nat-gateways" "deleted"
+  run -0 eks --plan
+  answer aws "kms describe-key" "Enabled"
+  run -6 eks --plan
+}
+
+@test "quotas that are too small say what is needed and how to ask for it" {
+  answer aws "service-quotas get-service-quota --service-code ec2 --quota-code L-1216C47A" "5.0"
+  answer aws "ec2 describe-instances" "m5.large	None	1	2
+p3.2xlarge	None	4	2
+t3.micro	spot	1	2"
+  run -5 eks --yes
+  [[ "$output" == *"the quota of vCPUs of on-demand nodes is 5, 2 are in use, and 4 more are needed"*"--quota-code L-1216C47A --desired-value 6"* ]]
+  answer aws "service-quotas get-service-quota --service-code ec2 --quota-code L-1216C47A" "6.0"
+  run -0 eks --plan
+  [[ "$output" == *"warning: the quota of vCPUs of on-demand nodes is 6, less than the 1208 of all nodes"* ]]
+  answer aws "service-quotas get-service-quota --service-code vpc --quota-code L-F678F1CE" "1.0"
+  run -5 eks --yes
+  [[ "$output" == *"the quota of VPCs is 1, 1 are in use, and 1 more are needed"* ]]
+  answer aws "service-quotas get-service-quota --service-code vpc --quota-code L-F678F1CE" "5.0"
+  answer aws "service-quotas get-service-quota --service-code ec2 --quota-code L-0263D0A3" "5.0"
+  answer aws "ec2 describe-addresses" 5
+  run -5 eks --yes
+  [[ "$output" == *"the quota of Elastic IP addresses is 5, 5 are in use"* ]]
+  nothing_changed
+}
+
+@test "a quota that is not known is a warning" {
+  refuse aws "service-quotas" "AccessDeniedException"
+  run -0 eks --plan
+  [[ "$output" == *"warning: the quota of VPCs is not known: AccessDeniedException"* ]]
+}
+
+@test "what is made already is asked no quota for" {
+  tell terraform plan 0 "No changes."
+  answer terraform "output -no-color -raw price_per_hour" "0.56 to 119.27 USD"
+  answer terraform "output -no-color -raw node_needs" "on-demand:m6i.large:2:4"
+  answer aws "service-quotas get-service-quota" "0.0"
+  run -0 eks --plan
+  [[ "$output" == *"nothing to change"*"Price: 0.56 to 119.27 USD an hour"* ]]
+}
+
+@test "a plan tells what would be made, its price and its rights, and makes nothing" {
+  run -0 eks --plan --autoscaler karpenter
+  [[ "$output" == *"1 created aws_eks_cluster"* ]]
+  [[ "$output" == *"2 created aws_vpc_endpoint"* ]]
+  [[ "$output" == *"1 replaced aws_ecr_repository"* ]]
+  [[ "$output" != *aws_region* ]]
+  [[ "$output" == *"Price: 0.56 to 119.27 USD an hour"* ]]
+  [[ "$output" == *"rights to make, tag and delete were asked for; you have them"* ]]
+  [[ "$output" == *"autoscaler (karpenter)"* ]]
+  [[ "$output" == *"--access-from me"* ]]
+  [[ "$output" == *"Undo: ./setup-kompass.sh eks --region eu-central-1 --name kompass --destroy"* ]]
+  nothing_changed
+}
+
+@test "without a terminal and without --yes nothing is changed" {
+  run -2 eks </dev/null
+  [[ "$output" == *"add --yes"* ]]
+  nothing_changed
+}
+
+@test "the whole way: what was planned is applied, images, autoscaler, namespaces, KOMPASS" {
+  run -0 eks --access-from 203.0.113.7/32,198.51.100.0/24 --jobs a,b --mode shadow --set predictor.replicas=2 --yes
+  calls terraform | grep -q -- '-var public_access_cidrs=\["203.0.113.7/32","198.51.100.0/24"\] '
+  calls terraform | grep -qx -- "-chdir=$STATE/module apply -input=false -no-color -lock-timeout=30s $STATE/plan"
+  calls aws | grep -q -- "eks update-kubeconfig --region eu-central-1 --name kompass --alias kompass --kubeconfig $STATE/kubeconfig"
+  [[ "$(calls docker | grep -c -- "^buildx build --platform linux/amd64 --target .* --push ")" == 4 ]]
+  calls docker | grep -q -- "--tag 123456789012.dkr.ecr.eu-central-1.amazonaws.com/kompass/kompass-predictor:0.1.0 "
+  calls helm | grep -q -- "--kubeconfig $STATE/kubeconfig upgrade --install cluster-autoscaler cluster-autoscaler --repo https://kubernetes.github.io/autoscaler --namespace kube-system --values $STATE/autoscaler.yaml"
+  calls helm | grep -q -- "--kubeconfig $STATE/kubeconfig upgrade --install kompass .* --set namespaces={a,b} --values $STATE/values.yaml --set predictor.replicas=2"
+  calls helm | grep -q -- "test kompass"
+  [[ "$output" == *"export KUBECONFIG=$STATE/kubeconfig"* ]]
+  [[ "$(<"$STATE/inputs")" == 'public_access_cidrs=["203.0.113.7/32","198.51.100.0/24"]' ]]
+}
+
+@test "a second run takes the inputs of the first, pushes nothing that is there, and makes namespaces that lack" {
+  printf 'zone_count = 2\n' >"$BATS_TEST_TMPDIR/my.tfvars"
+  run -0 eks --vars "$BATS_TEST_TMPDIR/my.tfvars" --autoscaler karpenter --yes
+  rm "$FAKES"/*.calls
+  answer aws "ecr describe-images" "{}"
+  tell terraform plan 0 "No changes."
+  answer terraform "output -no-color -raw autoscaler_helm_values" "settings: {interruptionQueue: q}"
+  refuse kubectl "get namespace a" "not found"
+  refuse kubectl "get namespace a" ""
+  run -1 eks --jobs a --yes
+  calls terraform | grep -q " plan -var-file=$STATE/inputs.tfvars -var autoscaler=karpenter "
+  calls kubectl | grep -q "create namespace a"
+  never terraform " apply "
+  never docker build
+  calls helm | grep -q "upgrade --install karpenter oci://public.ecr.aws/karpenter/karpenter "
+}
+
+@test "images from elsewhere are not built, and a chart of the autoscaler may be a folder" {
+  run -0 eks --registry ghcr.io/ada/ --autoscaler-chart ./chart --yes
+  never docker build
+  calls helm | grep -q "upgrade --install kompass .* --set image.registry=ghcr.io/ada "
+  calls helm | grep -q "upgrade --install cluster-autoscaler ./chart --namespace"
+}
+
+@test "an apply that fails has the code of what AWS says" {
+  local -A codes=(["Error: AccessDenied: no"]=4 ["Error: VcpuLimitExceeded"]=5 ["Error: EntityAlreadyExists: role"]=6 ["Error: boom"]=1)
+  local words
+  for words in "${!codes[@]}"; do
+    refuse terraform apply "$words"
+    run -"${codes[$words]}" eks --yes
+    [[ "$output" == *"$words"*"run this again"* ]]
+    never helm upgrade
+  done
+}
+
+@test "a state that another run has locked says who may unlock it" {
+  refuse terraform plan "Error: Error acquiring the state lock
+
+│ Lock Info:
+│   ID:        6f1c-22
+│   Who:       ada@laptop"
+  run -8 eks --yes
+  [[ "$output" == *"Who:       ada@laptop"*"module force-unlock 6f1c-22"* ]]
+}
+
+@test "a backend is told to Terraform and remembered; one that changed says how to move the state" {
+  printf 'bucket = "states"\n' >"$BATS_TEST_TMPDIR/s3.hcl"
+  run -0 eks --backend-config "$BATS_TEST_TMPDIR/s3.hcl" --plan
+  calls terraform | grep -q " init -input=false -no-color -backend-config=$STATE/backend.hcl"
+  grep -q 'backend "s3"' "$STATE/module/backend.tf"
+  refuse terraform init "Error: Backend configuration changed"
+  run -1 eks --plan
+  [[ "$output" == *"init -migrate-state"* ]]
+}
+
+@test "two runs at once: the second one stops" {
+  export XDG_STATE_HOME="$BATS_TEST_TMPDIR/state"
+  mkdir -p "$XDG_STATE_HOME/kompass/setup"
+  exec 9>"$XDG_STATE_HOME/kompass/setup/eks_123456789012_eu-central-1_kompass.lock"
+  flock 9
+  run -8 eks --yes
+  [[ "$output" == *"another run"* ]]
+  nothing_changed
+}
+
+@test "an API server and nodes that don't come say what to look at" {
+  refuse kubectl "get --raw /readyz" "i/o timeout"
+  run -1 eks --yes
+  [[ "$output" == *"the API server of kompass does not answer: i/o timeout. It is reached from within its VPC alone"* ]]
+  answer kubectl "get --raw /readyz" ok
+  refuse kubectl "wait --for=condition=Ready nodes" "no matching resources found"
+  run -1 eks --yes
+  [[ "$output" == *"no node of the group system is ready"*"describe-nodegroup"* ]]
+}
+
+@test "an image or an autoscaler that does not come says what to do" {
+  refuse docker "buildx build" "no space left"
+  run -1 eks --yes
+  [[ "$output" == *"the image kompass-scheduler-extender was not built"* ]]
+  answer docker "buildx build" ""
+  refuse helm "upgrade --install cluster-autoscaler" "no route to host"
+  run -1 eks --yes
+  [[ "$output" == *"no route to host"*"--autoscaler-chart PATH"* ]]
+}

@@ -1,0 +1,153 @@
+#!/usr/bin/env bats
+# `setup-kompass.sh eks --destroy` against tools that answer what a test tells them.
+
+setup() {
+  load helpers
+  fake_aws
+  # A cluster that was made, and answers; KOMPASS is in it.
+  mkdir -p "$STATE/module"
+  printf 'x' >"$STATE/terraform.tfstate"
+  answer terraform "state list" "data.aws_partition.current
+module.cluster.aws_eks_cluster.this"
+  tell terraform "plan -destroy" 2 "  # module.cluster.aws_eks_cluster.this will be destroyed"
+  answer aws "eks describe-cluster" "arn:aws:eks:eu-central-1:123456789012:cluster/kompass"
+  answer aws "ecr list-images" "0"
+  answer aws "--output json ecr list-images" "[]"
+  answer helm "status kompass" "{}"
+  fake kompass
+  for kind in ingress service persistentvolumeclaims persistentvolumes; do
+    answer kubectl "get $kind" ""
+  done
+  refuse kubectl "get nodepools.karpenter.sh" "the server doesn't have a resource type"
+  refuse kubectl "get nodeclaims.karpenter.sh" "the server doesn't have a resource type"
+}
+
+destroy() { setup_kompass eks --region eu-central-1 --destroy "$@"; }
+
+# line TOOL WORDS: which call it was.
+line() { calls "$1" | grep -n -- "$2" | head -n 1 | cut -d: -f1; }
+
+@test "a plan tells what would go, and takes nothing" {
+  run -0 destroy --plan
+  [[ "$output" == *"1 destroyed aws_eks_cluster"* ]]
+  nothing_changed
+  [[ ! -s "$FAKES/kompass.calls" ]]
+}
+
+@test "without a terminal and without --yes nothing is taken" {
+  run -2 destroy </dev/null
+  [[ "$output" == *"add --yes"* ]]
+  nothing_changed
+}
+
+@test "the whole way, and a second time" {
+  answer kubectl "get service" "spark ui"
+  answer kubectl "get persistentvolumeclaims" "spark spark"
+  answer helm "status cluster-autoscaler" "{}"
+  run -0 destroy --yes
+  calls kompass | grep -q "^uninstall --kubeconfig $STATE/kubeconfig --namespace kompass --timeout 120 --force --yes"
+  calls kubectl | grep -q "delete service ui --namespace spark"
+  [[ "$(calls kubectl | grep -c "delete persistentvolumeclaims --all --namespace spark")" == 1 ]]
+  [[ "$(line kubectl "delete cronjobs,.*--namespace spark")" -lt "$(line kubectl "delete persistentvolumeclaims")" ]]
+  calls helm | grep -q "uninstall cluster-autoscaler --namespace kube-system --wait"
+  calls terraform | grep -qx -- "-chdir=$STATE/module apply -input=false -no-color -lock-timeout=30s $STATE/plan"
+  [[ "$output" == *"Nothing of the cluster kompass is left in eu-central-1."* ]]
+  [[ ! -e "$STATE" ]]
+  refuse aws "eks describe-cluster" "ResourceNotFoundException"
+  rm "$FAKES"/*.calls
+  run -0 destroy --yes
+  [[ "$output" == *"Nothing of the cluster kompass is left"* ]]
+  nothing_changed
+}
+
+@test "a cluster that is not in the state is not ours to destroy" {
+  answer terraform "state list" ""
+  run -6 destroy --yes
+  [[ "$output" == *"not this script's to destroy"*"--backend-config"* ]]
+  rm -r "$STATE"
+  run -6 destroy --yes
+  nothing_changed
+}
+
+@test "Karpenter's nodes go before Karpenter, and keep it until they are gone" {
+  answer kubectl "get nodepools.karpenter.sh" "spark"
+  answer kubectl "get nodeclaims.karpenter.sh" "spark-1"
+  answer helm "status karpenter" "{}"
+  refuse kubectl "delete nodeclaims.karpenter.sh" "timed out"
+  run -1 destroy --yes
+  [[ "$output" == *"Karpenter's nodeclaims are not gone"* ]]
+  never helm "uninstall karpenter"
+  never terraform " apply "
+  answer kubectl "delete nodeclaims.karpenter.sh" ""
+  run -0 destroy --yes
+  calls helm | grep -q "uninstall karpenter"
+}
+
+@test "a load balancer or a disk that stays ends it before the cluster goes" {
+  answer kubectl "get service" "spark ui"
+  refuse kubectl "delete service ui" "timed out"
+  run -1 destroy --yes
+  [[ "$output" == *"service spark/ui is not gone, and would leave a load balancer behind"* ]]
+  answer kubectl "get service" ""
+  answer kubectl "get persistentvolumeclaims" "spark"
+  refuse kubectl "delete persistentvolumeclaims" "timed out"
+  run -1 destroy --yes
+  [[ "$output" == *"volumes of namespace spark are not gone"* ]]
+  answer kubectl "delete persistentvolumeclaims" ""
+  answer kubectl "get persistentvolumes" "pv-1 vol-1"
+  run -1 destroy --yes
+  [[ "$output" == *"disks of PersistentVolumes are not gone"* ]]
+  never terraform " apply "
+}
+
+@test "disks that are to be retained are named and left" {
+  answer kubectl 'get persistentvolumes -o jsonpath={range .items[?(@.spec.persistentVolumeReclaimPolicy=="Retain")]}' "pv-1 vol-1"
+  answer kubectl "get persistentvolumeclaims" "spark"
+  run -0 destroy --yes
+  [[ "$output" == *"to be retained: pv-1 vol-1"* ]]
+}
+
+@test "a cluster that does not answer, or is gone half-way, keeps nothing from going" {
+  refuse kubectl "get --raw /version" "i/o timeout"
+  run -0 destroy --yes
+  [[ "$output" == *"warning: the API server of kompass does not answer"* ]]
+  [[ ! -s "$FAKES/kompass.calls" ]]
+  mkdir -p "$STATE/module"
+  printf 'x' >"$STATE/terraform.tfstate"
+  refuse aws "eks describe-cluster" "ResourceNotFoundException"
+  run -0 destroy --yes
+}
+
+@test "images that aren't KOMPASS's go only when that was asked for" {
+  answer aws "ecr describe-repositories" "kompass/kompass-cli	kompass/spark"
+  answer aws "ecr list-images --repository-name kompass/spark --query" "3"
+  run -1 destroy --yes
+  [[ "$output" == *"kompass/spark holds 3 images that aren't KOMPASS's: add --delete-images"* ]]
+  nothing_changed
+  run -0 destroy --yes --delete-images
+}
+
+@test "what is left ends it with its names; keys that wait for their end don't" {
+  answer aws "resourcegroupstaggingapi get-resources" "arn:aws:kms:eu-central-1:123456789012:key/1"
+  answer aws "kms describe-key" "PendingDeletion"
+  answer aws "ec2 describe-volumes" "vol-7"
+  run -1 destroy --yes
+  [[ "$output" == *"volume:vol-7"*"there is still what these lines tell"* ]]
+  [[ "$(calls sleep | wc -l)" -ge 19 ]]
+  answer aws "ec2 describe-volumes" "None"
+  run -0 destroy --yes
+  [[ "$output" == *"AWS deletes these keys when their time is over"*"key/1"* ]]
+}
+
+@test "what AWS does not tell is not taken for nothing" {
+  refuse aws "resourcegroupstaggingapi get-resources" "AccessDenied"
+  run -1 destroy --yes
+  [[ "$output" == *"is not known, because AWS did not tell"* ]]
+}
+
+@test "a destroy that Terraform does not end says that it goes on" {
+  refuse terraform apply "Error: DependencyViolation: vpc-1"
+  run -1 destroy --yes
+  [[ "$output" == *"DependencyViolation"*"run this again"* ]]
+  [[ -e "$STATE/terraform.tfstate" ]]
+}
