@@ -33,7 +33,8 @@ readonly INSTALL_RIGHTS=(
 )
 readonly INSTALL_LIMIT=5m RELEASE=kompass
 
-setup_cluster() {
+# cluster_options OPTIONS...: takes them in.
+cluster_options() {
   NAMESPACE=kompass SCOPE=labelled MODE=active PLAN=false YES=false JOBS=()
   KUBECTL=(kubectl) HELM=(helm) CHART_VALUES=()
   while (($#)); do
@@ -79,7 +80,7 @@ setup_cluster() {
       --yes | -y) export YES=true ;;
       --help | -h)
         usage_cluster
-        return
+        exit
         ;;
       *) fail "unknown option $1; see ./setup-kompass.sh cluster --help" "$USAGE" ;;
     esac
@@ -87,6 +88,10 @@ setup_cluster() {
   done
   [[ "$SCOPE" == labelled || ${#JOBS[@]} -eq 0 ]] ||
     fail "--jobs is for --scope labelled: with --scope all KOMPASS takes the jobs of every namespace" "$USAGE"
+}
+
+setup_cluster() {
+  cluster_options "$@"
   preflight
   plan_cluster
   ! "$PLAN" || return 0

@@ -71,6 +71,8 @@ setup_eks() {
     shift
   done
   "$DESTROY" || ! "$DELETE_IMAGES" || fail "--delete-images is for --destroy" "$USAGE"
+  # Known before a quarter of an hour of EKS.
+  (cluster_options "${CLUSTER_ARGUMENTS[@]}")
   # Files of a run are of nobody else's business: a state holds secrets.
   umask 077
   export AWS_PAGER='' TF_IN_AUTOMATION=1 TF_INPUT=0 CHECKPOINT_DISABLE=1

@@ -56,6 +56,11 @@ output "karpenter" {
   } : null
 }
 
+output "karpenter_nodes" {
+  description = "Karpenter's EC2NodeClass and NodePool for Spark, as YAML for `kubectl apply`; empty without Karpenter."
+  value       = var.autoscaler == "karpenter" ? yamlencode(local.karpenter_nodes) : ""
+}
+
 output "billed" {
   description = "What is paid for by the hour, so that `prices.json` tells the price: counts by kind; nodes for Spark at least and at most."
   value       = local.billed

@@ -37,19 +37,23 @@ chart_version() {
   sed -nE 's/^appVersion: *"?([^"]*)"?$/\1/p' "$ROOT/charts/kompass/Chart.yaml"
 }
 
-# lacking_images: those of KOMPASS's images that aren't in ECR.
+# lacking_images [MOST]: those of KOMPASS's images that aren't in ECR, so many at most.
 lacking_images() {
-  local image
+  local image left="${1:-99}"
   for image in "${KOMPASS_IMAGES[@]}"; do
+    ((left > 0)) || break
     aws_ ecr describe-images --repository-name "$NAME/kompass-$image" --image-ids "imageTag=$(chart_version)" >/dev/null ||
-      printf '%s\n' "$image"
+      {
+        printf '%s\n' "$image"
+        left=$((left - 1))
+      }
   done
 }
 
 # Which program builds images, before anything is made.
 eks_builder() {
   BUILDER=none
-  [[ -z "$REGISTRY" && -n "$(lacking_images)" ]] || return 0
+  [[ -z "$REGISTRY" && -n "$(lacking_images 1)" ]] || return 0
   if docker buildx version >/dev/null 2>&1 && docker info >/dev/null 2>&1; then
     BUILDER=docker
   elif command -v buildah >/dev/null; then
@@ -72,13 +76,13 @@ eks_images() {
   ((${#lacking[@]} > 0)) || return 0
   registry="$(terraform_ output -no-color -raw registry)"
   tag="$(chart_version)"
-  # `buildah` keeps what it is told here, and Docker in its own place until it is logged out.
-  local passwords="$FOLDER/registry.json"
+  local password passwords="$FOLDER/registry.json" host="${registry%%/*}"
+  password="$(aws_ ecr get-login-password)" || fail "ECR gives no password: $(errors)"
+  # buildah keeps the password in a file of this run, Docker in its own place until it is logged out.
   if [[ "$BUILDER" == docker ]]; then
-    aws_ ecr get-login-password | docker login --username AWS --password-stdin "${registry%%/*}" >/dev/null ||
-      fail "ECR does not let docker in: $(errors)"
+    docker login --username AWS --password-stdin "$host" <<<"$password" >/dev/null 2>"$ERRORS" || fail "ECR does not let docker in: $(errors)"
   else
-    aws_ ecr get-login-password | buildah login --authfile "$passwords" --username AWS --password-stdin "${registry%%/*}" >/dev/null ||
+    buildah login --authfile "$passwords" --username AWS --password-stdin "$host" <<<"$password" >/dev/null 2>"$ERRORS" ||
       fail "ECR does not let buildah in: $(errors)"
   fi
   for image in "${lacking[@]}"; do
@@ -93,7 +97,7 @@ eks_images() {
       buildah push --authfile "$passwords" "$reference" >&2 || image_failed "$image"
     fi
   done
-  if [[ "$BUILDER" == docker ]]; then docker logout "${registry%%/*}" >/dev/null 2>&1 || true; fi
+  if [[ "$BUILDER" == docker ]]; then docker logout "$host" >/dev/null 2>&1 || true; fi
   rm -f "$passwords"
 }
 
@@ -116,8 +120,11 @@ eks_autoscaler() {
   step "installing $AUTOSCALER"
   "${EKS_HELM[@]}" upgrade --install "$AUTOSCALER" "${chart[@]}" --namespace kube-system --values "$values" --wait --timeout 5m >&2 ||
     fail "$AUTOSCALER was not installed; the lines above tell why. Without a way to its chart: --autoscaler-chart PATH"
-  if [[ "$AUTOSCALER" == karpenter ]]; then
-    warn "Karpenter buys no node before it has a NodePool: docs/operations/aws.md has one"
+  [[ "$AUTOSCALER" == karpenter ]] || return 0
+  # Without a NodePool it buys nothing. One that is there is somebody's choice.
+  if [[ -z "$("${EKS_KUBECTL[@]}" get nodepools.karpenter.sh -o name 2>/dev/null)" ]]; then
+    terraform_ output -no-color -raw karpenter_nodes >"$FOLDER/nodes.yaml"
+    "${EKS_KUBECTL[@]}" apply --filename "$FOLDER/nodes.yaml" >&2 || fail "Karpenter's NodePool was not made; the lines above tell why"
   fi
 }
 

@@ -189,6 +189,16 @@ run "karpenter_has_a_queue_and_no_groups" {
   }
 
   assert {
+    condition     = yamldecode(output.karpenter_nodes).items[1].spec.template.spec.requirements[0].values == ["m6i.2xlarge", "m5.2xlarge", "m6a.2xlarge"] && yamldecode(output.karpenter_nodes).items[1].spec.limits.nodes == "300"
+    error_message = "Karpenter buys what the groups would."
+  }
+
+  assert {
+    condition     = yamldecode(output.karpenter_nodes).items[0].spec.amiSelectorTerms == [{ alias = "al2023@latest" }] && yamldecode(output.karpenter_nodes).items[0].spec.tags["kompass.dev/cluster"] == "kompass"
+    error_message = "Karpenter's nodes have the tags that a teardown looks for."
+  }
+
+  assert {
     condition     = yamldecode(output.autoscaler_helm_values).settings.interruptionQueue == "kompass-karpenter"
     error_message = "Karpenter must hear of interruptions."
   }

@@ -8,11 +8,13 @@ use kompass_deployment_tests::{project, run, succeed};
 use tokio::process::Command;
 
 const LIMIT: Duration = Duration::from_mins(1);
+/// Thousands of small processes.
+const BATS_LIMIT: Duration = Duration::from_mins(5);
 
 #[tokio::test]
 async fn the_scripts_are_clean() {
     let mut command = Command::new("shellcheck");
-    command.current_dir(project()).args(["-x", "setup-kompass.sh"]);
+    command.current_dir(project()).args(["-x", "-a", "setup-kompass.sh"]);
     for folder in [
         "setup",
         "docker/base",
@@ -30,17 +32,32 @@ async fn the_scripts_are_clean() {
     succeed(&mut command, LIMIT).await.unwrap();
 }
 
-#[tokio::test]
-async fn every_error_of_the_script_is_as_it_is_documented() {
-    let bats = project().join("tests/deployment/tests/setup/bats");
-    let told = succeed(Command::new("bats").arg("--formatter").arg("tap").arg(&bats), LIMIT)
+/// Runs a file of `bats/`, whose tests are at least so many: those that bats does not find are no failures of its own.
+async fn bats(file: &str, least: u32) {
+    let path = project().join("tests/deployment/tests/setup/bats").join(file);
+    let mut command = Command::new("bats");
+    let told = succeed(command.args(["--formatter", "tap"]).arg(path), BATS_LIMIT)
         .await
         .unwrap();
-    // Tests that bats does not find are no failures of its own.
     let plan = told.lines().next().unwrap_or_default();
     let count: u32 = plan.trim_start_matches("1..").parse().unwrap();
-    assert!(count >= 20, "{told}");
+    assert!(count >= least, "{told}");
     assert!(!told.contains("# skip"), "{told}");
+}
+
+#[tokio::test]
+async fn every_error_of_an_install_is_as_it_is_documented() {
+    bats("cluster.bats", 20).await;
+}
+
+#[tokio::test]
+async fn every_error_of_a_cluster_on_aws_is_as_it_is_documented() {
+    bats("eks.bats", 27).await;
+}
+
+#[tokio::test]
+async fn every_error_of_its_end_is_as_it_is_documented() {
+    bats("eks_destroy.bats", 12).await;
 }
 
 #[tokio::test]

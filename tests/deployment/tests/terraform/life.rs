@@ -14,7 +14,7 @@ use crate::eks::Eks;
 use crate::policies;
 use crate::tool::Workspace;
 
-const REGION: &str = "eu-central-1";
+pub(crate) const REGION: &str = "eu-central-1";
 const GROUP: &str = "spark-eu-spark-on-demand-eu-central-1a";
 const ADMIN: &str = "arn:aws:iam::123456789012:role/admin";
 
@@ -110,15 +110,21 @@ resource "aws_launch_template" "this" {
 }
 "#;
 
-struct Aws {
-    server: Server,
-    eks: Eks,
+/// What moto's gaps take: files beside those of `terraform/`.
+pub(crate) const OVERRIDES: [(&str, &str); 2] = [
+    ("modules/cluster/moto_override.tf", CLUSTER),
+    ("modules/spark-nodes/moto_override.tf", SPARK_NODES),
+];
+
+pub(crate) struct Aws {
+    pub(crate) server: Server,
+    pub(crate) eks: Eks,
     /// Before EC2 Auto Scaling: it refuses what AWS refuses, and keeps the policy of a group that moto loses at an update.
-    layer: Layer,
+    pub(crate) layer: Layer,
 }
 
 impl Aws {
-    async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         let server = Server::start_with_managed_policies(&Progress::lines()).await.unwrap();
         let eks = Eks::start(server.address()).await;
         let layer = Layer::start(&server, REGION, 1).await.unwrap();
@@ -130,16 +136,15 @@ impl Aws {
         let workspace = Workspace::new().await.unwrap();
         let provider = provider(self.server.address(), &self.eks.url(), &self.layer.url());
         workspace.write("moto_override.tf", &provider).unwrap();
-        for (module, text) in [("cluster", CLUSTER), ("spark-nodes", SPARK_NODES)] {
-            let file = format!("modules/{module}/moto_override.tf");
-            workspace.write(&file, text).unwrap();
+        for (file, text) in OVERRIDES {
+            workspace.write(file, text).unwrap();
         }
         let always = format!("name = \"spark-eu\"\nregion = \"{REGION}\"\nzone_count = 2\n");
         workspace.write("terraform.tfvars", &(always + variables)).unwrap();
         workspace
     }
 
-    async fn look(&self) -> Value {
+    pub(crate) async fn look(&self) -> Value {
         let program = moto::ensure(&Progress::lines()).await.unwrap();
         let url = format!("http://{}", self.server.address());
         let mut python = Command::new(program.with_file_name("python"));
@@ -149,7 +154,7 @@ impl Aws {
     }
 
     /// Nothing is there that Terraform has made.
-    async fn is_empty(&self) {
+    pub(crate) async fn is_empty(&self) {
         let left = self.look().await;
         for (what, left) in left.as_object().unwrap() {
             match (what.as_str(), left) {

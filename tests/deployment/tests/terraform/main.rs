@@ -7,4 +7,5 @@ mod eks;
 mod life;
 mod policies;
 mod readme;
+mod script;
 mod tool;

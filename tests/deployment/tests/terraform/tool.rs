@@ -90,7 +90,7 @@ impl Workspace {
 }
 
 /// The configuration of the command line; none if the machine's owner has one, which then counts.
-fn configuration() -> Option<String> {
+pub(crate) fn configuration() -> Option<String> {
     let home = std::env::home_dir().unwrap_or_default();
     let chosen = std::env::var_os("TF_CLI_CONFIG_FILE").map_or_else(|| home.join(OF_HOME), PathBuf::from);
     if chosen.is_file() {
@@ -127,7 +127,7 @@ fn mirror(home: &Path) -> Option<PathBuf> {
 }
 
 /// Copies a folder; what Terraform has left in it stays behind.
-fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+pub(crate) fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(to).with_context(|| format!("failed to make {}", to.display()))?;
     for entry in std::fs::read_dir(from).with_context(|| format!("failed to read {}", from.display()))? {
         let entry = entry?;

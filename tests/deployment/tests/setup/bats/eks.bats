@@ -22,6 +22,10 @@ eks() { setup_kompass eks --region eu-central-1 "$@"; }
   [[ "$output" == *"--set-var takes KEY=VALUE, not zone_count"* ]]
   run -2 eks --delete-images
   [[ "$output" == *"--delete-images is for --destroy"* ]]
+  run -2 eks --scope everything --yes
+  [[ "$output" == *"--scope is labelled or all, not everything"* ]]
+  run -2 eks --values /no/such/file --yes
+  [[ "$output" == *"failed to read the values in /no/such/file"* ]]
   run -2 eks --regoin
   [[ "$output" == *"unknown option --regoin"*"eks --help"* ]]
   run -2 eks --jobs
@@ -239,13 +243,19 @@ t3.micro	spot	1	2"
   tell terraform plan 0 "No changes."
   answer terraform "output -no-color -raw autoscaler_helm_values" "settings: {interruptionQueue: q}"
   refuse kubectl "get namespace a" "not found"
-  refuse kubectl "get namespace a" ""
+  # The made-up namespace is not there after it was made either, which the install then says.
   run -1 eks --jobs a --yes
+  [[ "$output" == *"there is no namespace a"* ]]
   calls terraform | grep -q " plan -var-file=$STATE/inputs.tfvars -var autoscaler=karpenter "
   calls kubectl | grep -q "create namespace a"
   never terraform " apply "
   never docker build
   calls helm | grep -q "upgrade --install karpenter oci://public.ecr.aws/karpenter/karpenter "
+  calls kubectl | grep -q "apply --filename $STATE/nodes.yaml"
+  answer kubectl "get nodepools.karpenter.sh" "nodepool.karpenter.sh/mine"
+  rm "$FAKES/kubectl.calls"
+  run -1 eks --jobs a --yes
+  never kubectl " apply "
 }
 
 @test "images from elsewhere are not built, and a chart of the autoscaler may be a folder" {
