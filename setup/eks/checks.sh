@@ -155,30 +155,38 @@ eks_clash() {
 
 # What the plan makes, against what the account may have.
 eks_quotas() {
-  local needs need kind type least most cpus
-  local -A asked=([on-demand]=0 [spot]=0) allowed=([on-demand]=0 [spot]=0)
+  local needs need kind type least most told types=() cpus architecture
+  local -A asked=([on-demand]=0 [spot]=0) allowed=([on-demand]=0 [spot]=0) cpus_of=()
   BUILD_PLATFORM=''
   needs="$(of_plan node_needs)"
+  [[ "$needs" == *:* ]] || needs=''
   for need in $needs; do
     IFS=: read -r kind type least most <<<"$need"
-    cpus="$(aws_ ec2 describe-instance-types --instance-types "$type" \
-      --query 'InstanceTypes[0].[VCpuInfo.DefaultVCpus,ProcessorInfo.SupportedArchitectures[0]]')" || {
-      case "$(errors)" in
-        *InvalidInstanceType*) fail "there is no instance type $type in $REGION: choose another by --set-var or --vars" "$NO_QUOTA" ;;
-      esac
-      warn "how many vCPUs a $type has is not known, so their quota was not looked at: $(errors)"
-      continue
-    }
+    [[ " ${types[*]} " == *" $type "* ]] || types+=("$type")
+  done
+  told=''
+  ((${#types[@]} == 0)) || told="$(aws_ ec2 describe-instance-types --instance-types "${types[@]}" \
+    --query 'InstanceTypes[].[InstanceType,VCpuInfo.DefaultVCpus,ProcessorInfo.SupportedArchitectures[0]]')" || {
+    case "$(errors)" in
+      *InvalidInstanceType*) fail "an instance type is not there in $REGION: $(errors). Choose another by --set-var or --vars" "$NO_QUOTA" ;;
+    esac
+    warn "how many vCPUs nodes have is not known, so their quotas were not looked at: $(errors)"
+    told=''
+  }
+  while read -r type cpus architecture; do
+    [[ ! "$cpus" =~ ^[0-9]+$ ]] || cpus_of[$type]="$cpus"
     # The first are the system's, which run KOMPASS.
-    BUILD_PLATFORM="${BUILD_PLATFORM:-$(platform_of "${cpus#*$'\t'}")}"
-    cpus="${cpus%%$'\t'*}"
-    [[ "$cpus" =~ ^[0-9]+$ ]] || continue
+    [[ "$type" != "${types[0]:-}" ]] || BUILD_PLATFORM="$(platform_of "$architecture")"
+  done <<<"$told"
+  for need in $needs; do
+    IFS=: read -r kind type least most <<<"$need"
+    [[ -n "${cpus_of[$type]:-}" ]] || continue
     if ! standard "$type"; then
       warn "the quota of $type was not looked at"
       continue
     fi
-    asked[$kind]=$((asked[$kind] + least * cpus))
-    allowed[$kind]=$((allowed[$kind] + most * cpus))
+    asked[$kind]=$((asked[$kind] + least * cpus_of[$type]))
+    allowed[$kind]=$((allowed[$kind] + most * cpus_of[$type]))
   done
   if (($(planned created aws_eks_node_group) > 0)); then
     local used

@@ -186,6 +186,23 @@ t3.micro	spot	1	2"
   nothing_changed
 }
 
+@test "an instance type that is not there ends it, one of other families is not looked at, and Graviton has images of its own" {
+  refuse aws "ec2 describe-instance-types" "An error occurred (InvalidInstanceType): do not exist: [m6i.large]"
+  run -5 eks --yes
+  [[ "$output" == *"an instance type is not there in eu-central-1"*"[m6i.large]"* ]]
+  nothing_changed
+  refuse aws "ec2 describe-instance-types" "UnauthorizedOperation"
+  run -0 eks --plan
+  [[ "$output" == *"warning: how many vCPUs nodes have is not known"* ]]
+  tell terraform plan 2 '  # aws_eks_node_group.system will be created
+  + node_needs = "on-demand:m7g.large:2:4 spot:g5.xlarge:0:9"'
+  answer aws "ec2 describe-instance-types" "g5.xlarge	4	x86_64
+m7g.large	2	arm64"
+  run -0 eks --yes
+  [[ "$output" == *"warning: the quota of g5.xlarge was not looked at"* ]]
+  calls docker | grep -q -- "--platform linux/arm64"
+}
+
 @test "a quota that is not known is a warning" {
   refuse aws "service-quotas" "AccessDeniedException"
   run -0 eks --plan

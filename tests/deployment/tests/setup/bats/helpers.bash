@@ -44,8 +44,8 @@ fake_aws() {
   answer aws "iam simulate-principal-policy" ""
   refuse aws "eks describe-cluster" "An error occurred (ResourceNotFoundException): no cluster found"
   refuse aws "ecr describe-images" "An error occurred (RepositoryNotFoundException)"
-  answer aws "ec2 describe-instance-types" "2	x86_64"
-  answer aws "ec2 describe-instance-types --instance-types m6i.2xlarge" "8	x86_64"
+  answer aws "ec2 describe-instance-types" "m6i.2xlarge	8	x86_64
+m6i.large	2	x86_64"
   answer aws "ec2 describe-vpcs" 1
   answer aws "ec2 describe-addresses" 0
   answer aws "service-quotas get-service-quota" "5000.0"
