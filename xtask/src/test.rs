@@ -3,7 +3,8 @@
 //! Test targets are told apart by name: `api_only`, `real` and `paired` need a real API server, a real Prometheus or the
 //! stand-in for AWS (tests of `paired` run two at a time: each has all that it needs for itself, and mostly waits), `full` and
 //! `e2e` a real node with real Spark; `chart`, `images`, `monitoring`, `setup`, `terraform` and `workflows` the tools of a
-//! deployment; everything else needs nothing. `released` compiles the images and is run with `--full` only.
+//! deployment; everything else needs nothing. `aws` (a whole cluster on a stand-in for AWS) and `released` (compiles the
+//! images) are run with `--full` only.
 
 use std::process::Command;
 
@@ -16,7 +17,7 @@ const API_TARGETS: [&str; 2] = ["api_only", "real"];
 const PAIRED_TARGETS: [&str; 1] = ["paired"];
 const DEPLOYMENT_TARGETS: [&str; 6] = ["chart", "images", "monitoring", "setup", "terraform", "workflows"];
 /// Only with `--full`.
-const LONG_TARGETS: [&str; 1] = ["released"];
+const LONG_TARGETS: [&str; 2] = ["aws", "released"];
 const NODE_TARGETS: [&str; 2] = ["full", "e2e"];
 
 /// How much to run.
@@ -75,9 +76,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         });
     }
     if args.full {
-        stages.run("images as they are released", || {
-            cluster_tests(&LONG_TARGETS, &["--nocapture", "--test-threads=1"], args)
-        });
+        stages.run(
+            "a cluster on a stand-in for AWS, and images as they are released",
+            || cluster_tests(&LONG_TARGETS, &["--nocapture", "--test-threads=1"], args),
+        );
         stages.run("dependencies", crate::deny::run);
         stages.run("benchmarks", crate::bench::run);
     }

@@ -2,6 +2,7 @@
 
 pub mod crds;
 pub mod dashboards;
+pub mod terraform;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -8,7 +8,7 @@ use kompass_local_cluster::python;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::tool::Workspace;
+use kompass_deployment_tests::terraform::Workspace;
 
 const CHECKOV: &str = "checkov==3.3.30";
 const CHECKOV_LIMIT: Duration = Duration::from_mins(5);

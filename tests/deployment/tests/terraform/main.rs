@@ -1,11 +1,6 @@
-//! Terraform: its form, its checks, what it makes on a stand-in for AWS, and that all of it goes again.
+//! Terraform: its form, its checks, and its documents. What it makes is the target `aws`.
 
 #![cfg(test)]
 
 mod checks;
-mod eks;
-mod life;
-mod policies;
 mod readme;
-mod script;
-mod tool;

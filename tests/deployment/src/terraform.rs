@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::{project, run, succeed};
 use anyhow::Context as _;
-use kompass_deployment_tests::{project, run, succeed};
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -16,13 +16,14 @@ const PROVIDER: &str = "registry.terraform.io/hashicorp/aws";
 const OF_HOME: &str = ".terraformrc";
 
 /// A copy of `terraform/` that may be written to.
-pub(crate) struct Workspace {
+#[derive(Debug)]
+pub struct Workspace {
     folder: TempDir,
 }
 
 impl Workspace {
     /// Copies the files and initialises them.
-    pub(crate) async fn new() -> anyhow::Result<Self> {
+    pub async fn new() -> anyhow::Result<Self> {
         let workspace = Self {
             folder: TempDir::new().context("failed to make a folder")?,
         };
@@ -39,22 +40,22 @@ impl Workspace {
     }
 
     /// Where the copy is.
-    pub(crate) fn path(&self) -> PathBuf {
+    pub fn path(&self) -> PathBuf {
         self.folder.path().join("terraform")
     }
 
     /// Adds a file to the copy.
-    pub(crate) fn write(&self, file: &str, text: &str) -> anyhow::Result<()> {
+    pub fn write(&self, file: &str, text: &str) -> anyhow::Result<()> {
         std::fs::write(self.path().join(file), text).with_context(|| format!("failed to write {file}"))
     }
 
     /// Runs a command that is to end well, and returns what it says.
-    pub(crate) async fn terraform(&self, arguments: &[&str]) -> anyhow::Result<String> {
+    pub async fn terraform(&self, arguments: &[&str]) -> anyhow::Result<String> {
         succeed(&mut self.command(arguments), LIMIT).await
     }
 
     /// Runs a command; its exit code and all that it says.
-    pub(crate) async fn outcome(&self, arguments: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
+    pub async fn outcome(&self, arguments: &[&str]) -> anyhow::Result<(Option<i32>, String)> {
         let output = run(&mut self.command(arguments), LIMIT).await?;
         let text = [output.stdout, output.stderr].concat();
         Ok((output.status.code(), String::from_utf8_lossy(&text).into_owned()))
@@ -90,7 +91,7 @@ impl Workspace {
 }
 
 /// The configuration of the command line; none if the machine's owner has one, which then counts.
-pub(crate) fn configuration() -> Option<String> {
+pub fn configuration() -> Option<String> {
     let home = std::env::home_dir().unwrap_or_default();
     let chosen = std::env::var_os("TF_CLI_CONFIG_FILE").map_or_else(|| home.join(OF_HOME), PathBuf::from);
     if chosen.is_file() {
@@ -127,7 +128,7 @@ fn mirror(home: &Path) -> Option<PathBuf> {
 }
 
 /// Copies a folder; what Terraform has left in it stays behind.
-pub(crate) fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+pub fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(to).with_context(|| format!("failed to make {}", to.display()))?;
     for entry in std::fs::read_dir(from).with_context(|| format!("failed to read {}", from.display()))? {
         let entry = entry?;

@@ -12,7 +12,7 @@ use tokio::process::Command;
 
 use crate::eks::Eks;
 use crate::policies;
-use crate::tool::Workspace;
+use kompass_deployment_tests::terraform::Workspace;
 
 pub(crate) const REGION: &str = "eu-central-1";
 const GROUP: &str = "spark-eu-spark-on-demand-eu-central-1a";

@@ -13,7 +13,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
 use crate::life::{Aws, OVERRIDES, REGION};
-use crate::tool::{configuration, copy};
+use kompass_deployment_tests::terraform::{configuration, copy};
 
 const CLI: &str = "awscli==1.46.3";
 /// Fifty questions and an apply, on a machine that has other work.
@@ -43,11 +43,7 @@ impl Machine {
         for (file, text) in OVERRIDES {
             std::fs::write(root.join("kompass/terraform").join(file), text).unwrap();
         }
-        copy(
-            &project().join("tests/deployment/tests/terraform/fakes"),
-            &root.join("fakes"),
-        )
-        .unwrap();
+        copy(&project().join("tests/deployment/tests/aws/fakes"), &root.join("fakes")).unwrap();
         let inputs = "zone_count = 2\nspark_nodes = { ami_id = \"ami-12345678\" }\n";
         std::fs::write(root.join("my.tfvars"), inputs).unwrap();
 
