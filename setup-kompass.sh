@@ -1,6 +1,10 @@
 #!/usr/bin/env bash
 # KOMPASS in one command: on this machine, in a cluster that is there, or in a new one on AWS.
 set -euo pipefail
+if ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] < 404)); then
+  printf 'error: bash %s is too old: 4.4 or newer is needed (on a Mac: brew install bash)\n' "$BASH_VERSION" >&2
+  exit 3
+fi
 ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 # shellcheck source=setup/common.sh
 . "$ROOT/setup/common.sh"

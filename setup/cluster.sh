@@ -31,30 +31,36 @@ readonly INSTALL_RIGHTS=(
   "create secrets" "create configmaps" "create roles.rbac.authorization.k8s.io" "create rolebindings.rbac.authorization.k8s.io"
   "create networkpolicies.networking.k8s.io" "create poddisruptionbudgets.policy" "patch namespaces"
 )
-readonly INSTALL_LIMIT=5m RELEASE=kompass
+readonly INSTALL_LIMIT=5m INSTALL_LIMIT_SECONDS=300 RELEASE=kompass
 
 # cluster_options OPTIONS...: takes them in.
 cluster_options() {
-  NAMESPACE=kompass SCOPE=labelled MODE=active PLAN=false YES=false JOBS=()
+  NAMESPACE=kompass SCOPE='' MODE='' PLAN=false YES=false JOBS=() OPTIONS=()
   KUBECTL=(kubectl) HELM=(helm) CHART_VALUES=()
   while (($#)); do
     case "$1" in
       --context)
-        KUBECTL+=(--context "$(value "$@")") || exit
+        value "$@" >/dev/null
+        KUBECTL+=(--context "$2")
         HELM+=(--kube-context "$2")
+        OPTIONS+=(--context "$2")
         shift
         ;;
       --kubeconfig)
-        KUBECTL+=(--kubeconfig "$(value "$@")") || exit
+        value "$@" >/dev/null
+        KUBECTL+=(--kubeconfig "$2")
         HELM+=(--kubeconfig "$2")
+        OPTIONS+=(--kubeconfig "$2")
         shift
         ;;
       --namespace)
         NAMESPACE="$(value "$@")" || exit
+        OPTIONS+=(--namespace "$2")
         shift
         ;;
       --jobs)
-        IFS=, read -r -a JOBS <<<"$(value "$@")" || exit
+        value "$@" >/dev/null
+        IFS=, read -r -a JOBS <<<"$2"
         shift
         ;;
       --scope)
@@ -68,12 +74,14 @@ cluster_options() {
         shift
         ;;
       --values)
-        [[ -r "$(value "$@")" ]] || fail "failed to read the values in ${2:-}: is it there?" "$USAGE"
+        value "$@" >/dev/null
+        [[ -r "$2" ]] || fail "failed to read the values in $2: is it there?" "$USAGE"
         CHART_VALUES+=(--values "$2")
         shift
         ;;
       --set)
-        CHART_VALUES+=(--set "$(value "$@")") || exit
+        value "$@" >/dev/null
+        CHART_VALUES+=(--set "$2")
         shift
         ;;
       --plan) PLAN=true ;;
@@ -86,7 +94,7 @@ cluster_options() {
     esac
     shift
   done
-  [[ "$SCOPE" == labelled || ${#JOBS[@]} -eq 0 ]] ||
+  [[ "$SCOPE" != all || ${#JOBS[@]} -eq 0 ]] ||
     fail "--jobs is for --scope labelled: with --scope all KOMPASS takes the jobs of every namespace" "$USAGE"
 }
 
@@ -103,7 +111,8 @@ setup_cluster() {
 
 KOMPASS is in the cluster, in namespace $NAMESPACE (${SECONDS} s). Next:
   spark-submit --master k8s://$SERVER --deploy-mode cluster --conf spark.kubernetes.namespace=${JOBS[0]:-NAMESPACE} ...
-  kubectl get pods --namespace $NAMESPACE;  ./setup-kompass.sh doctor;  ./setup-kompass.sh uninstall
+  ./setup-kompass.sh doctor${OPTIONS[*]:+ ${OPTIONS[*]}}
+Undo: ./setup-kompass.sh uninstall${OPTIONS[*]:+ ${OPTIONS[*]}}
 TEXT
 }
 
@@ -162,9 +171,11 @@ rights() {
 
 # Another install in this cluster, or objects of that name that are somebody else's.
 clash() {
-  local release first
-  release="$("${HELM[@]}" list --all-namespaces --all --filter "^$RELEASE\$" --output json 2>/dev/null |
-    tr '{' '\n' | sed -n "s/.*\"namespace\":\"\([^\"]*\)\".*/\1/p" | grep -vx "$NAMESPACE" | head -n 1)" || true
+  local releases release first
+  # What a release may be in but "superseded"; Helm 4 has no --all.
+  releases="$("${HELM[@]}" list --all-namespaces --deployed --failed --pending --uninstalling \
+    --filter "^$RELEASE\$" --output json 2>&1)" || fail "Helm's releases can't be listed: $releases" "$NO_PERMISSION"
+  release="$(tr '{' '\n' <<<"$releases" | sed -n "s/.*\"namespace\":\"\([^\"]*\)\".*/\1/p" | grep -vx "$NAMESPACE" | head -n 1)" || true
   [[ -z "$release" ]] ||
     fail "KOMPASS is in this cluster already, in namespace $release, and there can be one only: upgrade that one (--namespace $release), or uninstall it first" "$NAME_CLASH"
   first="$("${KUBECTL[@]}" get mutatingwebhookconfiguration kompass-admission-webhook \
@@ -178,29 +189,18 @@ plan_cluster() {
   cat >&2 <<TEXT
 In the cluster at $SERVER ($PLATFORM, Kubernetes $VERSION):
   1. install or upgrade the Helm release $RELEASE in namespace $NAMESPACE: admission webhook, kube-scheduler with
-     extender, and their rights; mode $MODE, scope $SCOPE
+     extender, and their rights; mode ${MODE:-as before (active at first)}, scope ${SCOPE:-as before (labelled at first)}
   2. label namespaces for it: ${jobs:-none (--jobs NAMES does it)}
   3. prove it: \`helm test\` sends a Spark driver through the webhook as a dry run
 Permissions: ${#INSTALL_RIGHTS[@]} rights to create namespaces, roles, deployments and the like; you have them all.
-Price: the resources of its pods, on nodes that you have. Undo: ./setup-kompass.sh uninstall
+Price: the resources of its pods, on nodes that you have.
+Undo: ./setup-kompass.sh uninstall${OPTIONS[*]:+ ${OPTIONS[*]}}
 TEXT
 }
 
 install() {
-  local state chart_jobs=()
-  # A Helm that was interrupted leaves a release that no other Helm touches.
-  state="$("${HELM[@]}" status "$RELEASE" --namespace "$NAMESPACE" --output json 2>/dev/null |
-    sed -n 's/.*"status":"\([a-z-]*\)".*/\1/p' | head -n 1)" || true
-  case "$state" in
-    pending-install | uninstalling)
-      step "clearing away an install that was interrupted"
-      "${HELM[@]}" uninstall "$RELEASE" --namespace "$NAMESPACE" --wait >&2
-      ;;
-    pending-upgrade | pending-rollback)
-      step "taking back an upgrade that was interrupted"
-      "${HELM[@]}" rollback "$RELEASE" --namespace "$NAMESPACE" --wait >&2
-      ;;
-  esac
+  local chart_jobs=() chosen=()
+  unfinished_release
   if ((${#JOBS[@]})); then
     chart_jobs=(--set "namespaces={$(IFS=,; printf '%s' "${JOBS[*]}")}")
     local job
@@ -208,14 +208,45 @@ install() {
       "${KUBECTL[@]}" label namespace "$job" kompass.dev/enabled=true --overwrite >/dev/null
     done
   fi
+  # What is not said stays as it was: values of a file, and of the run before.
+  [[ -z "$SCOPE" ]] || chosen+=(--set "scope=$SCOPE")
+  [[ -z "$MODE" ]] || chosen+=(--set "mode=$MODE")
+  # Helm 4 applies on the server's side, where fields that others wrote are theirs: `kompass uninstall` scales to nothing.
+  ! at_least "$(helm version --template '{{.Version}}' 2>/dev/null)" 4.0 || chosen+=(--force-conflicts)
   step "installing the chart"
   "${HELM[@]}" upgrade --install "$RELEASE" "$ROOT/charts/kompass" --namespace "$NAMESPACE" --create-namespace \
-    --set "scope=$SCOPE" --set "mode=$MODE" "${chart_jobs[@]}" "${CHART_VALUES[@]}" \
+    --reset-then-reuse-values "${chosen[@]}" "${chart_jobs[@]}" "${CHART_VALUES[@]}" \
     --wait --timeout "$INSTALL_LIMIT" >&2 ||
     {
       "${KUBECTL[@]}" get pods --namespace "$NAMESPACE" >&2 || true
       fail "KOMPASS is not ready after $INSTALL_LIMIT: \`./setup-kompass.sh doctor\` tells what is wrong; then run this again"
     }
+}
+
+# A Helm that was interrupted leaves a release that no other Helm touches. One that is at work looks the same, but ends.
+unfinished_release() {
+  local told state since age
+  told="$("${HELM[@]}" status "$RELEASE" --namespace "$NAMESPACE" --output json 2>/dev/null)" || return 0
+  state="$(sed -n 's/.*"status":"\([a-z-]*\)".*/\1/p' <<<"$told" | head -n 1)"
+  case "$state" in
+    pending-install | uninstalling | pending-upgrade | pending-rollback) ;;
+    *) return 0 ;;
+  esac
+  since="$(sed -n 's/.*"last_deployed":"\([^"]*\)".*/\1/p' <<<"$told" | head -n 1)"
+  age="$INSTALL_LIMIT_SECONDS"
+  [[ -z "$since" ]] || age=$(($(date +%s) - $(date -d "$since" +%s 2>/dev/null || printf 0)))
+  ((age >= INSTALL_LIMIT_SECONDS)) ||
+    fail "a Helm has been at work on the release for $age s, or was interrupted: wait until $INSTALL_LIMIT are over, then run this again" "$BUSY"
+  case "$state" in
+    pending-install | uninstalling)
+      step "clearing away an install that was interrupted"
+      "${HELM[@]}" uninstall "$RELEASE" --namespace "$NAMESPACE" --wait >&2
+      ;;
+    *)
+      step "taking back an upgrade that was interrupted"
+      "${HELM[@]}" rollback "$RELEASE" --namespace "$NAMESPACE" --wait >&2
+      ;;
+  esac
 }
 
 prove() {

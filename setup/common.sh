@@ -40,6 +40,7 @@ consent() {
 # hold NAME
 hold() {
   local folder="${XDG_STATE_HOME:-$HOME/.local/state}/kompass/setup"
+  need flock "it is in util-linux (on a Mac: brew install flock)"
   mkdir -p "$folder"
   exec {LOCK}>"$folder/${1//[^A-Za-z0-9._-]/_}.lock"
   flock --nonblock "$LOCK" || fail "another run of setup-kompass.sh works on $1; wait for its end" "$BUSY"
@@ -48,6 +49,7 @@ hold() {
 # at_least VERSION WANTED: whether a version `1.31` or `v1.31.4-eks-1` is at least `1.31`.
 at_least() {
   local have="${1#v}" want="$2"
+  [[ "$have" == [0-9]*.[0-9]* ]] || return 1
   local major="${have%%.*}" rest="${have#*.}"
   local minor="${rest%%[!0-9]*}"
   local want_major="${want%%.*}" want_minor="${want#*.}"
@@ -61,7 +63,9 @@ kompass_program() {
   elif command -v kompass >/dev/null; then
     command -v kompass
   else
-    printf '%s/kompass' "$(build dev --package kompass-cli)"
+    local folder
+    folder="$(build dev --package kompass-cli)" || exit
+    printf '%s/kompass' "$folder"
   fi
 }
 
@@ -89,4 +93,40 @@ build() {
   fi
   (cd "$ROOT" && cargo build "${arguments[@]}" >&2) || fail "the programs were not built; the lines above tell why"
   printf '%s' "$folder"
+}
+
+# about_cluster OPTIONS...: takes --context out of options for `kompass`, which knows a kubeconfig only; the rest comes in
+# REST. Says which cluster it is about.
+about_cluster() {
+  local context='' file='' server
+  REST=()
+  while (($#)); do
+    case "$1" in
+      --context)
+        value "$@" >/dev/null
+        context="$2"
+        shift
+        ;;
+      --kubeconfig)
+        value "$@" >/dev/null
+        file="$2"
+        REST+=("$1" "$2")
+        shift
+        ;;
+      *) REST+=("$1") ;;
+    esac
+    shift
+  done
+  local view=(kubectl config view --minify --flatten ${file:+--kubeconfig "$file"} ${context:+--context "$context"})
+  if [[ -n "$context" ]]; then
+    need kubectl "https://kubernetes.io/docs/tasks/tools"
+    ABOUT="$(mktemp)"
+    "${view[@]}" >"$ABOUT" || fail "there is no context $context in the kubeconfig; \`kubectl config get-contexts\` lists them" "$USAGE"
+    REST+=(--kubeconfig "$ABOUT")
+    trap 'rm -f "$ABOUT"' EXIT
+  fi
+  if command -v kubectl >/dev/null; then
+    server="$("${view[@]}" -o 'jsonpath={.clusters[0].cluster.server}' 2>/dev/null)" || true
+    printf 'cluster: %s\n' "${server:-unknown}" >&2
+  fi
 }

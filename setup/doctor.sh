@@ -4,5 +4,6 @@
 setup_doctor() {
   local program
   program="$(kompass_program)" || exit
-  exec "$program" doctor "$@"
+  about_cluster "$@"
+  "$program" doctor "${REST[@]}"
 }

@@ -8,11 +8,14 @@ Usage: ./setup-kompass.sh uninstall [--plan] [options of `kompass uninstall`]
 Webhook off, gates lifted, waits until no pod needs KOMPASS's scheduler, gives back what is held, uninstalls the Helm
 release, and looks that nothing is left. Running jobs go on. Interrupted, run it again.
 
-  --plan   Tell what would be done, and change nothing.
-  --yes    Ask nothing.
+  --context NAME   Context of the kubeconfig; the current one unless given.
+  --plan           Tell what would be done, and change nothing.
+  --yes            Ask nothing.
 
 TEXT
-  "$(kompass_program)" uninstall --help | sed -n '/^Options:/,$p'
+  local program
+  program="$(kompass_program)" || exit
+  "$program" uninstall --help | sed -n '/^Options:/,$p'
 }
 
 setup_uninstall() {
@@ -30,5 +33,6 @@ setup_uninstall() {
   done
   local program
   program="$(kompass_program)" || exit
-  exec "$program" uninstall "${arguments[@]}"
+  about_cluster "${arguments[@]}"
+  "$program" uninstall "${REST[@]}"
 }

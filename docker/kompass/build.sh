@@ -12,10 +12,17 @@ else
     export RUSTFLAGS="--remap-path-prefix=$PWD=/src --remap-path-prefix=/cargo=/cargo"
     export CARGO_HOME=/cargo/home CARGO_TARGET_DIR=/cargo/target CARGO_INCREMENTAL=0
     export SOURCE_DATE_EPOCH="${SOURCE_DATE_EPOCH:-0}"
+    # Every checkout lies in this folder, and cargo goes by the times of files: what another one has left in the cache
+    # must not pass for this one's. So what differs from the sources of the last build is newer than that build.
+    find . -type f | LC_ALL=C sort | xargs -d '\n' sha256sum >/tmp/sources
+    if [ -f /cargo/sources ]; then
+        grep -vxFf /cargo/sources /tmp/sources | cut -c 67- | xargs -r -d '\n' touch
+    fi
     # All at once: features are the same for all, and nothing is compiled twice.
     cargo build --locked --profile "$PROFILE" \
         --package kompass-scheduler-extender --package kompass-admission-webhook \
         --package kompass-predictor --package kompass-cli --bins
+    cp /tmp/sources /cargo/sources
     folder="$PROFILE"
     [ "$PROFILE" != dev ] || folder=debug
     for program in $programs; do

@@ -95,7 +95,7 @@ fargate-ip-10-0-0-1 aws:///eu-central-1a/x {"eks.amazonaws.com/compute-type":"fa
 
 @test "a plan changes nothing and tells what would be" {
   run -0 setup_kompass cluster --jobs spark-a --mode shadow --plan
-  [[ "$output" == *"mode shadow, scope labelled"* ]]
+  [[ "$output" == *"mode shadow, scope as before (labelled at first)"* ]]
   [[ "$output" == *"label namespaces for it: spark-a"* ]]
   [[ "$output" == *"Undo: ./setup-kompass.sh uninstall"* ]]
   nothing_changed
@@ -123,9 +123,45 @@ fargate-ip-10-0-0-1 aws:///eu-central-1a/x {"eks.amazonaws.com/compute-type":"fa
   run -0 setup_kompass cluster --context blue --jobs a,b --mode shadow --set predictor.replicas=2 --yes
   local upgrade
   upgrade="$(calls helm | grep "^--kube-context blue upgrade")"
-  [[ "$upgrade" == *"--set scope=labelled --set mode=shadow --set namespaces={a,b} --set predictor.replicas=2"* ]]
+  [[ "$upgrade" == *"--reset-then-reuse-values --set mode=shadow --set namespaces={a,b} --set predictor.replicas=2"* ]]
   calls kubectl | grep -q "^--context blue label namespace b kompass.dev/enabled=true --overwrite"
   calls helm | grep -q "^--kube-context blue test kompass"
+  [[ "$output" == *"Undo: ./setup-kompass.sh uninstall --context blue"* ]]
+}
+
+@test "what is not said stays as it was" {
+  run -0 setup_kompass cluster --yes
+  [[ "$(calls helm | grep "^upgrade")" == *"--reset-then-reuse-values"* ]]
+  [[ "$(calls helm | grep "^upgrade")" != *"scope="* && "$(calls helm | grep "^upgrade")" != *"mode="* ]]
+}
+
+@test "Helm 4 may take over fields that the uninstall wrote, Helm 3 does not know how" {
+  answer helm "version" "v4.3.1"
+  run -0 setup_kompass cluster --yes
+  [[ "$(calls helm | grep "^upgrade")" == *"--force-conflicts"* ]]
+  answer helm "version" "v3.19.0"
+  rm "$FAKES/helm.calls"
+  run -0 setup_kompass cluster --yes
+  [[ "$(calls helm | grep "^upgrade")" != *"--force-conflicts"* ]]
+}
+
+@test "a Helm that may still be at work is left alone" {
+  answer helm "status" "{\"info\":{\"last_deployed\":\"$(date -u +%Y-%m-%dT%H:%M:%SZ)\",\"status\":\"pending-install\"}}"
+  run -8 setup_kompass cluster --yes
+  [[ "$output" == *"wait until 5m are over"* ]]
+  nothing_changed
+}
+
+@test "releases that can't be listed are no proof that there are none" {
+  refuse helm "list" "secrets is forbidden"
+  run -4 setup_kompass cluster --plan
+  [[ "$output" == *"secrets is forbidden"* ]]
+}
+
+@test "an empty list of namespaces is an error, and nothing is installed" {
+  run -2 setup_kompass cluster --jobs "" --yes
+  nothing_changed
+  run -2 setup_kompass cluster --yes --jobs
 }
 
 @test "an install that fails says what to do" {
