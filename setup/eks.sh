@@ -26,7 +26,8 @@ node groups for Spark with Terraform, pushes KOMPASS's images, and installs auto
   --region REGION         Region; that of the AWS CLI unless given.
   --vars FILE             Inputs of Terraform (.tfvars); terraform/README.md has them all.
   --set-var KEY=VALUE     One input of Terraform; may be given several times.
-                          Without either, those of the last run for this cluster are taken.
+                          Without either, those of the last run for this cluster are taken; --access-from and --autoscaler
+                          are added to them.
   --access-from CIDRS     Networks that may reach the API server, with commas between; `me` is this machine's address as
                           AWS sees it. Without it only the VPC does.
   --autoscaler NAME       cluster-autoscaler (default), karpenter or none.
@@ -46,7 +47,7 @@ TEXT
 }
 
 setup_eks() {
-  NAME='' REGION='' VARS='' SET_VARS=() REGISTRY='' BACKEND='' AUTOSCALER_CHART='' EKS_NAMESPACE=kompass EKS_JOBS=()
+  NAME='' REGION='' VARS='' SET_VARS=() EXTRA_VARS=() REGISTRY='' BACKEND='' AUTOSCALER_CHART='' EKS_NAMESPACE=kompass EKS_JOBS=()
   EKS_PLAN=false DESTROY=false DELETE_IMAGES=false SKIP_RIGHTS=false ACCESS=''
   YES=false CLUSTER_ARGUMENTS=()
   while (($#)); do
@@ -109,7 +110,7 @@ eks_option() {
     --access-from) ACCESS="$2" ;;
     --autoscaler)
       case "$2" in
-        cluster-autoscaler | karpenter | none) SET_VARS+=("autoscaler=$2") ;;
+        cluster-autoscaler | karpenter | none) EXTRA_VARS+=("autoscaler=$2") ;;
         *) fail "--autoscaler is cluster-autoscaler, karpenter or none, not $2" "$USAGE" ;;
       esac
       ;;
@@ -148,7 +149,6 @@ of_file() {
 
 make_eks() {
   eks_rights
-  eks_access
   eks_variables
   terraform_ready
   eks_clash

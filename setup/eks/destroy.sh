@@ -3,7 +3,6 @@
 
 destroy_eks() {
   local state='' there=''
-  eks_access
   if [[ -n "$BACKEND" || -e "$FOLDER/backend.hcl" || -e "$FOLDER/terraform.tfstate" ]]; then
     eks_variables
     terraform_ready

@@ -76,7 +76,8 @@ terraform_ready() {
   terraform_run "${init[@]}" 3>/dev/null || terraform_failed "Terraform was not prepared"
 }
 
-# What Terraform is told: what was given now, or else at the last run.
+# What Terraform is told: what was given now, or else at the last run. Options that stand for one input (EXTRA_VARS) are added
+# to either.
 eks_variables() {
   local file="$VARS" pair
   if [[ -z "$VARS" && ${#SET_VARS[@]} -eq 0 ]]; then
@@ -85,10 +86,25 @@ eks_variables() {
     [[ -z "$file" && ${#SET_VARS[@]} -eq 0 ]] || step "inputs of Terraform are those of the last run ($FOLDER)"
   fi
   GIVEN="$file"
+  eks_access
+  last_of_each_key "${SET_VARS[@]}" "${EXTRA_VARS[@]}"
   VARIABLES=()
   [[ -z "$file" ]] || VARIABLES+=("-var-file=$file")
   for pair in "${SET_VARS[@]}"; do VARIABLES+=(-var "$pair"); done
   VARIABLES+=(-var "name=$NAME" -var "region=$REGION" -var "kompass_namespace=$EKS_NAMESPACE")
+}
+
+# last_of_each_key PAIRS...: sets SET_VARS to the last pair of each key.
+last_of_each_key() {
+  local pair key keys=()
+  local -A last=()
+  for pair in "$@"; do
+    key="${pair%%=*}"
+    [[ -n "${last[$key]:-}" ]] || keys+=("$key")
+    last[$key]="$pair"
+  done
+  SET_VARS=()
+  for key in "${keys[@]}"; do SET_VARS+=("${last[$key]}"); done
 }
 
 keep_variables() {
@@ -111,10 +127,10 @@ eks_access() {
     networks="${mine//[[:space:]]/}/32"
   fi
   if [[ -n "$networks" ]]; then
-    SET_VARS+=("public_access_cidrs=[\"$networks\"]")
+    EXTRA_VARS+=("public_access_cidrs=[\"$networks\"]")
     REACHED_FROM="the VPC and ${networks//\",\"/, }"
-  elif grep -qs '^ *public_access_cidrs *= *\["' "${VARS:-$FOLDER/inputs.tfvars}" ||
-    grep -qs '^public_access_cidrs=\["' "$FOLDER/inputs" <(printf '%s\n' "${SET_VARS[@]}"); then
+  elif grep -qs '^public_access_cidrs=\["' <(printf '%s\n' "${SET_VARS[@]}") ||
+    grep -qs '^ *public_access_cidrs *= *\["' "${GIVEN:-/dev/null}"; then
     REACHED_FROM="the VPC and the networks of your inputs"
   else
     REACHED_FROM="within its VPC alone. Unless this machine is there, KOMPASS can't be installed from here: add --access-from me"

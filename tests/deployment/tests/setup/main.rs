@@ -52,7 +52,7 @@ async fn every_error_of_an_install_is_as_it_is_documented() {
 
 #[tokio::test]
 async fn every_error_of_a_cluster_on_aws_is_as_it_is_documented() {
-    bats("eks.bats", 28).await;
+    bats("eks.bats", 29).await;
 }
 
 #[tokio::test]

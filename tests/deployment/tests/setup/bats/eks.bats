@@ -275,6 +275,27 @@ m7g.large	2	arm64"
   never kubectl " apply "
 }
 
+@test "access and autoscaler alone are added to the inputs of the last run, in the place of older ones" {
+  printf 'zone_count = 2\n' >"$BATS_TEST_TMPDIR/my.tfvars"
+  run -0 eks --vars "$BATS_TEST_TMPDIR/my.tfvars" --set-var flow_logs=false --access-from 203.0.113.7/32 --yes
+  rm "$FAKES/terraform.calls"
+  run -0 eks --access-from 198.51.100.0/24 --yes
+  [[ "$output" == *"reached from the VPC and 198.51.100.0/24."* ]]
+  calls terraform | grep -qF " plan -var-file=$STATE/inputs.tfvars -var flow_logs=false -var public_access_cidrs=[\"198.51.100.0/24\"] -var name="
+  rm "$FAKES/terraform.calls"
+  run -0 eks --autoscaler none --yes
+  [[ "$output" == *"autoscaler (none)"*"reached from the VPC and the networks of your inputs."* ]]
+  calls terraform | grep -qF " plan -var-file=$STATE/inputs.tfvars -var flow_logs=false -var public_access_cidrs=[\"198.51.100.0/24\"] -var autoscaler=none -var name="
+  [[ "$(<"$STATE/inputs")" == 'flow_logs=false
+public_access_cidrs=["198.51.100.0/24"]
+autoscaler=none' ]]
+  [[ "$(<"$STATE/inputs.tfvars")" == 'zone_count = 2' ]]
+  # What is given now takes the place of all of it.
+  run -0 eks --set-var zone_count=3 --yes
+  [[ "$output" == *"reached from within its VPC alone."* ]]
+  [[ "$(<"$STATE/inputs")" == 'zone_count=3' && ! -e "$STATE/inputs.tfvars" ]]
+}
+
 @test "images from elsewhere are not built, and a chart of the autoscaler may be a folder" {
   run -0 eks --registry ghcr.io/ada/ --autoscaler-chart ./chart --yes
   never docker build
