@@ -256,6 +256,7 @@ variable "system_nodes" {
     min            = optional(number, 2)
     max            = optional(number, 4)
     disk_gib       = optional(number, 50)
+    architecture   = optional(string, "x86_64")
   })
   default = {}
 
@@ -267,6 +268,17 @@ variable "system_nodes" {
   validation {
     condition     = length(var.system_nodes.instance_types) > 0 && var.system_nodes.disk_gib >= 20
     error_message = "system_nodes: there must be an instance type, and disk_gib must be at least 20."
+  }
+
+  validation {
+    condition     = contains(["x86_64", "arm64"], var.system_nodes.architecture)
+    error_message = "system_nodes: architecture must be x86_64 or arm64."
+  }
+
+  # Graviton has a g behind the number of its generation: m7g, c6gn, im4gn.
+  validation {
+    condition     = !contains(["x86_64", "arm64"], var.system_nodes.architecture) || alltrue([for type in var.system_nodes.instance_types : can(regex("^(a1|[a-z-]+[0-9]+g[a-z]*)\\.", type)) == (var.system_nodes.architecture == "arm64")])
+    error_message = "system_nodes: instance types must be of the architecture; for Graviton, such as m7g.large, set architecture = \"arm64\"."
   }
 }
 

@@ -106,6 +106,36 @@ run "refusals_6" {
   expect_failures = [var.spark_nodes]
 }
 
+run "graviton_without_its_architecture" {
+  command = plan
+
+  variables {
+    system_nodes = { instance_types = ["m6i.large", "m7g.large"] }
+  }
+
+  expect_failures = [var.system_nodes]
+}
+
+run "another_architecture_than_the_types" {
+  command = plan
+
+  variables {
+    system_nodes = { architecture = "arm64" }
+  }
+
+  expect_failures = [var.system_nodes]
+}
+
+run "no_such_architecture" {
+  command = plan
+
+  variables {
+    system_nodes = { architecture = "riscv" }
+  }
+
+  expect_failures = [var.system_nodes]
+}
+
 run "nobody_is_admin" {
   command = plan
 

@@ -100,13 +100,13 @@ resource "aws_iam_openid_connect_provider" "this" {
   tags = { Name = var.name }
 }
 
-# DNS and metrics-server are pods that need a node to become active; the others are what a node needs to become ready.
+# What a node needs to become ready, on each node. Any other may have a Deployment, which needs a node to become active.
 locals {
-  after_nodes = ["coredns", "metrics-server"]
+  before_nodes = ["eks-pod-identity-agent", "kube-proxy", "vpc-cni"]
 }
 
 resource "aws_eks_addon" "before_nodes" {
-  for_each = { for name, version in var.addons : name => version if !contains(local.after_nodes, name) }
+  for_each = { for name, version in var.addons : name => version if contains(local.before_nodes, name) }
 
   cluster_name                = aws_eks_cluster.this.name
   addon_name                  = each.key
@@ -116,7 +116,7 @@ resource "aws_eks_addon" "before_nodes" {
 }
 
 resource "aws_eks_addon" "after_nodes" {
-  for_each = { for name, version in var.addons : name => version if contains(local.after_nodes, name) }
+  for_each = { for name, version in var.addons : name => version if !contains(local.before_nodes, name) }
 
   cluster_name                = aws_eks_cluster.this.name
   addon_name                  = each.key

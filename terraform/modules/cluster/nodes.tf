@@ -80,7 +80,7 @@ resource "aws_eks_node_group" "system" {
   node_role_arn          = aws_iam_role.node["system"].arn
   subnet_ids             = var.subnet_ids
   instance_types         = var.system_nodes.instance_types
-  ami_type               = "AL2023_x86_64_STANDARD"
+  ami_type               = var.system_nodes.architecture == "arm64" ? "AL2023_ARM_64_STANDARD" : "AL2023_x86_64_STANDARD"
   version                = aws_eks_cluster.this.version
   labels                 = { "kompass.dev/node-group" = "system" }
 

@@ -85,6 +85,7 @@ variable "system_nodes" {
     min            = number
     max            = number
     disk_gib       = number
+    architecture   = string
   })
 }
 
