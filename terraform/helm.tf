@@ -6,7 +6,9 @@ locals {
   floors = var.autoscaler == "cluster-autoscaler"
 
   helm_values = {
-    image = { registry = "${local.account}.dkr.ecr.${var.region}.${data.aws_partition.current.dns_suffix}/${var.name}" }
+    # Nothing here makes disks for PersistentVolumeClaims: a bundled Prometheus would wait for its own for ever.
+    monitoring = { bundled = { prometheus = { storage = { size = "" } } } }
+    image      = { registry = "${local.account}.dkr.ecr.${var.region}.${data.aws_partition.current.dns_suffix}/${var.name}" }
     predictor = {
       actWith                   = local.floors ? "floors" : "buffers"
       autoscalerNamespace       = "kube-system"

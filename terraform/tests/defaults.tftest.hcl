@@ -130,6 +130,11 @@ run "three_zones_two_capacity_types" {
   }
 
   assert {
+    condition     = yamldecode(output.helm_values).monitoring.bundled.prometheus.storage.size == ""
+    error_message = "The cluster makes no disks, so Prometheus must not wait for one."
+  }
+
+  assert {
     condition     = contains(yamldecode(output.helm_values).predictor.extraArgs, "--autoscaler-tag=k8s.io/cluster-autoscaler/kompass")
     error_message = "The predictor must keep to the groups of this cluster."
   }
