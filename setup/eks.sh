@@ -43,12 +43,14 @@ node groups for Spark with Terraform, pushes KOMPASS's images, and installs auto
   --destroy               Take all of it away: KOMPASS, load balancers, volumes, nodes, cluster, network; then look that
                           nothing remains. Needs no other option than name and region.
   --delete-images         With --destroy: also images in the cluster's ECR repositories that aren't KOMPASS's.
+  --without-cluster       With --destroy: also where the API server does not answer. Load balancers, disks and Karpenter's
+                          nodes that the cluster has made then stay, and cost, until you delete them.
 TEXT
 }
 
 setup_eks() {
   NAME='' REGION='' VARS='' SET_VARS=() EXTRA_VARS=() REGISTRY='' BACKEND='' AUTOSCALER_CHART='' EKS_NAMESPACE=kompass EKS_JOBS=()
-  EKS_PLAN=false DESTROY=false DELETE_IMAGES=false SKIP_RIGHTS=false ACCESS=''
+  EKS_PLAN=false DESTROY=false DELETE_IMAGES=false WITHOUT_CLUSTER=false SKIP_RIGHTS=false ACCESS=''
   YES=false CLUSTER_ARGUMENTS=()
   while (($#)); do
     case "$1" in
@@ -60,6 +62,7 @@ setup_eks() {
         ;;
       --skip-rights) SKIP_RIGHTS=true ;;
       --delete-images) DELETE_IMAGES=true ;;
+      --without-cluster) WITHOUT_CLUSTER=true ;;
       --destroy) DESTROY=true ;;
       --plan) EKS_PLAN=true ;;
       --yes | -y) YES=true ;;
@@ -72,6 +75,7 @@ setup_eks() {
     shift
   done
   "$DESTROY" || ! "$DELETE_IMAGES" || fail "--delete-images is for --destroy" "$USAGE"
+  "$DESTROY" || ! "$WITHOUT_CLUSTER" || fail "--without-cluster is for --destroy" "$USAGE"
   # Known before a quarter of an hour of EKS.
   (cluster_options "${CLUSTER_ARGUMENTS[@]}")
   # Files of a run are of nobody else's business: a state holds secrets.

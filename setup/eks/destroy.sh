@@ -24,6 +24,7 @@ destroy_eks() {
   terraform_plan -destroy
   plan_destroy
   ! "$EKS_PLAN" || return 0
+  reach_cluster
   consent "Destroy it, with all that runs there?"
   clear_cluster
   clear_images
@@ -41,7 +42,7 @@ destroyed() {
 plan_destroy() {
   cat >&2 <<TEXT
 In account $ACCOUNT, region $REGION, as $CALLER, of the cluster $NAME:
-  1. take KOMPASS out of it, if it answers; jobs that run end
+  1. take KOMPASS out of it; jobs that run end
   2. delete its load balancers (Services, Ingresses), its PersistentVolumeClaims with their disks, and the autoscaler with
      the nodes that it has bought
   3. delete the images in its ECR repositories
@@ -86,20 +87,35 @@ clear_images() {
   done
 }
 
-# What the cluster has made in the account, and Terraform doesn't know.
-clear_cluster() {
-  if ! aws_ eks describe-cluster --name "$NAME" >/dev/null; then
+# Whether the cluster answers, in ANSWERS. One that works and does not answer ends it: what it has made would outlive it.
+reach_cluster() {
+  local status
+  ANSWERS=false
+  status="$(aws_ eks describe-cluster --name "$NAME" --query cluster.status)" || {
     [[ "$(errors)" == *ResourceNotFound* ]] || fail "whether the cluster $NAME is there is not known: $(errors)"
+    return 0
+  }
+  # Of any other the AWS CLI makes no kubeconfig.
+  if [[ "$status" != ACTIVE && "$status" != UPDATING ]]; then
+    warn "the cluster $NAME is $status and can't be asked: load balancers, disks and nodes that it may have made stay, and are looked for at the end"
     return 0
   fi
   aws_ eks update-kubeconfig --name "$NAME" --alias "$NAME" --kubeconfig "$FOLDER/kubeconfig" >/dev/null ||
     fail "there is no kubeconfig: $(errors)"
   EKS_KUBECTL=(kubectl --kubeconfig "$FOLDER/kubeconfig")
   EKS_HELM=(helm --kubeconfig "$FOLDER/kubeconfig")
-  if ! try 6 "${EKS_KUBECTL[@]}" get --raw /version --request-timeout=10s; then
-    warn "the API server of $NAME does not answer, so load balancers and disks that it has made can't be deleted by it: $(errors)"
-    return 0
+  if try 6 "${EKS_KUBECTL[@]}" get --raw /version --request-timeout=10s; then
+    ANSWERS=true
+  elif "$WITHOUT_CLUSTER"; then
+    warn "the API server of $NAME does not answer ($(errors)): load balancers, disks and nodes that the cluster has made stay, and are looked for at the end"
+  else
+    fail "the API server of $NAME does not answer, and without it load balancers, disks and nodes that the cluster has made would outlive it: $(errors). Run this from within its VPC, or let this machine in first (./setup-kompass.sh eks --region $REGION --name $NAME --access-from me). If that can't be, --without-cluster destroys all the same, and leaves these to you"
   fi
+}
+
+# What the cluster has made in the account, and Terraform doesn't know.
+clear_cluster() {
+  "$ANSWERS" || return 0
   clear_kompass
   clear_balancers
   clear_volumes

@@ -57,7 +57,7 @@ async fn every_error_of_a_cluster_on_aws_is_as_it_is_documented() {
 
 #[tokio::test]
 async fn every_error_of_its_end_is_as_it_is_documented() {
-    bats("eks_destroy.bats", 12).await;
+    bats("eks_destroy.bats", 13).await;
 }
 
 #[tokio::test]

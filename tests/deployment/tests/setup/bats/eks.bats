@@ -22,6 +22,8 @@ eks() { setup_kompass eks --region eu-central-1 "$@"; }
   [[ "$output" == *"--set-var takes KEY=VALUE, not zone_count"* ]]
   run -2 eks --delete-images
   [[ "$output" == *"--delete-images is for --destroy"* ]]
+  run -2 eks --without-cluster
+  [[ "$output" == *"--without-cluster is for --destroy"* ]]
   run -2 eks --scope everything --yes
   [[ "$output" == *"--scope is labelled or all, not everything"* ]]
   run -2 eks --values /no/such/file --yes

@@ -11,6 +11,7 @@ setup() {
 module.cluster.aws_eks_cluster.this"
   tell terraform "plan -destroy" 2 "  # module.cluster.aws_eks_cluster.this will be destroyed"
   answer aws "eks describe-cluster" "arn:aws:eks:eu-central-1:123456789012:cluster/kompass"
+  answer aws "eks describe-cluster --name kompass --query cluster.status" "ACTIVE"
   answer aws "ecr list-images" "0"
   answer aws "--output json ecr list-images" "[]"
   answer helm "status kompass" "{}"
@@ -107,15 +108,40 @@ line() { calls "$1" | grep -n -- "$2" | head -n 1 | cut -d: -f1; }
   [[ "$output" == *"to be retained: pv-1 vol-1"* ]]
 }
 
-@test "a cluster that does not answer, or is gone half-way, keeps nothing from going" {
+@test "a cluster that works and does not answer is kept, unless it may leave behind what it has made" {
   refuse kubectl "get --raw /version" "i/o timeout"
-  run -0 destroy --yes
-  [[ "$output" == *"warning: the API server of kompass does not answer"* ]]
+  run -1 destroy --yes
+  [[ "$output" == *"does not answer"*"i/o timeout"*"from within its VPC"*"eks --region eu-central-1 --name kompass --access-from me"*"--without-cluster"* ]]
+  nothing_changed
+  [[ -e "$STATE/terraform.tfstate" ]]
+  # Before it asks whether it may.
+  run -1 destroy </dev/null
+  [[ "$output" == *"--without-cluster"* ]]
+  answer aws "eks describe-cluster --name kompass --query cluster.status" "UPDATING"
+  run -1 destroy --yes
+  nothing_changed
+  run -0 destroy --yes --without-cluster
+  [[ "$output" == *"warning: the API server of kompass does not answer (i/o timeout)"*"stay, and are looked for at the end"* ]]
   [[ ! -s "$FAKES/kompass.calls" ]]
-  mkdir -p "$STATE/module"
-  printf 'x' >"$STATE/terraform.tfstate"
+  calls terraform | grep -q " apply "
+}
+
+@test "a cluster that is being made, is failed or is gone half-way keeps nothing from going" {
+  local stage
+  for stage in CREATING DELETING FAILED; do
+    answer aws "eks describe-cluster --name kompass --query cluster.status" "$stage"
+    refuse aws "eks update-kubeconfig" "Cluster status is $stage"
+    refuse kubectl "get --raw /version" "no configuration"
+    run -0 destroy --yes
+    [[ "$output" == *"warning: the cluster kompass is $stage and can't be asked"* ]]
+    never kubectl "get --raw"
+    [[ ! -e "$STATE" ]]
+    mkdir -p "$STATE/module"
+    printf 'x' >"$STATE/terraform.tfstate"
+  done
   refuse aws "eks describe-cluster" "ResourceNotFoundException"
   run -0 destroy --yes
+  never aws update-kubeconfig
 }
 
 @test "images that aren't KOMPASS's go only when that was asked for" {

@@ -97,7 +97,8 @@ nothing_changed() {
   changes="$(
     calls kubectl | grep -v 'auth can-i' | grep -E '(^| )(apply|create|delete|label|patch|scale) '
     calls terraform | grep -E '(^| )(apply|import) '
-    calls aws | grep -E ' (create|delete|batch-delete|put|update)-'
+    # A kubeconfig is a file of this machine.
+    calls aws | grep -v ' eks update-kubeconfig ' | grep -E ' (create|delete|batch-delete|put|update)-'
     calls helm | grep -E '(^| )(upgrade|install|uninstall|rollback) '
   )" || true
   [[ -z "$changes" ]] || {
