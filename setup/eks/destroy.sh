@@ -91,6 +91,7 @@ clear_images() {
 reach_cluster() {
   local status
   ANSWERS=false
+  step "asking whether the cluster answers"
   status="$(aws_ eks describe-cluster --name "$NAME" --query cluster.status)" || {
     [[ "$(errors)" == *ResourceNotFound* ]] || fail "whether the cluster $NAME is there is not known: $(errors)"
     return 0
