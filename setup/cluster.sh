@@ -94,6 +94,8 @@ cluster_options() {
     esac
     shift
   done
+  # Whatever a file of values says: namespaces are named for this scope only.
+  ((${#JOBS[@]} == 0)) || SCOPE="${SCOPE:-labelled}"
   [[ "$SCOPE" != all || ${#JOBS[@]} -eq 0 ]] ||
     fail "--jobs is for --scope labelled: with --scope all KOMPASS takes the jobs of every namespace" "$USAGE"
 }

@@ -48,7 +48,7 @@ fn jobs_that_fail_or_wait_say_so() {
     let _down = Down;
     good(&["local", "up", "--yes", "--name", NAME]);
     let status = good(&["local", "status", "--name", NAME]);
-    assert!(status.contains("kompass-scheduler-extender: ready"), "{status}");
+    assert!(status.contains("kompass-scheduler: ready"), "{status}");
 
     let class = [
         "--class",

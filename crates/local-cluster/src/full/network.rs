@@ -25,6 +25,9 @@ pub(crate) const API_SERVICE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 pub(crate) const SERVICE_NETWORK: &str = "10.96.0.0/16";
 /// The bridge between node and pods.
 pub(crate) const BRIDGE: &str = "cni0";
+/// Its address, given once. Left alone, a bridge takes the lowest one of its ports: with pods that come and go it changes,
+/// and pods that stay speak to the old one for seconds.
+const BRIDGE_ADDRESS: &str = "0a:58:0a:58:00:01";
 
 /// Inside, an answer takes microseconds or does not come.
 const ANSWER_LIMIT: Duration = Duration::from_secs(1);
@@ -114,7 +117,7 @@ impl Namespace {
 pub(crate) fn set_up() -> String {
     format!(
         "link set lo up\n\
-         link add {BRIDGE} type bridge\n\
+         link add {BRIDGE} address {BRIDGE_ADDRESS} type bridge\n\
          address add {NODE_ADDRESS}/16 dev {BRIDGE}\n\
          address add {API_SERVICE_ADDRESS}/32 dev {BRIDGE}\n\
          link set {BRIDGE} up\n\

@@ -95,7 +95,7 @@ fargate-ip-10-0-0-1 aws:///eu-central-1a/x {"eks.amazonaws.com/compute-type":"fa
 
 @test "a plan changes nothing and tells what would be" {
   run -0 setup_kompass cluster --jobs spark-a --mode shadow --plan
-  [[ "$output" == *"mode shadow, scope as before (labelled at first)"* ]]
+  [[ "$output" == *"mode shadow, scope labelled"* ]]
   [[ "$output" == *"label namespaces for it: spark-a"* ]]
   [[ "$output" == *"Undo: ./setup-kompass.sh uninstall"* ]]
   nothing_changed
@@ -123,7 +123,7 @@ fargate-ip-10-0-0-1 aws:///eu-central-1a/x {"eks.amazonaws.com/compute-type":"fa
   run -0 setup_kompass cluster --context blue --jobs a,b --mode shadow --set predictor.replicas=2 --yes
   local upgrade
   upgrade="$(calls helm | grep "^--kube-context blue upgrade")"
-  [[ "$upgrade" == *"--reset-then-reuse-values --set mode=shadow --set namespaces={a,b} --set predictor.replicas=2"* ]]
+  [[ "$upgrade" == *"--reset-then-reuse-values --set scope=labelled --set mode=shadow --set namespaces={a,b} --set predictor.replicas=2"* ]]
   calls kubectl | grep -q "^--context blue label namespace b kompass.dev/enabled=true --overwrite"
   calls helm | grep -q "^--kube-context blue test kompass"
   [[ "$output" == *"Undo: ./setup-kompass.sh uninstall --context blue"* ]]
