@@ -110,7 +110,10 @@ async fn a_healthy_install_is_found_well_and_planted_faults_are_found() {
         ("webhook-answers", "would go past KOMPASS"),
         ("admission-policy", "binding"),
         ("leases", "nobody has ever held the lease kompass-planner"),
-        ("rights", "kompass-scheduler-extender lacks get of pods in all namespaces"),
+        (
+            "rights",
+            "kompass-scheduler-extender lacks get of pods in all namespaces",
+        ),
     ] {
         assert!(says(&found, check, "fail", words), "{check}: {found:#?}");
     }
