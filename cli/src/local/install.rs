@@ -82,7 +82,7 @@ pub(crate) async fn install(
     for file in more {
         command.arg("--values").arg(file);
     }
-    if let Err(error) = run(&mut command).await {
+    if let Err(error) = run(&mut command, "install").await {
         return Err(error.context(pods(cluster).await));
     }
     step.done();
@@ -91,6 +91,20 @@ pub(crate) async fn install(
 
 /// Takes KOMPASS out of a cluster; good when it isn't there.
 pub(crate) async fn remove(cluster: &Cluster, progress: &Progress) -> anyhow::Result<()> {
+    // What Helm keeps of a release. Helm itself takes minutes to build, which a cluster that never had KOMPASS need not wait for.
+    let kept = cluster
+        .kubectl(&[
+            "get",
+            "secrets",
+            "--namespace",
+            names::DEFAULT_NAMESPACE,
+            &format!("--selector=owner=helm,name={RELEASE}"),
+            "--output=name",
+        ])
+        .await?;
+    if kept.trim().is_empty() {
+        return Ok(());
+    }
     let mut command = helm(cluster, progress).await?;
     command.args([
         "uninstall",
@@ -100,7 +114,7 @@ pub(crate) async fn remove(cluster: &Cluster, progress: &Progress) -> anyhow::Re
         "--timeout",
         READY_LIMIT,
     ]);
-    run(&mut command).await
+    run(&mut command, "remove").await
 }
 
 /// KOMPASS's deployments, and whether each has all its pods ready.
@@ -145,14 +159,14 @@ fn home(kubeconfig: &Path) -> [(&'static str, PathBuf); 3] {
     ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"].map(|name| (name, folder.join(name)))
 }
 
-async fn run(command: &mut Command) -> anyhow::Result<()> {
+async fn run(command: &mut Command, verb: &str) -> anyhow::Result<()> {
     let output = tokio::time::timeout(HELM_LIMIT, command.kill_on_drop(true).output())
         .await
         .context("Helm did not end")?
         .context("failed to start Helm")?;
     anyhow::ensure!(
         output.status.success(),
-        "failed to install KOMPASS: {}",
+        "failed to {verb} KOMPASS: {}",
         String::from_utf8_lossy(&output.stderr).trim()
     );
     Ok(())

@@ -52,7 +52,7 @@ impl Installed {
         std::fs::write(&values, text.to_string())?;
         let began = Instant::now();
         let arguments = ["local", "up", "--yes", "--name", NAME, "--kwok-nodes", "6", "--values"];
-        kompass(Command::new(program("kompass")?).args(arguments).arg(&values)).await?;
+        succeed(Command::new(program("kompass")?).args(arguments).arg(&values)).await?;
         println!("cluster and chart were up after {:?}", began.elapsed());
         let cluster = Cluster::attach(NAME, &Progress::lines()).await?;
         let client = kompass_kube::client::connect(Some(&cluster.kubeconfig()), "kompass-tests").await?;
@@ -76,7 +76,7 @@ impl Installed {
     pub(crate) async fn helm(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = Command::new(&self.helm);
         command.args(arguments).args(["--namespace", NAMESPACE]);
-        kompass(self.environment(&mut command)?).await
+        succeed(self.environment(&mut command)?).await
     }
 
     /// The setup script with helm, kubectl and kompass on its PATH; how it ended is the caller's to judge.
@@ -138,7 +138,7 @@ impl Drop for Installed {
 }
 
 /// Its standard output, or an error with everything that it printed.
-async fn kompass(command: &mut Command) -> anyhow::Result<String> {
+async fn succeed(command: &mut Command) -> anyhow::Result<String> {
     let output = run(command).await?;
     anyhow::ensure!(output.status.success(), "{}", told(command, &output));
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())

