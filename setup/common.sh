@@ -94,39 +94,3 @@ build() {
   (cd "$ROOT" && cargo build "${arguments[@]}" >&2) || fail "the programs were not built; the lines above tell why"
   printf '%s' "$folder"
 }
-
-# about_cluster OPTIONS...: takes --context out of options for `kompass`, which knows a kubeconfig only; the rest comes in
-# REST. Says which cluster it is about.
-about_cluster() {
-  local context='' file='' server
-  REST=()
-  while (($#)); do
-    case "$1" in
-      --context)
-        value "$@" >/dev/null
-        context="$2"
-        shift
-        ;;
-      --kubeconfig)
-        value "$@" >/dev/null
-        file="$2"
-        REST+=("$1" "$2")
-        shift
-        ;;
-      *) REST+=("$1") ;;
-    esac
-    shift
-  done
-  local view=(kubectl config view --minify --flatten ${file:+--kubeconfig "$file"} ${context:+--context "$context"})
-  if [[ -n "$context" ]]; then
-    need kubectl "https://kubernetes.io/docs/tasks/tools"
-    ABOUT="$(mktemp)"
-    "${view[@]}" >"$ABOUT" || fail "there is no context $context in the kubeconfig; \`kubectl config get-contexts\` lists them" "$USAGE"
-    REST+=(--kubeconfig "$ABOUT")
-    trap 'rm -f "$ABOUT"' EXIT
-  fi
-  if command -v kubectl >/dev/null; then
-    server="$("${view[@]}" -o 'jsonpath={.clusters[0].cluster.server}' 2>/dev/null)" || true
-    printf 'cluster: %s\n' "${server:-unknown}" >&2
-  fi
-}

@@ -4,6 +4,5 @@
 setup_doctor() {
   local program
   program="$(kompass_program)" || exit
-  about_cluster "$@"
-  "$program" doctor "${REST[@]}"
+  "$program" doctor "$@"
 }

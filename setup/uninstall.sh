@@ -8,9 +8,7 @@ Usage: ./setup-kompass.sh uninstall [--plan] [options of `kompass uninstall`]
 Webhook off, gates lifted, waits until no pod needs KOMPASS's scheduler, gives back what is held, uninstalls the Helm
 release, and looks that nothing is left. Running jobs go on. Interrupted, run it again.
 
-  --context NAME   Context of the kubeconfig; the current one unless given.
   --plan           Tell what would be done, and change nothing.
-  --yes            Ask nothing.
 
 TEXT
   local program
@@ -33,6 +31,5 @@ setup_uninstall() {
   done
   local program
   program="$(kompass_program)" || exit
-  about_cluster "${arguments[@]}"
-  "$program" uninstall "${REST[@]}"
+  "$program" uninstall "${arguments[@]}"
 }

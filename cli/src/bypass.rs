@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use kompass_kube::client::Connected;
 use kompass_lifecycle::{bypass, pending};
 
 use crate::args::TIMED_OUT;
@@ -41,7 +42,8 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let client = self.install.client().await?;
+        let Connected { client, server } = self.install.connect().await?;
+        println!("Cluster at {server}");
         if self.undo {
             println!(
                 "{}",

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
+use kompass_kube::client::Connected;
 use kompass_lifecycle::doctor::{self, Finding, State};
 use serde_json::json;
 
@@ -12,6 +13,7 @@ use crate::install::Install;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   kompass doctor                      of the cluster of KUBECONFIG
+  kompass doctor --context=prod       of another context of the kubeconfig
   kompass doctor -o json              for programs
 
 Nothing is changed: what is tried (a probe, a Spark driver) is a dry run. What each check means is in
@@ -36,12 +38,12 @@ enum Format {
 
 impl Args {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let client = self.install.client().await?;
+        let Connected { client, server } = self.install.connect().await?;
         let snapshot = doctor::read(&client, &self.install.namespace).await?;
         let findings = doctor::findings(&snapshot);
         let worst = findings.iter().map(|finding| finding.state).max().unwrap_or(State::Ok);
         match self.output {
-            Format::Text => print!("{}", show(&findings)),
+            Format::Text => print!("Cluster at {server}\n{}", show(&findings)),
             Format::Json => println!("{:#}", json!({ "state": worst, "findings": findings })),
         }
         Ok(if worst == State::Fail {

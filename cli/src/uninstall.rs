@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use kompass_kube::client::Connected;
 use kompass_lifecycle::pending::Pending;
 use kompass_lifecycle::uninstall::{self, Helm, Options, Outcome, Plan};
 
@@ -19,6 +20,7 @@ const USAGE: u8 = 2;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   kompass uninstall --dry-run              what is there, and what would be done
+  kompass uninstall --context=prod         in the cluster of that context of the kubeconfig
   kompass uninstall --yes                  let all that waits go, then take KOMPASS away
   kompass uninstall --yes --drain 3600     let the planner start waiting gangs, whole, for an hour before that
 
@@ -55,20 +57,22 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let client = self.install.client().await?;
+        let Connected { client, server } = self.install.connect().await?;
         let options = Options {
             namespace: self.install.namespace.clone(),
             helm: Helm {
                 program: self.helm.clone(),
                 release: self.release.clone(),
-                kubeconfig: self.install.kubeconfig.clone(),
+                // A list of them, from KUBECONFIG, Helm reads itself.
+                kubeconfig: self.install.kubeconfig.clone().filter(|path| path.is_file()),
+                context: self.install.context.clone(),
             },
             drain: Duration::from_secs(self.drain),
             timeout: Duration::from_secs(self.timeout),
             force: self.force,
         };
         let plan = uninstall::plan(&client, &options).await?;
-        println!("{}", show(&plan, &options));
+        println!("{}", show(&plan, &options, &server));
         if self.dry_run {
             return Ok(ExitCode::SUCCESS);
         }
@@ -95,16 +99,16 @@ fn agreed(input: &mut impl std::io::BufRead) -> anyhow::Result<bool> {
     Ok(line.trim() == "yes")
 }
 
-fn show(plan: &Plan, options: &Options) -> String {
+fn show(plan: &Plan, options: &Options, server: &str) -> String {
     if plan.is_empty() {
         return format!(
-            "There is nothing of KOMPASS in namespace {}, and nothing waits for it.",
+            "There is nothing of KOMPASS in namespace {} of the cluster at {server}, and nothing waits for it.",
             options.namespace
         );
     }
     let gated = plan.pending.iter().filter(|pod| pod.gate.is_some()).count();
     let mut lines = vec![
-        format!("KOMPASS in namespace {}:", options.namespace),
+        format!("KOMPASS in namespace {} of the cluster at {server}:", options.namespace),
         format!(
             "  {gated} pods wait at its gate, {} for its scheduler",
             plan.pending.len() - gated
@@ -186,16 +190,24 @@ mod tests {
                 program: "helm".into(),
                 release: "kompass".into(),
                 kubeconfig: None,
+                context: None,
             },
             drain: Duration::ZERO,
             timeout: Duration::ZERO,
             force: false,
         };
-        assert!(show(&Plan::default(), &options).contains("nothing of KOMPASS in namespace kompass"));
+        assert!(
+            show(&Plan::default(), &options, "https://blue:6443/").contains("nothing of KOMPASS in namespace kompass")
+        );
         let plan = Plan {
             is_release: true,
             ..Plan::default()
         };
-        assert!(show(&plan, &options).contains("Helm knows the release kompass"));
+        let told = show(&plan, &options, "https://blue:6443/");
+        assert!(
+            told.contains("namespace kompass of the cluster at https://blue:6443/"),
+            "{told}"
+        );
+        assert!(told.contains("Helm knows the release kompass"), "{told}");
     }
 }

@@ -1,10 +1,10 @@
 //! `cargo xtask test`: the one test command.
 //!
-//! Test targets are told apart by name: `api_only`, `real` and `paired` need a real API server, a real Prometheus or the
-//! stand-in for AWS (tests of `paired` run two at a time: each has all that it needs for itself, and mostly waits), `full` and
-//! `e2e` a real node with real Spark; `chart`, `images`, `monitoring`, `setup`, `terraform` and `workflows` the tools of a
-//! deployment; everything else needs nothing. `aws` (a whole cluster on a stand-in for AWS) and `released` (compiles the
-//! images) are run with `--full` only.
+//! Test targets are told apart by name: `api_only`, `prometheus`, `real` and `paired` need a real API server, a real
+//! Prometheus or the stand-in for AWS (tests of `paired` run two at a time: each has all that it needs for itself, and mostly
+//! waits), `full` and `e2e` a real node with real Spark; `chart`, `images`, `monitoring`, `setup`, `terraform` and `workflows`
+//! the tools of a deployment; everything else needs nothing. `aws` (a whole cluster on a stand-in for AWS) and `released`
+//! (compiles the images) are run with `--full` only.
 
 use std::process::Command;
 
@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use crate::prepare;
 use crate::stage::{Stages, command};
 
-const API_TARGETS: [&str; 2] = ["api_only", "real"];
+const API_TARGETS: [&str; 3] = ["api_only", "prometheus", "real"];
 const PAIRED_TARGETS: [&str; 1] = ["paired"];
 const DEPLOYMENT_TARGETS: [&str; 6] = ["chart", "images", "monitoring", "setup", "terraform", "workflows"];
 /// Only with `--full`.

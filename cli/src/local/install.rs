@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use k8s_openapi::api::apps::v1::Deployment;
-use kompass_core::names;
-use kompass_local_cluster::full::Cluster;
+use k8s_openapi::api::core::v1::Node;
+use kompass_core::resources::MIB;
+use kompass_core::{names, quantity};
+use kompass_local_cluster::full::{Cluster, NODE};
 use kompass_local_cluster::images::{Image, Own, Part};
 use kompass_local_cluster::programs::{self, Module, Program};
 use kompass_local_cluster::progress::Progress;
@@ -24,16 +26,40 @@ const READY_LIMIT: &str = "3m";
 /// A little more, so that Helm says why.
 const HELM_LIMIT: Duration = Duration::from_mins(4);
 
+/// What is to be installed.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    /// Files of values that count more than the local ones.
+    pub(crate) values: Vec<PathBuf>,
+    /// A Prometheus beside it, and the predictor that learns from it.
+    pub(crate) monitoring: bool,
+}
+
 /// What runs in the cluster of KOMPASS, as images of this machine's own programs.
-pub(crate) async fn images(progress: &Progress) -> anyhow::Result<Vec<Own>> {
-    let programs = programs::ensure(&[Module::Kubernetes, Module::Helm], progress).await?;
-    let mut images = vec![Own::new(Part::KubeScheduler, &programs.path(Program::Scheduler)?)?];
-    for part in [Part::SchedulerExtender, Part::AdmissionWebhook] {
-        images.push(Own::new(part, &crate::programs::find(part.program())?)?);
+pub(crate) async fn images(wanted: &Wanted, progress: &Progress) -> anyhow::Result<Vec<Own>> {
+    let mut modules = vec![Module::Kubernetes, Module::Helm];
+    let mut parts = vec![Part::KubeScheduler];
+    if wanted.monitoring {
+        modules.extend([Module::Prometheus, Module::PrometheusOperator, Module::KubeStateMetrics]);
+        parts.extend(Part::MONITORING);
     }
-    // Only who wants it builds it: the AWS SDKs take minutes.
-    if let Ok(program) = crate::programs::find(Part::Predictor.program()) {
-        images.push(Own::new(Part::Predictor, &program)?);
+    let own = [Part::SchedulerExtender, Part::AdmissionWebhook, Part::Predictor].into_iter();
+    // Only who wants the predictor builds it: the AWS SDKs take minutes.
+    let own = own
+        .map(|part| (part, crate::programs::find(part.program())))
+        .filter(|(part, found)| *part != Part::Predictor || wanted.monitoring || found.is_ok());
+    let own = own
+        .map(|(part, found)| Ok((part, found?)))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let programs = programs::ensure(&modules, progress).await?;
+    let mut images = Vec::new();
+    for part in parts {
+        if let Some(program) = part.module_program() {
+            images.push(Own::new(part, &programs.path(program)?)?);
+        }
+    }
+    for (part, program) in own {
+        images.push(Own::new(part, &program)?);
     }
     Ok(images)
 }
@@ -59,27 +85,59 @@ fn values(images: &[Own]) -> Value {
     })
 }
 
-/// Installs KOMPASS in a cluster, or what has changed of it, and waits until it is ready. `more` are values files that
-/// count more than the local ones.
+/// What it is told beside that, where KOMPASS is to be watched: a Prometheus that forgets all with its pod, and the predictor,
+/// which counts in nodes as large as this machine.
+fn monitoring(node: &Node) -> anyhow::Result<Value> {
+    let offered = |name: &str| {
+        let allocatable = node.status.as_ref().and_then(|status| status.allocatable.as_ref());
+        let quantity = allocatable.and_then(|all| all.get(name));
+        quantity.with_context(|| format!("failed to find how much {name} node {} offers", node.name_any()))
+    };
+    let cpu_milli = quantity::milli(&offered("cpu")?.0)?;
+    let memory_mib = quantity::units(&offered("memory")?.0)? / MIB;
+    let small = |memory: &str| json!({"requests": {"cpu": "10m", "memory": memory}});
+    Ok(json!({
+        "predictor": {"node": {"cpuMilli": cpu_milli, "memoryMib": memory_mib}},
+        "monitoring": {"bundled": {
+            "enabled": true,
+            "operator": {"resources": small("32Mi")},
+            "prometheus": {"storage": {"size": ""}, "scrapeInterval": "10s", "resources": small("64Mi")},
+            "kubeStateMetrics": {"resources": small("32Mi")},
+        }},
+    }))
+}
+
+/// Installs KOMPASS in a cluster, or what has changed of it, and waits until it is ready.
 pub(crate) async fn install(
     cluster: &Cluster,
     images: &[Own],
-    more: &[PathBuf],
+    wanted: &Wanted,
     progress: &Progress,
 ) -> anyhow::Result<()> {
     let step = progress.step("Installing KOMPASS", Some(Duration::from_secs(15)));
     let folder = cluster.kubeconfig().with_file_name("chart");
     chart::write(&folder)?;
-    let values_file = folder.with_file_name("values.json");
-    std::fs::write(&values_file, serde_json::to_vec_pretty(&values(images))?)
-        .with_context(|| format!("failed to write {}", values_file.display()))?;
+    let mut files = vec![written(&folder.with_file_name("values.json"), &values(images))?];
+    if wanted.monitoring {
+        let client = kompass_kube::client::connect(Some(&cluster.kubeconfig()), "kompass").await?;
+        let nodes: Api<Node> = Api::all(client);
+        let node = nodes.get(NODE).await.context("failed to read the node")?;
+        files.push(written(&folder.with_file_name("monitoring.json"), &monitoring(&node)?)?);
+        // Helm makes them at a first install only, and looks whether they are there before it makes anything.
+        let kinds = folder.join("charts/monitoring/crds").display().to_string();
+        cluster
+            .kubectl(&["apply", "--server-side", "--filename", &kinds])
+            .await?;
+    }
+    files.extend(wanted.values.iter().cloned());
     let mut command = helm(cluster, progress).await?;
-    command
-        .args(["upgrade", "--install", RELEASE])
-        .arg(&folder)
-        .args(["--create-namespace", "--wait", "--timeout", READY_LIMIT, "--values"])
-        .arg(&values_file);
-    for file in more {
+    command.args(["upgrade", "--install", RELEASE]).arg(&folder).args([
+        "--create-namespace",
+        "--wait",
+        "--timeout",
+        READY_LIMIT,
+    ]);
+    for file in files {
         command.arg("--values").arg(file);
     }
     if let Err(error) = run(&mut command, "install").await {
@@ -87,6 +145,12 @@ pub(crate) async fn install(
     }
     step.done();
     Ok(())
+}
+
+fn written(path: &Path, values: &Value) -> anyhow::Result<PathBuf> {
+    let text = serde_json::to_vec_pretty(values)?;
+    std::fs::write(path, text).with_context(|| format!("failed to write {}", path.display()))?;
+    Ok(path.to_owned())
 }
 
 /// Takes KOMPASS out of a cluster; good when it isn't there.
@@ -202,5 +266,19 @@ mod tests {
         assert!(!is_ready(&deployment(Some(2), Some(1))));
         assert!(!is_ready(&deployment(None, None)));
         assert!(is_ready(&deployment(Some(0), None)));
+    }
+    #[test]
+    fn the_predictor_counts_in_nodes_as_large_as_this_machine() {
+        let node = |allocatable: Value| -> Node {
+            let node = json!({"metadata": {"name": "real-0"}, "status": {"allocatable": allocatable}});
+            serde_json::from_value(node).unwrap()
+        };
+        let values = monitoring(&node(json!({"cpu": "1900m", "memory": "20971521Ki"}))).unwrap();
+        assert_eq!(
+            values["predictor"]["node"],
+            json!({"cpuMilli": 1_900, "memoryMib": 20_480})
+        );
+        let error = monitoring(&node(json!({"cpu": "2"}))).unwrap_err().to_string();
+        assert!(error.contains("memory") && error.contains("real-0"), "{error}");
     }
 }

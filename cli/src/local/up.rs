@@ -8,13 +8,15 @@ use kompass_local_cluster::images::SparkVersion;
 use kompass_local_cluster::prerequisites;
 use kompass_local_cluster::progress::Progress;
 
-use super::{Name, api_only, consent, install, services};
+use super::install::{self, Wanted};
+use super::{Name, api_only, consent, services};
 
 /// Options of `kompass local up`.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  kompass local up\n  kompass local up --spark 4.1.4 --spark 3.5.9\n  kompass local up --api-only --kwok-nodes 50 --name test"
+    after_help = "Examples:\n  kompass local up\n  kompass local up --spark 4.1.4 --spark 3.5.9\n  kompass local up --monitoring\n  kompass local up --api-only --kwok-nodes 50 --name test"
 )]
+#[expect(clippy::struct_excessive_bools, reason = "one for each flag")]
 pub(crate) struct Args {
     #[command(flatten)]
     name: Name,
@@ -33,6 +35,9 @@ pub(crate) struct Args {
     /// Values of KOMPASS's chart, beside those that a local cluster needs; may be given several times.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["api_only", "without_kompass"])]
     values: Vec<PathBuf>,
+    /// Prometheus with its operator, and the predictor that learns from it; the first time, minutes of building.
+    #[arg(long, conflicts_with_all = ["api_only", "without_kompass"])]
+    monitoring: bool,
     /// Ask nothing: install missing packages at once.
     #[arg(long, short)]
     yes: bool,
@@ -47,6 +52,7 @@ impl Args {
             without_kompass,
             spark,
             values,
+            monitoring,
             yes,
         } = self;
         let progress = Progress::auto();
@@ -59,8 +65,8 @@ impl Args {
             api_only::start(&name, kwok_nodes, without_kompass, &progress).await?;
         } else {
             consent::prepare(prerequisites::FULL, yes, &progress).await?;
-            let kompass = if without_kompass { None } else { Some(values.as_slice()) };
-            full_cluster(&name, kwok_nodes, spark, kompass, &progress).await?;
+            let kompass = (!without_kompass).then_some(Wanted { values, monitoring });
+            full_cluster(&name, kwok_nodes, spark, kompass.as_ref(), &progress).await?;
         }
         eprintln!(
             "cluster {name} is up{}",
@@ -70,6 +76,11 @@ impl Args {
         eprintln!("  export KUBECONFIG=$(kompass local kubeconfig{flag})");
         if !api_only {
             eprintln!("  kompass run{} --executors 2 -- 100", super::flag("--cluster", &name));
+        }
+        if monitoring {
+            eprintln!(
+                "  kompass local kubectl{flag} -- port-forward service/kompass-prometheus 9090 --namespace=kompass"
+            );
         }
         eprintln!("  kompass local status{flag}");
         eprintln!("  kompass local down{flag}");
@@ -81,14 +92,13 @@ async fn full_cluster(
     name: &str,
     kwok_nodes: usize,
     spark: Vec<SparkVersion>,
-    kompass: Option<&[PathBuf]>,
+    kompass: Option<&Wanted>,
     progress: &Progress,
 ) -> anyhow::Result<()> {
     let own = std::env::current_exe().context("failed to find this program itself")?;
-    let images = if kompass.is_some() {
-        install::images(progress).await?
-    } else {
-        Vec::new()
+    let images = match kompass {
+        Some(wanted) => install::images(wanted, progress).await?,
+        None => Vec::new(),
     };
     let options = full::Options {
         name: name.to_owned(),
@@ -107,7 +117,7 @@ async fn full_cluster(
     };
     let cluster = Cluster::up(options, progress).await?;
     match kompass {
-        Some(values) => install::install(&cluster, &images, values, progress).await,
+        Some(wanted) => install::install(&cluster, &images, wanted, progress).await,
         None => install::remove(&cluster, progress).await,
     }
 }

@@ -1,10 +1,10 @@
 //! A client of the API server.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::HeaderValue;
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 
 /// Longest time that a single request (not a watch) may take anywhere in KOMPASS unless its caller is stricter.
@@ -20,7 +20,7 @@ pub enum Error {
         path: String,
         /// What is wrong.
         #[source]
-        source: kube::config::KubeconfigError,
+        source: KubeconfigError,
     },
     /// Not in a pod with a service account.
     #[error("failed to find the API server from inside the cluster: give a kubeconfig, or run in a pod")]
@@ -33,14 +33,42 @@ pub enum Error {
     UserAgent(#[source] http::header::InvalidHeaderValue),
 }
 
+/// Which API server is meant.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Target<'a> {
+    /// The kubeconfig, or several as `KUBECONFIG` lists them; without one, the API server of the pod's own cluster.
+    pub kubeconfig: Option<&'a Path>,
+    /// A context of the kubeconfig; its current one if there is none here.
+    pub context: Option<&'a str>,
+}
+
+/// A client, and whom it asks.
+#[derive(Clone)]
+#[expect(missing_debug_implementations, reason = "a client has none")]
+pub struct Connected {
+    /// The client.
+    pub client: Client,
+    /// The URL of the API server.
+    pub server: String,
+}
+
 /// A client with the credentials of a kubeconfig file, or of the pod's service account where none is given.
 ///
 /// `program` is the user agent, by which the API server's audit log and its metrics know us. Requests are not limited
 /// in rate: who bounds concurrency is the caller. Idle connections live on the keep-alive of the pool; a request's own
 /// time-out is the caller's too (see [`within`]), since a watch must have none.
 pub async fn connect(kubeconfig: Option<&Path>, program: &str) -> Result<Client, Error> {
-    let mut config = match kubeconfig {
-        Some(path) => from_file(path).await?,
+    let target = Target {
+        kubeconfig,
+        context: None,
+    };
+    Ok(connect_to(target, program).await?.client)
+}
+
+/// [`connect`] to any context of a kubeconfig.
+pub async fn connect_to(target: Target<'_>, program: &str) -> Result<Connected, Error> {
+    let mut config = match target.kubeconfig {
+        Some(path) => from_file(path, target.context).await?,
         None => Config::incluster().map_err(Error::InCluster)?,
     };
     let agent = format!("{program}/{}", env!("CARGO_PKG_VERSION"));
@@ -50,18 +78,34 @@ pub async fn connect(kubeconfig: Option<&Path>, program: &str) -> Result<Client,
     ));
     config.connect_timeout = Some(Duration::from_secs(5));
     config.write_timeout = Some(REQUEST_TIMEOUT);
-    Client::try_from(config).map_err(Error::Build)
+    let server = config.cluster_url.to_string();
+    let client = Client::try_from(config).map_err(Error::Build)?;
+    Ok(Connected { client, server })
 }
 
-async fn from_file(path: &Path) -> Result<Config, Error> {
+async fn from_file(path: &Path, context: Option<&str>) -> Result<Config, Error> {
     let refused = |source| Error::Kubeconfig {
         path: path.display().to_string(),
         source,
     };
-    let kubeconfig = Kubeconfig::read_from(path).map_err(refused)?;
-    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+    let options = KubeConfigOptions {
+        context: context.map(str::to_owned),
+        ..KubeConfigOptions::default()
+    };
+    Config::from_custom_kubeconfig(read(path).map_err(refused)?, &options)
         .await
         .map_err(refused)
+}
+
+/// One file, or those of a list that are there, the first of which rules.
+fn read(path: &Path) -> Result<Kubeconfig, KubeconfigError> {
+    let listed: Vec<PathBuf> = std::env::split_paths(path).filter(|path| path.is_file()).collect();
+    match listed.split_first() {
+        Some((first, others)) => others.iter().try_fold(Kubeconfig::read_from(first)?, |read, path| {
+            read.merge(Kubeconfig::read_from(path)?)
+        }),
+        None => Kubeconfig::read_from(path),
+    }
 }
 
 /// Why a bounded request failed.
@@ -118,6 +162,37 @@ mod tests {
             .err()
             .unwrap();
         assert_eq!(error.to_string(), "failed to read the kubeconfig /nowhere/kubeconfig");
+    }
+
+    fn kubeconfig(folder: &Path, name: &str) -> PathBuf {
+        let path = folder.join(name);
+        let text = format!(
+            "{{apiVersion: v1, kind: Config, current-context: {name}, \
+             contexts: [{{name: {name}, context: {{cluster: {name}, user: {name}}}}}], \
+             clusters: [{{name: {name}, cluster: {{server: 'http://{name}.example:1'}}}}], \
+             users: [{{name: {name}, user: {{}}}}]}}"
+        );
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    #[tokio::test]
+    async fn a_context_of_several_kubeconfigs_can_be_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let list = std::env::join_paths([
+            kubeconfig(folder.path(), "blue"),
+            folder.path().join("missing"),
+            kubeconfig(folder.path(), "green"),
+        ])
+        .unwrap();
+        let to = |context| Target {
+            kubeconfig: Some(Path::new(&list)),
+            context,
+        };
+        let server = |context| async move { connect_to(to(context), "kompass-test").await.map(|it| it.server) };
+        assert_eq!(server(None).await.unwrap(), "http://blue.example:1/");
+        assert_eq!(server(Some("green")).await.unwrap(), "http://green.example:1/");
+        assert!(matches!(server(Some("red")).await, Err(Error::Kubeconfig { .. })));
     }
 
     #[tokio::test]

@@ -217,7 +217,7 @@ pub async fn ensure(images: &[Image], progress: &Progress) -> Result<Vec<Archive
         };
         let step = progress.step(format!("Building image {}", archive.reference), Some(expected));
         let target = match image {
-            Image::Own(own) => own.part().target(),
+            Image::Own(own) => Some(own.part().target()),
             _ => None,
         };
         builder

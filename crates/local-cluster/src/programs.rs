@@ -76,8 +76,12 @@ pub enum Module {
     Karpenter,
     /// Renders, tests and installs the chart.
     Helm,
-    /// The Prometheus Operator, for tests of the chart's monitors and rules only.
+    /// Reads and keeps metrics, found by Kubernetes.
+    Prometheus,
+    /// The Prometheus Operator.
     PrometheusOperator,
+    /// Pods and nodes as metrics.
+    KubeStateMetrics,
     /// Checks the workflows of the repository.
     Actionlint,
 }
@@ -109,16 +113,20 @@ pub enum Program {
     Helm,
     /// `helm-unittest`, which runs a chart's unit tests.
     HelmUnittest,
+    /// `prometheus`.
+    Prometheus,
     /// The Prometheus Operator itself.
     PrometheusOperator,
     /// `prometheus-config-reloader`, which the operator puts beside each Prometheus.
     PrometheusConfigReloader,
+    /// `kube-state-metrics`.
+    KubeStateMetrics,
     /// `actionlint`.
     Actionlint,
 }
 
 impl Program {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 17] = [
         Self::Etcd,
         Self::ApiServer,
         Self::ControllerManager,
@@ -131,8 +139,10 @@ impl Program {
         Self::Karpenter,
         Self::Helm,
         Self::HelmUnittest,
+        Self::Prometheus,
         Self::PrometheusOperator,
         Self::PrometheusConfigReloader,
+        Self::KubeStateMetrics,
         Self::Actionlint,
     ];
 
@@ -150,7 +160,9 @@ impl Program {
             Self::CoreDns => Module::CoreDns,
             Self::Karpenter => Module::Karpenter,
             Self::Helm | Self::HelmUnittest => Module::Helm,
+            Self::Prometheus => Module::Prometheus,
             Self::PrometheusOperator | Self::PrometheusConfigReloader => Module::PrometheusOperator,
+            Self::KubeStateMetrics => Module::KubeStateMetrics,
             Self::Actionlint => Module::Actionlint,
         }
     }
@@ -170,8 +182,10 @@ impl Program {
             Self::Karpenter => "karpenter",
             Self::Helm => "helm",
             Self::HelmUnittest => "helm-unittest",
+            Self::Prometheus => "prometheus",
             Self::PrometheusOperator => "prometheus-operator",
             Self::PrometheusConfigReloader => "prometheus-config-reloader",
+            Self::KubeStateMetrics => "kube-state-metrics",
             Self::Actionlint => "actionlint",
         }
     }
@@ -197,7 +211,9 @@ impl Module {
             Self::CoreDns => "coredns",
             Self::Karpenter => "karpenter",
             Self::Helm => "helm",
+            Self::Prometheus => "prometheus",
             Self::PrometheusOperator => "prometheus-operator",
+            Self::KubeStateMetrics => "kube-state-metrics",
             Self::Actionlint => "actionlint",
         }
     }
@@ -208,9 +224,9 @@ impl Module {
             Self::Etcd => Duration::from_secs(90),
             Self::Kubernetes => Duration::from_mins(8),
             Self::Kwok => Duration::from_mins(2),
-            Self::CoreDns => Duration::from_mins(4),
+            Self::CoreDns | Self::Prometheus => Duration::from_mins(4),
             Self::Karpenter | Self::Helm => Duration::from_mins(3),
-            Self::PrometheusOperator => Duration::from_secs(100),
+            Self::PrometheusOperator | Self::KubeStateMetrics => Duration::from_secs(100),
             Self::Actionlint => Duration::from_secs(20),
         }
     }
@@ -223,7 +239,9 @@ impl Module {
             Self::CoreDns => include_str!("../programs/coredns/go.mod"),
             Self::Karpenter => include_str!("../programs/karpenter/go.mod"),
             Self::Helm => include_str!("../programs/helm/go.mod"),
+            Self::Prometheus => include_str!("../programs/prometheus/go.mod"),
             Self::PrometheusOperator => include_str!("../programs/prometheus-operator/go.mod"),
+            Self::KubeStateMetrics => include_str!("../programs/kube-state-metrics/go.mod"),
             Self::Actionlint => include_str!("../programs/actionlint/go.mod"),
         }
     }
@@ -236,7 +254,9 @@ impl Module {
             Self::CoreDns => include_str!("../programs/coredns/go.sum"),
             Self::Karpenter => include_str!("../programs/karpenter/go.sum"),
             Self::Helm => include_str!("../programs/helm/go.sum"),
+            Self::Prometheus => include_str!("../programs/prometheus/go.sum"),
             Self::PrometheusOperator => include_str!("../programs/prometheus-operator/go.sum"),
+            Self::KubeStateMetrics => include_str!("../programs/kube-state-metrics/go.sum"),
             Self::Actionlint => include_str!("../programs/actionlint/go.sum"),
         }
     }
@@ -249,9 +269,8 @@ impl Module {
     /// without it they call themselves v0.0.0.
     fn linker_flags(self) -> String {
         let mut flags = vec!["-s -w".to_owned()];
-        if self == Self::Kubernetes
-            && let Some(version) = self.required_version("k8s.io/kubernetes")
-        {
+        if self == Self::Kubernetes {
+            let version = self.version();
             let (components, client) = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version");
             flags.push(format!(
                 "-X {components}.gitVersion={version} -X {client}.gitVersion={version}"
@@ -264,6 +283,27 @@ impl Module {
             }
         }
         flags.join(" ")
+    }
+
+    /// The Go module that the programs are of, which has a version of its own.
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Etcd => "go.etcd.io/etcd/server/v3",
+            Self::Kubernetes => "k8s.io/kubernetes",
+            Self::Kwok => "sigs.k8s.io/kwok",
+            Self::CoreDns => "github.com/coredns/coredns",
+            Self::Karpenter => "sigs.k8s.io/karpenter",
+            Self::Helm => "helm.sh/helm/v4",
+            Self::Prometheus => "github.com/prometheus/prometheus",
+            Self::PrometheusOperator => "github.com/prometheus-operator/prometheus-operator",
+            Self::KubeStateMetrics => "k8s.io/kube-state-metrics/v2",
+            Self::Actionlint => "github.com/rhysd/actionlint",
+        }
+    }
+
+    /// Its version, for example `v1.36.3`.
+    pub fn version(self) -> &'static str {
+        self.required_version(self.path()).unwrap_or("unknown")
     }
 
     /// The version of `path` that the `go.mod` requires.
@@ -285,9 +325,7 @@ impl Module {
 
 /// The version of Kubernetes that the programs have, for example `v1.36.3`.
 pub fn kubernetes_version() -> &'static str {
-    Module::Kubernetes
-        .required_version("k8s.io/kubernetes")
-        .unwrap_or("unknown")
+    Module::Kubernetes.version()
 }
 
 /// What decides the bytes of a build: the module's files, how it is built, and the compiler.
@@ -432,14 +470,16 @@ fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Error {
 mod tests {
     use super::*;
 
-    const MODULES: [Module; 8] = [
+    const MODULES: [Module; 10] = [
         Module::Etcd,
         Module::Kubernetes,
         Module::Kwok,
         Module::CoreDns,
         Module::Karpenter,
         Module::Helm,
+        Module::Prometheus,
         Module::PrometheusOperator,
+        Module::KubeStateMetrics,
         Module::Actionlint,
     ];
 
@@ -468,7 +508,8 @@ mod tests {
             let name = program.built_name();
             assert!(
                 go_mod.lines().any(|line| {
-                    let path = line.trim().trim_start_matches("tool ").trim_end_matches("/v3");
+                    let path = line.trim().trim_start_matches("tool ");
+                    let path = path.trim_end_matches("/v3").trim_end_matches("/v2");
                     // The path of a module is its own program when it has no package in it.
                     path.rsplit('/').next() == Some(name)
                 }),
@@ -484,6 +525,7 @@ mod tests {
             assert!(module.needed_go().starts_with("1."), "{module:?}");
             assert!(module.go_sum().lines().count() > 10, "{module:?}");
             assert!(module.programs().count() > 0, "{module:?}");
+            assert!(module.version().starts_with('v'), "{module:?} {}", module.version());
         }
     }
 

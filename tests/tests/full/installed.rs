@@ -1,6 +1,6 @@
 //! A local cluster with KOMPASS's chart in it, two pods of each part, and nodes for played jobs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -51,8 +51,7 @@ impl Installed {
         });
         std::fs::write(&values, text.to_string())?;
         let began = Instant::now();
-        let arguments = ["local", "up", "--yes", "--name", NAME, "--kwok-nodes", "6", "--values"];
-        succeed(Command::new(program("kompass")?).args(arguments).arg(&values)).await?;
+        local_up(&values, &[]).await?;
         println!("cluster and chart were up after {:?}", began.elapsed());
         let cluster = Cluster::attach(NAME, &Progress::lines()).await?;
         let client = kompass_kube::client::connect(Some(&cluster.kubeconfig()), "kompass-tests").await?;
@@ -72,6 +71,11 @@ impl Installed {
         })
     }
 
+    /// Brings it up again, as it is now wanted.
+    pub(crate) async fn local_up(&self, more: &[&str]) -> anyhow::Result<()> {
+        local_up(&self.values, more).await
+    }
+
     /// Helm on this cluster.
     pub(crate) async fn helm(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = Command::new(&self.helm);
@@ -81,7 +85,7 @@ impl Installed {
 
     /// The setup script with helm, kubectl and kompass on its PATH; how it ended is the caller's to judge.
     pub(crate) async fn script(&self, arguments: &[&str]) -> anyhow::Result<Output> {
-        let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../setup-kompass.sh");
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../setup-kompass.sh");
         let mut command = Command::new(script);
         command.args(arguments);
         run(self.environment(&mut command)?).await
@@ -128,6 +132,13 @@ impl Installed {
             .flat_map(|spec| &spec.containers);
         Ok(containers.filter_map(|container| container.image.clone()).collect())
     }
+}
+
+async fn local_up(values: &Path, more: &[&str]) -> anyhow::Result<()> {
+    let arguments = ["local", "up", "--yes", "--name", NAME, "--kwok-nodes", "6", "--values"];
+    let mut command = Command::new(program("kompass")?);
+    succeed(command.args(arguments).arg(values).args(more)).await?;
+    Ok(())
 }
 
 impl Drop for Installed {

@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, reason = "a long test tells what it has seen")]
 
 mod installed;
+mod monitoring;
 mod rollout;
 mod script;
 
@@ -22,7 +23,7 @@ const PATIENCE: Duration = Duration::from_mins(4);
 
 /// The steps share one cluster, so they are one test.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_chart_is_upgraded_killed_rolled_back_removed_and_installed_by_the_script() {
+async fn the_chart_is_upgraded_killed_rolled_back_removed_installed_by_the_script_and_watched() {
     let walked = walk().await;
     let removed = full::down(NAME, &Progress::lines()).await;
     walked.unwrap();
@@ -37,5 +38,6 @@ async fn walk() -> anyhow::Result<()> {
     rollout::each_pod_is_killed_while_jobs_come(&installed).await?;
     script::uninstall_leaves_nothing(&installed).await?;
     script::cluster_installs_and_proves(&installed).await?;
-    script::helm_uninstall_leaves_no_webhook(&installed).await
+    script::helm_uninstall_leaves_no_webhook(&installed).await?;
+    monitoring::prometheus_reads_every_part(&installed).await
 }

@@ -21,6 +21,8 @@ pub struct Helm {
     pub release: String,
     /// The kubeconfig that it is to use; without one, its own choice.
     pub kubeconfig: Option<PathBuf>,
+    /// The context of the kubeconfig; without one, its current one.
+    pub context: Option<String>,
 }
 
 impl Helm {
@@ -73,6 +75,7 @@ impl Helm {
                 .iter()
                 .map(|path| format!("--kubeconfig={}", path.display())),
         );
+        arguments.extend(self.context.iter().map(|name| format!("--kube-context={name}")));
         arguments
     }
 }
@@ -87,6 +90,7 @@ mod tests {
             program: "helm".into(),
             release: "kompass".into(),
             kubeconfig: Some("k".into()),
+            context: Some("prod".into()),
         };
         let expected = [
             "uninstall",
@@ -95,6 +99,7 @@ mod tests {
             "--wait",
             "--timeout=5m",
             "--kubeconfig=k",
+            "--kube-context=prod",
         ];
         assert_eq!(helm.arguments("ns"), expected);
     }

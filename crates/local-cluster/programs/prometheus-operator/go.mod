@@ -1,4 +1,4 @@
-// The Prometheus Operator, with which the chart's monitors and rules are tested.
+// The Prometheus Operator, which the chart can bring, and with which its monitors and rules are tested.
 module kompass.dev/local-cluster/prometheus-operator
 
 go 1.26.0

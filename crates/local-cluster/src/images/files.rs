@@ -32,8 +32,8 @@ pub(super) const PAUSE: &[File] = files!["pause/Dockerfile", "pause/pause.c"];
 pub(super) const SPARK: &[File] = files!["spark/Dockerfile", "spark/entrypoint.sh"];
 /// KOMPASS's own images.
 pub(super) const KOMPASS: &[File] = files!["kompass/Dockerfile", "kompass/build.sh"];
-/// The kube-scheduler that asks KOMPASS's extender.
-pub(super) const KUBE_SCHEDULER: &[File] = files!["kube-scheduler/Dockerfile"];
+/// Programs of others: the kube-scheduler that asks KOMPASS's extender, and what watches them.
+pub(super) const PROGRAMS: &[File] = files!["programs/Dockerfile"];
 /// What makes a `SPARK_HOME`.
 pub(super) const DISTRIBUTION: &[File] = files!["spark/distribution.sh", "spark/checksums"];
 /// The example applications and what compiles them.

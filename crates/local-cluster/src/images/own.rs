@@ -1,4 +1,5 @@
-//! Images of what this machine has built itself: KOMPASS's services, and the kube-scheduler beside its extender.
+//! Images of what this machine has built itself: KOMPASS's services, the kube-scheduler beside its extender, and what its chart
+//! can bring to watch it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +7,7 @@ use std::time::UNIX_EPOCH;
 
 use super::buildah::Context;
 use super::{Error, files, io};
-use crate::programs;
+use crate::programs::{Module, Program};
 
 /// Where the Dockerfiles look for what makes the programs.
 const SCRIPTS: &str = "docker";
@@ -26,6 +27,14 @@ pub enum Part {
     Cli,
     /// Kubernetes's own scheduler.
     KubeScheduler,
+    /// Reads and keeps metrics.
+    Prometheus,
+    /// Makes Prometheus's configuration of the chart's monitors and rules.
+    PrometheusOperator,
+    /// Tells Prometheus of a new configuration.
+    PrometheusConfigReloader,
+    /// Tells of pods and nodes as metrics.
+    KubeStateMetrics,
 }
 
 impl Part {
@@ -36,6 +45,13 @@ impl Part {
         Self::Predictor,
         Self::Cli,
     ];
+    /// What the chart brings beside KOMPASS when it is to watch it, too.
+    pub const MONITORING: [Self; 4] = [
+        Self::Prometheus,
+        Self::PrometheusOperator,
+        Self::PrometheusConfigReloader,
+        Self::KubeStateMetrics,
+    ];
 
     /// The image's last name, for example `kompass-predictor`.
     pub const fn name(self) -> &'static str {
@@ -45,6 +61,10 @@ impl Part {
             Self::Predictor => "kompass-predictor",
             Self::Cli => "kompass-cli",
             Self::KubeScheduler => "kube-scheduler",
+            Self::Prometheus => "prometheus",
+            Self::PrometheusOperator => "prometheus-operator",
+            Self::PrometheusConfigReloader => "prometheus-config-reloader",
+            Self::KubeStateMetrics => "kube-state-metrics",
         }
     }
 
@@ -56,15 +76,53 @@ impl Part {
         }
     }
 
-    /// The stage of the Dockerfile, where it has several images.
-    pub(super) const fn target(self) -> Option<&'static str> {
+    /// The program of somebody else that it is; none if it is KOMPASS.
+    pub const fn module_program(self) -> Option<Program> {
         match self {
-            Self::SchedulerExtender => Some("scheduler-extender"),
-            Self::AdmissionWebhook => Some("admission-webhook"),
-            Self::Predictor => Some("predictor"),
-            Self::Cli => Some("cli"),
-            Self::KubeScheduler => None,
+            Self::SchedulerExtender | Self::AdmissionWebhook | Self::Predictor | Self::Cli => None,
+            Self::KubeScheduler => Some(Program::Scheduler),
+            Self::Prometheus => Some(Program::Prometheus),
+            Self::PrometheusOperator => Some(Program::PrometheusOperator),
+            Self::PrometheusConfigReloader => Some(Program::PrometheusConfigReloader),
+            Self::KubeStateMetrics => Some(Program::KubeStateMetrics),
         }
+    }
+
+    /// The stage of its Dockerfile.
+    pub(super) const fn target(self) -> &'static str {
+        match self {
+            Self::SchedulerExtender => "scheduler-extender",
+            Self::AdmissionWebhook => "admission-webhook",
+            Self::Predictor => "predictor",
+            Self::Cli => "cli",
+            other => other.name(),
+        }
+    }
+
+    /// What its makers call the image of this version, by which the chart asks for it.
+    fn makers_reference(self, program: Program) -> String {
+        let repository = match self {
+            Self::Prometheus => "quay.io/prometheus",
+            Self::PrometheusOperator | Self::PrometheusConfigReloader => "quay.io/prometheus-operator",
+            Self::KubeStateMetrics => "registry.k8s.io/kube-state-metrics",
+            _ => "registry.k8s.io",
+        };
+        let version = program.module().version();
+        let version = match program.module() {
+            Module::Prometheus => prometheus_release(version),
+            _ => version.to_owned(),
+        };
+        format!("{repository}/{}:{version}", self.name())
+    }
+}
+
+/// The release of Prometheus that a version of its module is: v0.305.1 is v3.5.1.
+fn prometheus_release(module_version: &str) -> String {
+    let mut numbers = module_version.trim_start_matches("v0.").splitn(2, '.');
+    let release: Option<u32> = numbers.next().and_then(|number| number.parse().ok());
+    match (release, numbers.next()) {
+        (Some(release), Some(patch)) => format!("v{}.{}.{patch}", release / 100, release % 100),
+        _ => module_version.to_owned(),
     }
 }
 
@@ -106,10 +164,9 @@ impl Own {
 
     /// The whole name by which the chart asks for it.
     pub(super) fn reference(&self) -> String {
-        let name = self.part.name();
-        match self.part {
-            Part::KubeScheduler => format!("registry.k8s.io/{name}:{}", programs::kubernetes_version()),
-            _ => format!("docker.io/local/{name}:{}", env!("CARGO_PKG_VERSION")),
+        match self.part.module_program() {
+            Some(program) => self.part.makers_reference(program),
+            None => format!("docker.io/local/{}:{}", self.part.name(), env!("CARGO_PKG_VERSION")),
         }
     }
 
@@ -118,17 +175,17 @@ impl Own {
     }
 
     pub(super) fn build_arguments(&self) -> Vec<String> {
-        match self.part {
-            Part::KubeScheduler => Vec::new(),
-            _ => vec![BUILDER.to_owned(), format!("VERSION={}", env!("CARGO_PKG_VERSION"))],
+        if self.part.module_program().is_some() {
+            return Vec::new();
         }
+        vec![BUILDER.to_owned(), format!("VERSION={}", env!("CARGO_PKG_VERSION"))]
     }
 
     /// Puts the program and what the build needs beside it into a context.
     pub(super) async fn fill(&self, context: &Context) -> Result<(), Error> {
         let program = self.part.program();
-        if self.part == Part::KubeScheduler {
-            context.add(self.files(), "kube-scheduler")?;
+        if self.part.module_program().is_some() {
+            context.add(self.files(), "programs")?;
             return context.program(program, &self.program).await;
         }
         context.add_below(SCRIPTS, self.files())?;
@@ -137,9 +194,10 @@ impl Own {
     }
 
     const fn files(&self) -> &'static [files::File] {
-        match self.part {
-            Part::KubeScheduler => files::KUBE_SCHEDULER,
-            _ => files::KOMPASS,
+        if self.part.module_program().is_some() {
+            files::PROGRAMS
+        } else {
+            files::KOMPASS
         }
     }
 }
@@ -179,12 +237,34 @@ mod tests {
     fn every_part_of_kompass_is_a_stage_of_the_dockerfile() {
         let dockerfile = files::KOMPASS[0].content;
         for part in Part::KOMPASS {
-            let target = part.target().unwrap();
+            let target = part.target();
             assert!(dockerfile.contains(&format!("\nFROM base AS {target}\n")), "{target}");
             assert!(
                 dockerfile.contains(&format!(" /programs/{} /usr/bin/\n", part.program())),
                 "{part:?}"
             );
         }
+    }
+    #[test]
+    fn every_program_of_others_is_a_stage_and_is_called_as_its_makers_do() {
+        let dockerfile = files::PROGRAMS[0].content;
+        for part in Part::MONITORING.into_iter().chain([Part::KubeScheduler]) {
+            let target = part.target();
+            assert!(
+                dockerfile.contains(&format!("FROM scratch AS {target}\nCOPY {target} /")),
+                "{part:?}"
+            );
+            let program = part.module_program().unwrap();
+            assert_eq!(program.file_name(), part.program());
+            let reference = part.makers_reference(program);
+            let (repository, tag) = reference.rsplit_once(':').unwrap();
+            assert!(repository.ends_with(part.name()) && tag.starts_with('v'), "{reference}");
+        }
+    }
+
+    #[test]
+    fn a_release_of_prometheus_is_known_by_its_module() {
+        assert_eq!(prometheus_release("v0.305.1"), "v3.5.1");
+        assert_eq!(prometheus_release("v0.313.0"), "v3.13.0");
     }
 }

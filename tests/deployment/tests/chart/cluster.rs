@@ -203,6 +203,58 @@ impl Install<'_> {
         .await;
     }
 
+    /// Whoever has one of KOMPASS's accounts gives no pod another image, though he may patch pods.
+    async fn images_stay(&self) {
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "victim", "namespace": "jobs"},
+            "spec": {
+                "initContainers": [{"name": "first", "image": "good:1"}],
+                "containers": [{"name": "main", "image": "good:1"}],
+            },
+        });
+        let pods = "/api/v1/namespaces/jobs/pods";
+        self.cluster.client().create(pods, &pod).await.unwrap();
+        let image = |list: &str, name: &str| json!({"spec": {list: [{"name": name, "image": "bad:1"}]}}).to_string();
+        let images = [image("containers", "main"), image("initContainers", "first")];
+        let patch = |who: &'static str, patch: String| async move {
+            let user = format!("--as=system:serviceaccount:kompass:{who}");
+            let mut arguments = vec![
+                "patch",
+                "pod",
+                "victim",
+                "--namespace=jobs",
+                "--dry-run=server",
+                "--patch",
+                &patch,
+            ];
+            if !who.is_empty() {
+                arguments.push(&user);
+            }
+            self.cluster
+                .kubectl(&arguments)
+                .await
+                .map_err(|error| format!("{error:#}"))
+        };
+        for who in ["kompass-scheduler-extender", "kompass-admission-webhook"] {
+            for bad in &images {
+                // A new policy counts after a second or so.
+                until("an image is refused", || async {
+                    match patch(who, bad.clone()).await {
+                        Err(said) if said.contains("KOMPASS changes no image") => Ok(()),
+                        other => Err(format!("{who}: {other:?}")),
+                    }
+                })
+                .await;
+            }
+            let good = json!({"metadata": {"annotations": {"a": "b"}}}).to_string();
+            patch(who, good).await.unwrap();
+        }
+        for mine in images {
+            patch("", mine).await.unwrap();
+        }
+        self.cluster.client().delete(&format!("{pods}/victim")).await.unwrap();
+    }
+
     /// `helm test` without its pod, which nobody runs here: its rights, and its program.
     async fn check(&self, folder: &Path, rendered: &[Value]) -> std::process::Output {
         let rights: Vec<_> = rendered
@@ -306,6 +358,7 @@ async fn it_is_installed_used_upgraded_and_uninstalled() {
     install.is_held("kompass-scheduler").await;
     install.is_held("kompass-planner").await;
     assert!(get(view, "/v1/gangs").await.unwrap().contains("\"gangs\""));
+    install.images_stay().await;
     assert!(get(view, "/bind").await.is_none(), "whoever may look may bind");
     let output = install.check(logs.path(), &rendered).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));

@@ -4,7 +4,7 @@
 #![cfg(test)]
 #![allow(clippy::print_stdout, reason = "a long test tells what it has seen")]
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -20,6 +20,8 @@ const QUICK: Duration = Duration::from_mins(3);
 const MAX_BYTES: u64 = 40_000_000;
 /// The authorities of this machine: it may sit behind a proxy that has its own.
 const AUTHORITIES: &str = "/etc/ssl/certs/ca-certificates.crt";
+/// What both builders' Dockerfiles begin with.
+const BASE: &str = "docker.io/library/debian:bookworm-slim";
 /// A Debian with gcc that finds Rust where this test mounts it: what `rust:slim-bookworm` is where there is a registry.
 const BUILDER: &str = "localhost/kompass/rust:test";
 const BUILDER_FILE: &str = "FROM debian:bookworm-slim\n\
@@ -32,9 +34,8 @@ async fn released_images_are_compiled_by_their_dockerfile_small_and_the_same_eac
 }
 
 async fn compiled() -> anyhow::Result<()> {
-    // The base is there afterwards.
-    images::ensure(&[Image::Pause], &Progress::lines()).await?;
     let folder = tempfile::tempdir()?;
+    take_base(&folder.path().join("base.tar")).await?;
     std::fs::write(folder.path().join("Dockerfile"), BUILDER_FILE)?;
     succeed(
         buildah()?
@@ -124,9 +125,27 @@ async fn build(part: Part, sysroot: &str) -> anyhow::Result<Built> {
     })
 }
 
-/// With the storage that the local cluster's images are built in.
+/// Copies the base from the storage that the local cluster's images are built in. They are built in there meanwhile, by others,
+/// who clear away what killed builds have left: a build as long as this test's has a storage of its own.
+async fn take_base(archive: &Path) -> anyhow::Result<()> {
+    // The base is there afterwards.
+    images::ensure(&[Image::Pause], &Progress::lines()).await?;
+    let archive = format!("oci-archive:{}:{BASE}", archive.display());
+    succeed(
+        storage("")?.args(["push", "--disable-compression", BASE, &archive]),
+        QUICK,
+    )
+    .await?;
+    succeed(buildah()?.args(["pull", &archive]), QUICK).await?;
+    Ok(())
+}
+
 fn buildah() -> anyhow::Result<Command> {
-    let folder = images_folder()?;
+    storage("released")
+}
+
+fn storage(folder: &str) -> anyhow::Result<Command> {
+    let folder = directories::cache()?.join("images").join(folder);
     let mut command = Command::new("buildah");
     command
         .arg("--root")
@@ -134,8 +153,4 @@ fn buildah() -> anyhow::Result<Command> {
         .arg("--runroot")
         .arg(folder.join("run"));
     Ok(command)
-}
-
-fn images_folder() -> anyhow::Result<PathBuf> {
-    Ok(directories::cache()?.join("images"))
 }

@@ -1,24 +1,14 @@
 //! `kompass backtest --prometheus` on a real Prometheus with a past that is made up.
 
-#![allow(clippy::unwrap_used, reason = "a test may fail in its helpers too")]
-
-#[path = "../../crates/prometheus/tests/real/extender.rs"]
-mod extender;
-#[allow(dead_code, reason = "shared with the tests of the client")]
-#[path = "../../crates/prometheus/tests/real/samples.rs"]
-mod samples;
-#[allow(dead_code, reason = "shared with the tests of the client")]
-#[path = "../../crates/prometheus/tests/real/server.rs"]
-mod server;
-
 use std::path::Path;
 use std::process::Output;
 
-use extender::{Extender, Truth, scrape};
-use samples::{Chance, DAY_MS, HOUR_MS, MINUTE_MS, Samples};
 use serde_json::Value;
-use server::Server;
 use tokio::process::Command;
+
+use crate::extender::{Extender, Truth, scrape};
+use crate::samples::{Chance, DAY_MS, HOUR_MS, MINUTE_MS, Samples};
+use crate::server::Server;
 
 /// 2025-01-01, and 20 days later. Long ago, as no clock may be before the end of the past that is looked at.
 const BEGIN_MS: i64 = 1_735_689_600_000;
