@@ -39,6 +39,7 @@ node groups for Spark with Terraform, pushes KOMPASS's images, and installs auto
   --yes                   Ask nothing.
 
   --jobs, --namespace, --scope, --mode, --values, --set   as of ./setup-kompass.sh cluster; namespaces of jobs are made.
+                          The namespace is kept for later runs and for --destroy; the input kompass_namespace does the same.
 
   --destroy               Take all of it away: KOMPASS, load balancers, volumes, nodes, cluster, network; then look that
                           nothing remains. Needs no other option than name and region.
@@ -49,7 +50,7 @@ TEXT
 }
 
 setup_eks() {
-  NAME='' REGION='' VARS='' SET_VARS=() EXTRA_VARS=() REGISTRY='' BACKEND='' AUTOSCALER_CHART='' EKS_NAMESPACE=kompass EKS_JOBS=()
+  NAME='' REGION='' VARS='' SET_VARS=() EXTRA_VARS=() REGISTRY='' BACKEND='' AUTOSCALER_CHART='' EKS_NAMESPACE='' EKS_JOBS=()
   EKS_PLAN=false DESTROY=false DELETE_IMAGES=false WITHOUT_CLUSTER=false SKIP_RIGHTS=false ACCESS=''
   YES=false CLUSTER_ARGUMENTS=()
   while (($#)); do
@@ -133,22 +134,18 @@ eks_option() {
   esac
 }
 
-# Name and region: of the options, of the file of inputs, of the AWS CLI's settings.
+# Name and region: of the options, of the inputs, of the AWS CLI's settings.
 eks_names() {
-  NAME="${NAME:-$(of_file name)}"
+  GIVEN="$VARS"
+  NAME="${NAME:-$(input name)}"
   NAME="${NAME:-kompass}"
   [[ "$NAME" =~ ^[a-z][a-z0-9-]{0,30}[a-z0-9]$ ]] ||
     fail "--name is 2 to 32 lower-case letters, digits and dashes, begins with a letter and doesn't end with a dash; not $NAME" "$USAGE"
-  REGION="${REGION:-$(of_file region)}"
+  REGION="${REGION:-$(input region)}"
   REGION="${REGION:-${AWS_REGION:-${AWS_DEFAULT_REGION:-}}}"
   [[ -n "$REGION" ]] || REGION="$(aws configure get region 2>/dev/null)" || true
   [[ -n "$REGION" ]] || fail "which region? Name one by --region, such as --region eu-central-1" "$USAGE"
   [[ "$REGION" =~ ^[a-z]{2}(-[a-z]+)+-[0-9]$ ]] || fail "--region is the name of an AWS region, such as eu-central-1; not $REGION" "$USAGE"
-}
-
-# of_file KEY: a text that the file of inputs gives.
-of_file() {
-  [[ -z "$VARS" ]] || sed -nE "s/^ *$1 *= *\"([^\"]*)\".*/\1/p" "$VARS" | head -n 1
 }
 
 make_eks() {

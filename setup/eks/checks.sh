@@ -11,6 +11,9 @@ readonly OTHER_RIGHTS=(ec2:CreateVpc ec2:DeleteVpc ec2:CreateSubnet ec2:CreateIn
   autoscaling:UpdateAutoScalingGroup autoscaling:DeleteAutoScalingGroup autoscaling:CreateOrUpdateTags kms:CreateKey
   kms:CreateAlias kms:ScheduleKeyDeletion logs:CreateLogGroup logs:PutRetentionPolicy ecr:CreateRepository
   ecr:GetAuthorizationToken ssm:GetParameter)
+# Only where images are pushed.
+readonly PUSH_RIGHTS=(ecr:BatchCheckLayerAvailability ecr:InitiateLayerUpload ecr:UploadLayerPart ecr:CompleteLayerUpload
+  ecr:PutImage)
 
 # aws_ ARGUMENTS...: the AWS CLI in the region, with plain text. What goes wrong is in $ERRORS.
 aws_() {
@@ -89,7 +92,7 @@ eks_region() {
 
 # Denied rights end it. Where IAM can't be asked, that is a warning.
 eks_rights() {
-  local partition="${CALLER#arn:}" who="$CALLER" role denied
+  local partition="${CALLER#arn:}" who="$CALLER" role denied asked
   partition="${partition%%:*}"
   RIGHTS_TOLD="those of Terraform on EC2, EKS, IAM, KMS, ECR, logs and Auto Scaling; not asked for beforehand"
   "$SKIP_RIGHTS" && return
@@ -111,16 +114,20 @@ eks_rights() {
       return
       ;;
   esac
+  asked=$((${#IAM_RIGHTS[@]} + ${#EKS_RIGHTS[@]} + ${#OTHER_RIGHTS[@]}))
+  [[ -n "$REGISTRY" ]] || asked=$((asked + ${#PUSH_RIGHTS[@]}))
   denied="$(denied_rights "arn:$partition:iam::$ACCOUNT:role/$NAME-cluster" "${IAM_RIGHTS[@]}" &&
     denied_rights "arn:$partition:eks:$REGION:$ACCOUNT:cluster/$NAME" "${EKS_RIGHTS[@]}" &&
-    denied_rights '*' "${OTHER_RIGHTS[@]}")" || {
+    denied_rights '*' "${OTHER_RIGHTS[@]}" &&
+    { [[ -n "$REGISTRY" ]] ||
+      denied_rights "arn:$partition:ecr:$REGION:$ACCOUNT:repository/$NAME/kompass-cli" "${PUSH_RIGHTS[@]}"; })" || {
     warn "which rights you have is not known: $(errors)"
     return
   }
-  denied="$(tr -s '\t\n ' '\n' <<<"$denied" | grep -v -e '^None$' -e '^$' | paste -sd ' ' | sed 's/ /, /g')" || true
+  denied="$(tr -s '\t\n ' '\n' <<<"$denied" | grep -v -e '^None$' -e '^$' | paste -sd ' ' - | sed 's/ /, /g')" || true
   [[ -z "$denied" ]] ||
     fail "$who may not: $denied. Ask for these (docs/operations/aws.md has all); --skip-rights goes on where IAM misjudges a condition" "$NO_PERMISSION"
-  RIGHTS_TOLD="$((${#IAM_RIGHTS[@]} + ${#EKS_RIGHTS[@]} + ${#OTHER_RIGHTS[@]})) rights to make, tag and delete were asked for; you have them"
+  RIGHTS_TOLD="$asked rights to make, tag and delete were asked for; you have them"
 }
 
 # denied_rights RESOURCE ACTIONS...
@@ -156,7 +163,7 @@ eks_clash() {
 # What the plan makes, against what the account may have.
 eks_quotas() {
   local needs need kind type least most told types=() cpus architecture
-  local -A asked=([on-demand]=0 [spot]=0) allowed=([on-demand]=0 [spot]=0) cpus_of=()
+  local -A needed=([on-demand]=0 [spot]=0) allowed=([on-demand]=0 [spot]=0) cpus_of=()
   BUILD_PLATFORM=''
   needs="$(of_plan node_needs)"
   [[ "$needs" == *:* ]] || needs=''
@@ -185,13 +192,13 @@ eks_quotas() {
       warn "the quota of $type was not looked at"
       continue
     fi
-    asked[$kind]=$((asked[$kind] + least * cpus_of[$type]))
+    needed[$kind]=$((needed[$kind] + least * cpus_of[$type]))
     allowed[$kind]=$((allowed[$kind] + most * cpus_of[$type]))
   done
   if (($(planned created aws_eks_node_group) > 0)); then
     local used
-    used="$(used_cpus normal)" && quota "vCPUs of on-demand nodes" ec2 L-1216C47A "${asked[on-demand]}" "$used" "${allowed[on-demand]}"
-    used="$(used_cpus spot)" && quota "vCPUs of Spot nodes" ec2 L-34B43A08 "${asked[spot]}" "$used" "${allowed[spot]}"
+    used="$(used_cpus normal)" && quota "vCPUs of on-demand nodes" ec2 L-1216C47A "${needed[on-demand]}" "$used" "${allowed[on-demand]}"
+    used="$(used_cpus spot)" && quota "vCPUs of Spot nodes" ec2 L-34B43A08 "${needed[spot]}" "$used" "${allowed[spot]}"
   fi
   quota_of_things VPCs vpc L-F678F1CE aws_vpc describe-vpcs 'length(Vpcs)'
   quota_of_things "Elastic IP addresses" ec2 L-0263D0A3 aws_eip describe-addresses 'length(Addresses)'

@@ -67,7 +67,8 @@ images_of_others() {
   all="$(repositories)" || exit
   for repository in $all; do
     [[ "$repository" != "$NAME"/kompass-* ]] || continue
-    count="$(aws_ ecr list-images --repository-name "$repository" --query 'length(imageIds)' | awk '{ all += $1 } END { print all + 0 }')"
+    count="$(aws_ ecr list-images --repository-name "$repository" --query 'length(imageIds)' | awk '{ all += $1 } END { print all + 0 }')" ||
+      fail "the images in $repository can't be listed: $(errors)"
     ((count == 0)) ||
       fail "the repository $repository holds $count images that aren't KOMPASS's: add --delete-images if they may go, or move them"
   done
@@ -125,12 +126,14 @@ clear_cluster() {
 
 # Nothing of it outlives the cluster, so that what goes wrong here keeps nothing from going on.
 clear_kompass() {
-  local program
+  local program=''
   "${EKS_HELM[@]}" status "$RELEASE" --namespace "$EKS_NAMESPACE" >/dev/null 2>&1 ||
     "${EKS_KUBECTL[@]}" get mutatingwebhookconfiguration kompass-admission-webhook >/dev/null 2>&1 || return 0
   step "taking KOMPASS out"
   if [[ -n "${KOMPASS_PROGRAM:-}" ]] || command -v kompass >/dev/null || command -v cargo >/dev/null; then
-    program="$(kompass_program)" || exit
+    program="$(kompass_program)" || warn "there is no program \`kompass\` to take it out with; Helm does it, and jobs that wait for KOMPASS go with the cluster"
+  fi
+  if [[ -n "$program" ]]; then
     "$program" uninstall --kubeconfig "$FOLDER/kubeconfig" --namespace "$EKS_NAMESPACE" --timeout 120 --force --yes >&2 ||
       warn "KOMPASS was not taken out wholly; it goes with the cluster"
   else

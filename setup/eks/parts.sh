@@ -90,18 +90,25 @@ eks_images() {
     reference="$registry/kompass-$image:$tag"
     if [[ "$BUILDER" == docker ]]; then
       docker buildx build --platform "${BUILD_PLATFORM:-linux/amd64}" --target "$image" --build-arg "VERSION=$tag" --provenance=false \
-        --file "$ROOT/docker/kompass/Dockerfile" --tag "$reference" --push "$ROOT" >&2 || image_failed "$image"
+        --file "$ROOT/docker/kompass/Dockerfile" --tag "$reference" --push "$ROOT" >&2 || image_failed "$image" "$host"
     else
       buildah build --platform "${BUILD_PLATFORM:-linux/amd64}" --target "$image" --build-arg "VERSION=$tag" --layers \
-        --file "$ROOT/docker/kompass/Dockerfile" --tag "$reference" "$ROOT" >&2 || image_failed "$image"
-      buildah push --authfile "$passwords" "$reference" >&2 || image_failed "$image"
+        --file "$ROOT/docker/kompass/Dockerfile" --tag "$reference" "$ROOT" >&2 || image_failed "$image" "$host"
+      buildah push --authfile "$passwords" "$reference" >&2 || image_failed "$image" "$host"
     fi
   done
-  if [[ "$BUILDER" == docker ]]; then docker logout "$host" >/dev/null 2>&1 || true; fi
-  rm -f "$passwords"
+  leave_registry "$host"
 }
 
+# leave_registry HOST: what lets this machine in is good for half a day, and not needed any more.
+leave_registry() {
+  if [[ "$BUILDER" == docker ]]; then docker logout "$1" >/dev/null 2>&1 || true; fi
+  rm -f "$FOLDER/registry.json"
+}
+
+# image_failed IMAGE HOST
 image_failed() {
+  leave_registry "$2"
   fail "the image kompass-$1 was not built and pushed; the lines above tell why. Run this again: images that are there stay"
 }
 

@@ -20,15 +20,15 @@ remains() {
     done
   done
   # What that API does not tell, or what only the cluster's own parts have marked.
-  listed volume ec2 describe-volumes --filters "Name=tag:kubernetes.io/cluster/$NAME,Values=owned" --query 'Volumes[].VolumeId'
-  listed interface ec2 describe-network-interfaces --filters "Name=tag:cluster.k8s.amazonaws.com/name,Values=$NAME" \
+  also_remains volume ec2 describe-volumes --filters "Name=tag:kubernetes.io/cluster/$NAME,Values=owned" --query 'Volumes[].VolumeId'
+  also_remains interface ec2 describe-network-interfaces --filters "Name=tag:cluster.k8s.amazonaws.com/name,Values=$NAME" \
     --query 'NetworkInterfaces[].NetworkInterfaceId'
-  listed group autoscaling describe-auto-scaling-groups --filters "Name=tag:kompass.dev/cluster,Values=$NAME" \
+  also_remains group autoscaling describe-auto-scaling-groups --filters "Name=tag:kompass.dev/cluster,Values=$NAME" \
     --query 'AutoScalingGroups[].AutoScalingGroupName'
 }
 
-# listed WORD COMMAND...: adds what it names.
-listed() {
+# also_remains WORD COMMAND...: adds what it names.
+also_remains() {
   local word="$1" told name
   shift
   told="$(aws_ "$@")" || {

@@ -3,7 +3,7 @@
 #
 #   $FOLDER/module             the copy, with the provider
 #   $FOLDER/terraform.tfstate  the state, unless a backend keeps it
-#   $FOLDER/inputs.tfvars, inputs, backend.hcl
+#   $FOLDER/inputs.tfvars, inputs, namespace, backend.hcl
 #                              what was given, for the next run
 
 terraform_() {
@@ -80,6 +80,7 @@ terraform_ready() {
 # to either.
 eks_variables() {
   local file="$VARS" pair
+  eks_namespace
   if [[ -z "$VARS" && ${#SET_VARS[@]} -eq 0 ]]; then
     [[ ! -e "$FOLDER/inputs.tfvars" ]] || file="$FOLDER/inputs.tfvars"
     [[ ! -e "$FOLDER/inputs" ]] || mapfile -t SET_VARS <"$FOLDER/inputs"
@@ -92,6 +93,23 @@ eks_variables() {
   [[ -z "$file" ]] || VARIABLES+=("-var-file=$file")
   for pair in "${SET_VARS[@]}"; do VARIABLES+=(-var "$pair"); done
   VARIABLES+=(-var "name=$NAME" -var "region=$REGION" -var "kompass_namespace=$EKS_NAMESPACE")
+}
+
+# input KEY: a text that the inputs give: the single ones, or else the file.
+input() {
+  local pair told=''
+  [[ -z "$GIVEN" ]] || told="$(sed -nE "s/^ *$1 *= *\"([^\"]*)\".*/\1/p" "$GIVEN" | tail -n 1)"
+  for pair in "${SET_VARS[@]}"; do [[ "$pair" != "$1="* ]] || told="${pair#*=}"; done
+  printf '%s' "$told"
+}
+
+# KOMPASS's namespace: of the option, of the inputs that are given now, of the last run. What its pods may do in the account
+# names it, and --destroy looks for KOMPASS there.
+eks_namespace() {
+  GIVEN="$VARS"
+  EKS_NAMESPACE="${EKS_NAMESPACE:-$(input kompass_namespace)}"
+  [[ -n "$EKS_NAMESPACE" || ! -e "$FOLDER/namespace" ]] || EKS_NAMESPACE="$(<"$FOLDER/namespace")"
+  EKS_NAMESPACE="${EKS_NAMESPACE:-kompass}"
 }
 
 # last_of_each_key PAIRS...: sets SET_VARS to the last pair of each key.
@@ -113,6 +131,7 @@ keep_variables() {
   elif [[ -z "$GIVEN" ]]; then
     rm -f "$FOLDER/inputs.tfvars"
   fi
+  printf '%s\n' "$EKS_NAMESPACE" >"$FOLDER/namespace"
   : >"$FOLDER/inputs"
   ((${#SET_VARS[@]} == 0)) || printf '%s\n' "${SET_VARS[@]}" >"$FOLDER/inputs"
 }
@@ -175,8 +194,7 @@ of_plan() {
 }
 
 planned_autoscaler() {
-  local name=cluster-autoscaler pair
-  [[ -z "$GIVEN" ]] || name="$(sed -nE 's/^ *autoscaler *= *"([^"]*)".*/\1/p' "$GIVEN" | tail -n 1)"
-  for pair in "${SET_VARS[@]}"; do [[ "$pair" != autoscaler=* ]] || name="${pair#*=}"; done
+  local name
+  name="$(input autoscaler)"
   printf '%s' "${name:-cluster-autoscaler}"
 }

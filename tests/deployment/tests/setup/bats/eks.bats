@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
 # `setup-kompass.sh eks` against tools that answer what a test tells them. What the real Terraform and the real AWS CLI make
-# of it is in `tests/deployment/tests/terraform/script.rs`.
+# of it is in `tests/deployment/tests/aws/script.rs`.
 
 setup() {
   load helpers
@@ -8,6 +8,15 @@ setup() {
 }
 
 eks() { setup_kompass eks --region eu-central-1 "$@"; }
+
+# hide TOOLS...: no tool of these names, neither a fake nor the machine's own.
+hide() {
+  export TOOLS="$BATS_TEST_TMPDIR/bin"
+  mkdir "$TOOLS"
+  ln -s /usr/bin/* "$TOOLS/"
+  (cd "$TOOLS" && rm -f "$@")
+  (cd "$FAKES" && rm -f "$@")
+}
 
 @test "usage errors have their code and say what is known" {
   run -2 eks --autoscaler other
@@ -53,6 +62,8 @@ eks() { setup_kompass eks --region eu-central-1 "$@"; }
   run -0 setup_kompass eks --vars "$BATS_TEST_TMPDIR/my.tfvars" --name green --plan
   [[ "$output" == *"region eu-west-1"*"EKS cluster green"* ]]
   calls terraform | grep -q " plan -var-file=$BATS_TEST_TMPDIR/my.tfvars -var name=green -var region=eu-west-1 -var kompass_namespace=kompass "
+  run -0 setup_kompass eks --set-var name=red --set-var region=us-west-2 --plan
+  [[ "$output" == *"region us-west-2"*"EKS cluster red"* ]]
 }
 
 @test "a missing tool is named, with where to get it" {
@@ -78,11 +89,7 @@ eks() { setup_kompass eks --region eu-central-1 "$@"; }
 }
 
 @test "nothing that builds images is an error before anything is made, unless they come from elsewhere" {
-  mkdir "$BATS_TEST_TMPDIR/bin"
-  ln -s /usr/bin/* "$BATS_TEST_TMPDIR/bin/"
-  rm -f "$BATS_TEST_TMPDIR"/bin/{docker,buildah}
-  refuse docker "buildx version" "unknown command"
-  export TOOLS="$BATS_TEST_TMPDIR/bin"
+  hide docker buildah
   run -3 eks --yes
   [[ "$output" == *"nothing here builds images"*"--registry"* ]]
   nothing_changed
@@ -117,10 +124,26 @@ eks() { setup_kompass eks --region eu-central-1 "$@"; }
 @test "rights that are missing are all named, over all questions" {
   answer aws "iam simulate-principal-policy --policy-source-arn arn:aws:iam::123456789012:user/ada --action-names iam:" "iam:CreateRole	iam:PassRole"
   answer aws "iam simulate-principal-policy --policy-source-arn arn:aws:iam::123456789012:user/ada --action-names ec2:" "kms:CreateKey"
+  # BSD's paste, which a Mac has, reads nothing unless it is told what.
+  printf '%s\n' '#!/bin/bash' '[[ "${*: -1}" == - ]] || exit 1' 'exec /usr/bin/paste "$@"' >"$FAKES/paste"
+  chmod +x "$FAKES/paste"
   run -4 eks --yes
   [[ "$output" == *"may not: iam:CreateRole, iam:PassRole, kms:CreateKey. Ask for these"* ]]
   nothing_changed
   run -0 eks --skip-rights --plan
+}
+
+@test "rights to push images are asked for where images are pushed" {
+  answer aws "iam simulate-principal-policy --policy-source-arn arn:aws:iam::123456789012:user/ada --action-names ecr:" \
+    "ecr:UploadLayerPart	ecr:PutImage"
+  run -4 eks --yes
+  [[ "$output" == *"may not: ecr:UploadLayerPart, ecr:PutImage. Ask for these"* ]]
+  nothing_changed
+  local right
+  for right in InitiateLayerUpload UploadLayerPart CompleteLayerUpload PutImage; do
+    calls aws | grep -q -- " ecr:$right .*--resource-arns arn:aws:ecr:eu-central-1:123456789012:repository/kompass/kompass-cli "
+  done
+  run -0 eks --registry ghcr.io/ada --plan
 }
 
 @test "where IAM can't be asked about rights that is a warning; roles are asked for by their ARN" {
@@ -296,6 +319,70 @@ autoscaler=none' ]]
   run -0 eks --set-var zone_count=3 --yes
   [[ "$output" == *"reached from within its VPC alone."* ]]
   [[ "$(<"$STATE/inputs")" == 'zone_count=3' && ! -e "$STATE/inputs.tfvars" ]]
+}
+
+@test "the namespace goes to Terraform and Helm alike, by the option, by an input, and at later runs" {
+  run -0 eks --namespace batch --yes
+  rm "$FAKES"/*.calls
+  run -0 eks --yes
+  [[ "$output" == *"KOMPASS in namespace batch;"* ]]
+  calls terraform | grep -q " plan .*-var kompass_namespace=batch "
+  calls helm | grep -q "upgrade --install kompass .* --namespace batch "
+  # An input that is given now goes before what is kept, and the option before the input.
+  rm "$FAKES"/*.calls
+  run -0 eks --set-var kompass_namespace=night --yes
+  calls terraform | grep -q " plan .*-var kompass_namespace=night -input=false"
+  never terraform kompass_namespace=batch
+  calls helm | grep -q "upgrade --install kompass .* --namespace night "
+  rm "$FAKES"/*.calls
+  printf 'kompass_namespace = "day"\n' >"$BATS_TEST_TMPDIR/my.tfvars"
+  run -0 eks --vars "$BATS_TEST_TMPDIR/my.tfvars" --yes
+  calls helm | grep -q "upgrade --install kompass .* --namespace day "
+  rm "$FAKES"/*.calls
+  run -0 eks --vars "$BATS_TEST_TMPDIR/my.tfvars" --namespace batch --yes
+  calls helm | grep -q "upgrade --install kompass .* --namespace batch "
+  # The inputs that are kept say `day` still.
+  rm "$FAKES"/*.calls
+  run -0 eks --access-from 203.0.113.7/32 --yes
+  calls terraform | grep -q " plan .*-var kompass_namespace=batch -input=false"
+  calls helm | grep -q "upgrade --install kompass .* --namespace batch "
+}
+
+@test "without Docker buildah builds and pushes, with a password that is gone afterwards" {
+  local registry=123456789012.dkr.ecr.eu-central-1.amazonaws.com image file="$STATE/registry.json"
+  hide docker
+  fake buildah
+  # It keeps the password that it reads in the file that it is told, and pushes with that.
+  sed -i '1a [[ "$1" != login ]] || cat >"$3"\n[[ "$1" != push ]] || cat "$3" >>"$0.passwords"' "$FAKES/buildah"
+  answer aws "ecr get-login-password" "s3cret"
+  run -0 eks --yes
+  calls buildah | grep -qx -- "login --authfile $file --username AWS --password-stdin $registry"
+  for image in scheduler-extender admission-webhook predictor cli; do
+    calls buildah | grep -A 1 -- "^build --platform linux/amd64 --target $image --build-arg VERSION=0.1.0 --layers --file .*/docker/kompass/Dockerfile --tag $registry/kompass/kompass-$image:0.1.0 /" |
+      grep -qx -- "push --authfile $file $registry/kompass/kompass-$image:0.1.0"
+  done
+  [[ "$(calls buildah | grep -c "^push ")" == 4 && "$(sort -u "$FAKES/buildah.passwords")" == s3cret ]]
+  never buildah s3cret
+  [[ ! -e "$file" ]]
+  calls helm | grep -q "upgrade --install kompass "
+}
+
+@test "a build, a push or a login of buildah that fails ends it before KOMPASS is installed" {
+  hide docker
+  fake buildah
+  sed -i '1a [[ "$1" != login ]] || cat >"$3"' "$FAKES/buildah"
+  refuse buildah push "no basic auth credentials"
+  run -1 eks --yes
+  [[ "$output" == *"no basic auth credentials"*"the image kompass-scheduler-extender was not built and pushed"* ]]
+  [[ "$(calls buildah | grep -c "^push ")" == 1 && ! -e "$STATE/registry.json" ]]
+  refuse buildah build "no space left"
+  run -1 eks --yes
+  [[ "$output" == *"no space left"*"the image kompass-scheduler-extender was not built and pushed"* ]]
+  [[ ! -e "$STATE/registry.json" ]]
+  refuse buildah login "unauthorized"
+  run -1 eks --yes
+  [[ "$output" == *"ECR does not let buildah in: unauthorized"* ]]
+  never helm "upgrade --install"
 }
 
 @test "images from elsewhere are not built, and a chart of the autoscaler may be a folder" {

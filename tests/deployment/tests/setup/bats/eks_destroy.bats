@@ -153,6 +153,31 @@ line() { calls "$1" | grep -n -- "$2" | head -n 1 | cut -d: -f1; }
   run -0 destroy --yes --delete-images
 }
 
+@test "images that can't be listed are no images that may go" {
+  answer aws "ecr describe-repositories" "kompass/spark"
+  refuse aws "ecr list-images --repository-name kompass/spark --query" "AccessDeniedException: ecr:ListImages"
+  run -1 destroy --yes
+  [[ "$output" == *"the images in kompass/spark can't be listed: AccessDeniedException: ecr:ListImages"* ]]
+  nothing_changed
+}
+
+@test "KOMPASS is looked for in the namespace that it was installed in" {
+  printf 'batch\n' >"$STATE/namespace"
+  run -0 destroy --yes
+  calls kompass | grep -q "^uninstall .*--namespace batch "
+  calls terraform | grep -q " plan -destroy .*-var kompass_namespace=batch "
+}
+
+@test "a program that can't be built leaves KOMPASS to Helm, and the cluster goes" {
+  rm "$FAKES/kompass"
+  fake cargo
+  refuse cargo build "error: linker cc not found"
+  run -0 destroy --yes
+  [[ "$output" == *"linker cc not found"*"warning: there is no program"* ]]
+  calls helm | grep -q "uninstall kompass --namespace kompass --wait"
+  calls terraform | grep -q " apply "
+}
+
 @test "what is left ends it with its names; keys that wait for their end don't" {
   answer aws "resourcegroupstaggingapi get-resources" "arn:aws:kms:eu-central-1:123456789012:key/1"
   answer aws "kms describe-key" "PendingDeletion"
