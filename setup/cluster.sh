@@ -5,14 +5,15 @@ usage_cluster() {
   cat <<'TEXT'
 Usage: ./setup-kompass.sh cluster [options]
 
-Installs KOMPASS with Helm in the cluster of your kubeconfig, waits until it is ready, and proves it with a dry run of a
-Spark driver. Run again, it upgrades.
+Installs KOMPASS with Helm in the cluster of your kubeconfig, waits until it is ready, and proves by dry runs that the
+API server calls its webhook: for a Spark driver too, where --jobs or --scope all says where there are any. Run again,
+it upgrades.
 
   --context NAME          Context of the kubeconfig; the current one unless given.
   --kubeconfig FILE       Kubeconfig; that of kubectl unless given.
   --namespace NAME        Namespace of KOMPASS's own objects, `kompass` unless given.
   --jobs NAMES            Namespaces whose Spark jobs KOMPASS takes, with commas between. Each gets the label
-                          kompass.dev/enabled=true and a RoleBinding.
+                          kompass.dev/enabled=true and a RoleBinding. Those of an earlier run stay.
   --scope labelled|all    Only namespaces with that label (the default), or all but those with =false.
   --mode active|shadow    `shadow` changes no pod, and tells what it would have done.
   --values FILE           More values of the chart; may be given several times. charts/kompass/README.md has them all.
@@ -24,14 +25,42 @@ Undo: ./setup-kompass.sh uninstall
 TEXT
 }
 
-# Rights that an install takes: verb and resource.
+# Rights that an install takes: verb and resource, and the namespace where it isn't KOMPASS's own.
 readonly INSTALL_RIGHTS=(
-  "create namespaces" "create clusterroles.rbac.authorization.k8s.io" "create clusterrolebindings.rbac.authorization.k8s.io"
-  "create priorityclasses.scheduling.k8s.io" "create deployments.apps" "create serviceaccounts" "create services"
-  "create secrets" "create configmaps" "create roles.rbac.authorization.k8s.io" "create rolebindings.rbac.authorization.k8s.io"
-  "create networkpolicies.networking.k8s.io" "create poddisruptionbudgets.policy" "patch namespaces"
+  "create namespaces"
+  "create clusterroles.rbac.authorization.k8s.io"
+  "create clusterrolebindings.rbac.authorization.k8s.io"
+  "create roles.rbac.authorization.k8s.io"
+  "create rolebindings.rbac.authorization.k8s.io"
+  "create rolebindings.rbac.authorization.k8s.io kube-system"
+  "create validatingadmissionpolicies.admissionregistration.k8s.io"
+  "create validatingadmissionpolicybindings.admissionregistration.k8s.io"
+  "create priorityclasses.scheduling.k8s.io"
+  "create deployments.apps"
+  "create pods"
+  "create services"
+  "create serviceaccounts"
+  "create secrets"
+  "create configmaps"
+  "create leases.coordination.k8s.io"
+  "create networkpolicies.networking.k8s.io"
+  "create poddisruptionbudgets.policy"
+  "patch namespaces"
 )
-readonly INSTALL_LIMIT=5m INSTALL_LIMIT_SECONDS=300 RELEASE=kompass
+# Those of what the chart makes only where a value asks for it.
+readonly OPTIONAL_RIGHTS=(
+  "create resourcequotas"
+  "create horizontalpodautoscalers.autoscaling"
+  "create certificates.cert-manager.io"
+  "create roles.rbac.authorization.k8s.io kube-system"
+  "create servicemonitors.monitoring.coreos.com"
+  "create prometheusrules.monitoring.coreos.com"
+  "create prometheuses.monitoring.coreos.com"
+  "create customresourcedefinitions.apiextensions.k8s.io"
+)
+# What the pods of an install without other values ask for.
+readonly PODS_CPU=600m PODS_MEMORY=416Mi
+readonly INSTALL_LIMIT=5m INSTALL_LIMIT_SECONDS=300 RELEASE=kompass PARTS=app.kubernetes.io/part-of=kompass
 
 # cluster_options OPTIONS...: takes them in.
 cluster_options() {
@@ -113,8 +142,8 @@ setup_cluster() {
 
 KOMPASS is in the cluster, in namespace $NAMESPACE (${SECONDS} s). Next:
   spark-submit --master k8s://$SERVER --deploy-mode cluster --conf spark.kubernetes.namespace=${JOBS[0]:-NAMESPACE} ...
-  ./setup-kompass.sh doctor${OPTIONS[*]:+ ${OPTIONS[*]}}
-Undo: ./setup-kompass.sh uninstall${OPTIONS[*]:+ ${OPTIONS[*]}}
+  $(command_line doctor)
+Undo: $(command_line uninstall)
 TEXT
 }
 
@@ -122,6 +151,7 @@ TEXT
 preflight() {
   need kubectl "https://kubernetes.io/docs/tasks/tools"
   need helm "https://helm.sh/docs/intro/install"
+  helm_is_new
   local version
   SERVER="$("${KUBECTL[@]}" config view --minify -o 'jsonpath={.clusters[0].cluster.server}' 2>/dev/null)" ||
     fail "there is no cluster in the kubeconfig: name one by --context or --kubeconfig"
@@ -138,6 +168,14 @@ preflight() {
     "${KUBECTL[@]}" get namespace "$job" >/dev/null 2>&1 ||
       fail "there is no namespace $job: make it (kubectl create namespace $job), or name another by --jobs"
   done
+  earlier_jobs
+}
+
+# Older ones don't know how to keep the values of an earlier run. One that doesn't tell its version is tried.
+helm_is_new() {
+  HELM_VERSION="$(helm version --template '{{.Version}}' 2>/dev/null)" || true
+  [[ -z "$HELM_VERSION" ]] || at_least "$HELM_VERSION" 3.14 ||
+    fail "Helm $HELM_VERSION is too old: 3.14 or newer is needed (https://helm.sh/docs/intro/install)" "$NO_TOOL"
 }
 
 # Where pods can't be placed by a scheduler of one's own, KOMPASS can do nothing.
@@ -162,13 +200,43 @@ platform() {
 }
 
 rights() {
-  local right missing=()
-  for right in "${INSTALL_RIGHTS[@]}"; do
-    # shellcheck disable=SC2086 # a verb and a resource
-    "${KUBECTL[@]}" auth can-i $right --namespace "$NAMESPACE" --quiet 2>/dev/null || missing+=("$right")
+  local job missing wanted=("${INSTALL_RIGHTS[@]}") rbac=rbac.authorization.k8s.io
+  local places=("${JOBS[@]}")
+  # The proof tries a driver there.
+  [[ "$SCOPE" != all ]] || places=(default)
+  for job in "${places[@]}"; do
+    wanted=("create roles.$rbac $job" "create rolebindings.$rbac $job" "${wanted[@]}")
   done
+  mapfile -t missing < <(refused "${wanted[@]}" | LC_ALL=C sort)
   ((${#missing[@]} == 0)) ||
-    fail "you may not: $(printf '%s, ' "${missing[@]}" | sed 's/, $//'). Ask for the ClusterRole cluster-admin, or for these" "$NO_PERMISSION"
+    fail "you may not: $(listed "${missing[@]}"). Ask for the ClusterRole cluster-admin, or for these" "$NO_PERMISSION"
+  RIGHTS=("${wanted[@]}")
+  mapfile -t UNGRANTED < <(refused "${OPTIONAL_RIGHTS[@]}" | LC_ALL=C sort)
+}
+
+# refused RIGHTS...: those that you have not. Eight are asked for at a time: a kubectl of EKS takes a second to log in.
+refused() {
+  local each started=0
+  for each in "$@"; do
+    may "$each" || printf '%s\n' "$each" &
+    ((++started % 8)) || wait
+  done
+  wait
+}
+
+# may RIGHT
+may() {
+  local right
+  read -r -a right <<<"$1"
+  "${KUBECTL[@]}" auth can-i "${right[0]}" "${right[1]}" --namespace "${right[2]:-$NAMESPACE}" --quiet 2>/dev/null
+}
+
+# listed RIGHTS...: them in one line, each verb once.
+listed() {
+  printf '%s\n' "$@" | awk '
+    { name = $2 ($3 == "" ? "" : " in " $3) }
+    $1 == verb { printf ", %s", name; next }
+    { printf "%s%s %s", (NR > 1 ? "; " : ""), $1, name; verb = $1 }'
 }
 
 # Another install in this cluster, or objects of that name that are somebody else's.
@@ -186,48 +254,123 @@ clash() {
     fail "the webhook in this cluster belongs to $first: upgrade that install (--namespace ${first%%/*}), or uninstall it first" "$NAME_CLASH"
 }
 
+# Namespaces that an earlier run named. They stay, and are told to Helm again: it can't add to a list.
+earlier_jobs() {
+  EARLIER=()
+  ((${#JOBS[@]})) || return 0
+  local told job jobs
+  told="$("${HELM[@]}" get values "$RELEASE" --namespace "$NAMESPACE" --output yaml 2>&1)" || {
+    [[ "$told" == *"not found"* ]] || fail "the values of the release can't be read: $told" "$NO_PERMISSION"
+    return 0
+  }
+  mapfile -t jobs < <(awk '
+    /^[^ -]/ { inside = /^namespaces:/ }
+    inside && /^ *- / { gsub(/["\047]/, "", $2); print $2 }' <<<"$told")
+  for job in "${jobs[@]}"; do
+    [[ " ${JOBS[*]} " != *" $job "* ]] || continue
+    if told="$("${KUBECTL[@]}" get namespace "$job" --ignore-not-found --output name 2>/dev/null)" &&
+      [[ -z "$told" ]]; then
+      printf 'warning: namespace %s, which an earlier run named, is gone, and is left out\n' "$job" >&2
+    else
+      EARLIER+=("$job")
+    fi
+  done
+}
+
 plan_cluster() {
-  local jobs="${JOBS[*]}"
+  local labelled="${JOBS[*]:-none (--jobs NAMES does it)}" driver="a Spark driver in each namespace of --jobs" rights
+  [[ "$SCOPE" != all ]] || driver="a Spark driver in default"
+  ((${#EARLIER[@]} == 0)) || labelled+="; those of an earlier run stay: ${EARLIER[*]}"
+  rights="You have them all:
+$(folded "$(listed "${RIGHTS[@]}")")"
+  ((${#UNGRANTED[@]} == 0)) || rights+="
+You have not these, which matter only where a value turns on what needs them:
+$(folded "$(listed "${UNGRANTED[@]}")")"
   cat >&2 <<TEXT
 In the cluster at $SERVER ($PLATFORM, Kubernetes $VERSION):
   1. install or upgrade the Helm release $RELEASE in namespace $NAMESPACE: admission webhook, kube-scheduler with
      extender, and their rights; mode ${MODE:-as before (active at first)}, scope ${SCOPE:-as before (labelled at first)}
-  2. label namespaces for it: ${jobs:-none (--jobs NAMES does it)}
-  3. prove it: \`helm test\` sends a Spark driver through the webhook as a dry run
-Permissions: ${#INSTALL_RIGHTS[@]} rights to create namespaces, roles, deployments and the like; you have them all.
-Price: the resources of its pods, on nodes that you have.
-Undo: ./setup-kompass.sh uninstall${OPTIONS[*]:+ ${OPTIONS[*]}}
+  2. label namespaces for it: $labelled
+  3. prove it: \`helm test\` has the API server call the webhook, by dry runs, with $driver
+Permissions, in $NAMESPACE where no other namespace is named. $rights
+Price: $PODS_CPU CPU and $PODS_MEMORY memory, which its pods ask for, on nodes that you have; more with a predictor,
+  with the chart's own Prometheus, and as your values say.
+Undo: $(command_line uninstall)
 TEXT
+}
+
+# folded TEXT: in lines, set in.
+folded() {
+  fold -s -w 116 <<<"$1" | sed -e 's/^/  /' -e 's/ *$//'
+}
+
+# command_line MODE: what to type for this cluster.
+command_line() {
+  printf './setup-kompass.sh %s' "$1${OPTIONS[*]:+ ${OPTIONS[*]}}"
 }
 
 install() {
   local chart_jobs=() chosen=()
   unfinished_release
   if ((${#JOBS[@]})); then
-    chart_jobs=(--set "namespaces={$(IFS=,; printf '%s' "${JOBS[*]}")}")
-    local job
+    local job jobs=("${EARLIER[@]}" "${JOBS[@]}")
+    chart_jobs=(--set "namespaces={$(IFS=,; printf '%s' "${jobs[*]}")}")
     for job in "${JOBS[@]}"; do
       "${KUBECTL[@]}" label namespace "$job" kompass.dev/enabled=true --overwrite >/dev/null
     done
+  elif [[ "$SCOPE" == all ]]; then
+    # Those of an earlier run: the chart takes none with this scope.
+    chart_jobs=(--set-json 'namespaces=[]')
   fi
   # What is not said stays as it was: values of a file, and of the run before.
   [[ -z "$SCOPE" ]] || chosen+=(--set "scope=$SCOPE")
   [[ -z "$MODE" ]] || chosen+=(--set "mode=$MODE")
   # Helm 4 applies on the server's side, where fields that others wrote are theirs: `kompass uninstall` scales to nothing.
-  ! at_least "$(helm version --template '{{.Version}}' 2>/dev/null)" 4.0 || chosen+=(--force-conflicts)
+  ! at_least "$HELM_VERSION" 4.0 || chosen+=(--force-conflicts)
+  # A refused pod is tried again after minutes, when the reason may be gone for long; one of a new rollout at once.
+  [[ -z "$(refusals)" ]] ||
+    "${KUBECTL[@]}" rollout restart deployment --namespace "$NAMESPACE" --selector "$PARTS" >&2 || true
   step "installing the chart"
   "${HELM[@]}" upgrade --install "$RELEASE" "$ROOT/charts/kompass" --namespace "$NAMESPACE" --create-namespace \
     --reset-then-reuse-values "${chosen[@]}" "${chart_jobs[@]}" "${CHART_VALUES[@]}" \
     --wait --timeout "$INSTALL_LIMIT" >&2 ||
     {
       "${KUBECTL[@]}" get pods --namespace "$NAMESPACE" >&2 || true
-      fail "KOMPASS is not ready after $INSTALL_LIMIT: \`./setup-kompass.sh doctor\` tells what is wrong; then run this again"
+      pods_are_let_in
+      fail "Helm did not install it, or it was not ready within $INSTALL_LIMIT; the lines above tell why, and \`$(command_line doctor)\` may tell more. Then run this again"
     }
+}
+
+# Why the cluster refuses KOMPASS's pods, if it does: a quota, PodSecurity, a policy of somebody's. Asked of each newest
+# ReplicaSet: a Deployment goes on telling the first reason, and events tell of earlier tries.
+refusals() {
+  local owner='{.metadata.ownerReferences[0].name}'
+  local revision='{.metadata.annotations.deployment\.kubernetes\.io/revision}'
+  local why='{.status.conditions[?(@.type=="ReplicaFailure")].message}{"\n"}'
+  "${KUBECTL[@]}" get replicasets --namespace "$NAMESPACE" --selector "$PARTS" \
+    -o "jsonpath={range .items[*]}$owner $revision $why{end}" 2>/dev/null |
+    awk '
+      $2 + 0 >= newest[$1] + 0 { newest[$1] = $2; owner = $1; sub(/^[^ ]* [^ ]* /, ""); why[owner] = $0 }
+      END { for (owner in why) if (why[owner] != "") print why[owner] }' | LC_ALL=C sort -u | paste -sd ';' - || true
+}
+
+# Ends where the cluster refuses the pods. Helm only sees that they don't come.
+pods_are_let_in() {
+  local told
+  told="$(refusals)"
+  case "$told" in
+    *" quota: "*)
+      fail "a quota of namespace $NAMESPACE keeps KOMPASS's pods out: $told. Change it (kubectl describe resourcequota --namespace $NAMESPACE shows it), then run this again" "$NO_QUOTA"
+      ;;
+    *forbidden* | *denied*)
+      fail "the cluster does not let KOMPASS's pods into namespace $NAMESPACE: $told. Whoever runs the cluster can allow them there (they pass PodSecurity \`restricted\`); then run this again" "$NO_PERMISSION"
+      ;;
+  esac
 }
 
 # A Helm that was interrupted leaves a release that no other Helm touches. One that is at work looks the same, but ends.
 unfinished_release() {
-  local told state since age
+  local told state since began age
   told="$("${HELM[@]}" status "$RELEASE" --namespace "$NAMESPACE" --output json 2>/dev/null)" || return 0
   state="$(sed -n 's/.*"status":"\([a-z-]*\)".*/\1/p' <<<"$told" | head -n 1)"
   case "$state" in
@@ -236,7 +379,11 @@ unfinished_release() {
   esac
   since="$(sed -n 's/.*"last_deployed":"\([^"]*\)".*/\1/p' <<<"$told" | head -n 1)"
   age="$INSTALL_LIMIT_SECONDS"
-  [[ -z "$since" ]] || age=$(($(date +%s) - $(date -d "$since" +%s 2>/dev/null || printf 0)))
+  if [[ -n "$since" ]]; then
+    began="$(epoch "$since")" ||
+      fail "since $since a Helm has been at work on the release, or was interrupted, and \`date\` can't tell how long that is. If none is at work: helm rollback $RELEASE --namespace $NAMESPACE (helm uninstall, if it was never installed), then run this again" "$BUSY"
+    age=$(($(date +%s) - began))
+  fi
   ((age >= INSTALL_LIMIT_SECONDS)) ||
     fail "a Helm has been at work on the release for $age s, or was interrupted: wait until $INSTALL_LIMIT are over, then run this again" "$BUSY"
   case "$state" in
@@ -251,8 +398,17 @@ unfinished_release() {
   esac
 }
 
+# epoch TIME: seconds since 1970 of a time as Helm writes it, such as 2026-11-30T17:07:12.123+01:00.
+epoch() {
+  date -d "$1" +%s 2>/dev/null && return
+  # A Mac's takes no fraction of a second, and no colon in the zone.
+  [[ "$1" =~ ^([0-9-]{10}T[0-9:]{8})(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})$ ]] || return 1
+  local zone="${BASH_REMATCH[3]/Z/+0000}"
+  date -j -f %Y-%m-%dT%H:%M:%S%z "${BASH_REMATCH[1]}${zone/:/}" +%s 2>/dev/null
+}
+
 prove() {
   step "proving it"
   "${HELM[@]}" test "$RELEASE" --namespace "$NAMESPACE" --timeout 2m >&2 ||
-    fail "the test of the release failed: \`./setup-kompass.sh doctor\` tells what is wrong"
+    fail "the test of the release failed; the lines above tell why, and \`$(command_line doctor)\` may tell more"
 }

@@ -206,6 +206,85 @@ async fn the_table_of_kube_schedulers_has_each_minor_version_its_own() {
     );
 }
 
+/// A list of rights in the setup script: verb and resource, and the namespace where it isn't KOMPASS's own.
+fn asked(script: &str, list: &str) -> BTreeSet<String> {
+    let (_, rest) = script.split_once(&format!("readonly {list}=(\n")).unwrap();
+    let (lines, _) = rest.split_once("\n)").unwrap();
+    lines
+        .lines()
+        .map(|line| line.trim().trim_matches('"').to_owned())
+        .collect()
+}
+
+/// What it takes to create these objects, but those in the namespaces of jobs: there are roles and bindings alone.
+fn taken(objects: &[Value]) -> BTreeSet<String> {
+    let rights = objects.iter().filter_map(|object| {
+        let kind = object["kind"].as_str().unwrap().to_lowercase();
+        let resource = match kind.strip_suffix('y') {
+            Some(stem) => format!("{stem}ies"),
+            None if kind.ends_with('s') => format!("{kind}es"),
+            None => format!("{kind}s"),
+        };
+        let group = object["apiVersion"].as_str().unwrap().split_once('/');
+        let group = group.map(|(group, _)| format!(".{group}")).unwrap_or_default();
+        match object["metadata"]["namespace"].as_str() {
+            Some("team-a" | "team-b" | "default") => {
+                assert!(["role", "rolebinding"].contains(&kind.as_str()), "{object:#}");
+                None
+            }
+            None | Some("kompass") => Some(format!("create {resource}{group}")),
+            Some(namespace) => Some(format!("create {resource}{group} {namespace}")),
+        }
+    });
+    rights.collect()
+}
+
+#[tokio::test]
+async fn the_setup_asks_for_the_rights_that_an_install_takes() {
+    let script = std::fs::read_to_string(project().join("setup/cluster.sh")).unwrap();
+    let (mut install, optional) = (asked(&script, "INSTALL_RIGHTS"), asked(&script, "OPTIONAL_RIGHTS"));
+    // Helm's and the script's own, for no object of the chart.
+    for own in ["create namespaces", "patch namespaces"] {
+        assert!(install.remove(own), "{own}");
+    }
+    let everything = everything();
+    for set in SETS {
+        let more = &taken(&render(set).await.unwrap()) - &install;
+        assert!(more.is_empty(), "{set:?} takes {more:?}");
+    }
+    let least = taken(&render(&[]).await.unwrap());
+    assert_eq!(least, install);
+
+    let bundled = "monitoring.bundled.enabled=true,predictor.node.cpuMilli=8000,predictor.node.memoryMib=65536";
+    let mut most = taken(&render(&["--set", bundled]).await.unwrap());
+    most.extend(taken(&render(&["--values", text(&everything).unwrap()]).await.unwrap()));
+    assert_eq!(&most - &least, optional);
+}
+
+/// The number before a unit.
+fn amount(quantity: &Value, unit: &str) -> u64 {
+    let text = quantity.as_str().unwrap();
+    text.strip_suffix(unit).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn the_setup_tells_what_the_pods_ask_for() {
+    let script = std::fs::read_to_string(project().join("setup/cluster.sh")).unwrap();
+    let objects = render(&[]).await.unwrap();
+    let (mut cpu, mut memory) = (0, 0);
+    for deployment in objects.iter().filter(|object| object["kind"] == "Deployment") {
+        let replicas = deployment["spec"]["replicas"].as_u64().unwrap();
+        let pod = &deployment["spec"]["template"]["spec"];
+        for container in pod["containers"].as_array().unwrap() {
+            let requests = &container["resources"]["requests"];
+            cpu += replicas * amount(&requests["cpu"], "m");
+            memory += replicas * amount(&requests["memory"], "Mi");
+        }
+    }
+    let told = format!("PODS_CPU={cpu}m PODS_MEMORY={memory}Mi\n");
+    assert!(script.contains(&told), "the pods ask for {told}");
+}
+
 #[tokio::test]
 async fn no_object_names_another_namespace_than_it_must() {
     let objects = render(&["--namespace", "elsewhere"]).await.unwrap();

@@ -47,7 +47,17 @@ async fn bats(file: &str, least: u32) {
 
 #[tokio::test]
 async fn every_error_of_an_install_is_as_it_is_documented() {
-    bats("cluster.bats", 20).await;
+    bats("cluster.bats", 39).await;
+}
+
+#[tokio::test]
+async fn every_error_of_a_local_cluster_is_as_it_is_documented() {
+    bats("local.bats", 9).await;
+}
+
+#[tokio::test]
+async fn an_uninstall_and_a_doctor_end_as_it_is_documented() {
+    bats("uninstall.bats", 8).await;
 }
 
 #[tokio::test]

@@ -25,6 +25,15 @@ setup() {
   [[ "$output" == *"helm is missing: https://helm.sh"* ]]
 }
 
+@test "a Helm that can't keep values is named before the cluster is asked" {
+  answer helm "version" "v3.13.3"
+  run -3 setup_kompass cluster --plan
+  [[ "$output" == *"Helm v3.13.3 is too old: 3.14 or newer is needed (https://helm.sh"* ]]
+  [[ -z "$(calls kubectl)" ]]
+  answer helm "version" "v3.14.0"
+  run -0 setup_kompass cluster --plan
+}
+
 @test "without a cluster the error says how to name one" {
   answer kubectl "config view" ""
   run -1 setup_kompass cluster --plan
@@ -66,7 +75,29 @@ fargate-ip-10-0-0-1 aws:///eu-central-1a/x {"eks.amazonaws.com/compute-type":"fa
   refuse kubectl "auth can-i create clusterroles.rbac.authorization.k8s.io" ""
   refuse kubectl "auth can-i create priorityclasses.scheduling.k8s.io" ""
   run -4 setup_kompass cluster --plan
-  [[ "$output" == *"you may not: create clusterroles.rbac.authorization.k8s.io, create priorityclasses.scheduling.k8s.io. Ask"* ]]
+  [[ "$output" == *"you may not: create clusterroles.rbac.authorization.k8s.io, priorityclasses.scheduling.k8s.io. Ask"* ]]
+}
+
+@test "rights elsewhere than in KOMPASS's namespace are asked for there" {
+  refuse kubectl "auth can-i create rolebindings.rbac.authorization.k8s.io --namespace kube-system" ""
+  refuse kubectl "auth can-i create roles.rbac.authorization.k8s.io --namespace spark-b" ""
+  run -4 setup_kompass cluster --jobs spark-a,spark-b --plan
+  [[ "$output" == *"you may not: create rolebindings.rbac.authorization.k8s.io in kube-system, roles.rbac.authorization.k8s.io in spark-b. Ask"* ]]
+}
+
+@test "with the scope all, the proof takes rights in default" {
+  refuse kubectl "auth can-i create roles.rbac.authorization.k8s.io --namespace default" ""
+  run -4 setup_kompass cluster --scope all --plan
+  [[ "$output" == *"you may not: create roles.rbac.authorization.k8s.io in default. Ask"* ]]
+  run -0 setup_kompass cluster --plan
+}
+
+@test "rights that only some values take are told, and are no hindrance" {
+  run -0 setup_kompass cluster --plan
+  [[ "$output" != *"You have not these"* ]]
+  refuse kubectl "auth can-i create servicemonitors.monitoring.coreos.com" ""
+  run -0 setup_kompass cluster --plan
+  [[ "$output" == *"You have not these"*"create servicemonitors.monitoring.coreos.com"* ]]
 }
 
 @test "a second install names the first" {
@@ -97,6 +128,8 @@ fargate-ip-10-0-0-1 aws:///eu-central-1a/x {"eks.amazonaws.com/compute-type":"fa
   run -0 setup_kompass cluster --jobs spark-a --mode shadow --plan
   [[ "$output" == *"mode shadow, scope labelled"* ]]
   [[ "$output" == *"label namespaces for it: spark-a"* ]]
+  [[ "$output" == *"Permissions"*"create "*"roles.rbac.authorization.k8s.io in spark-a,"*" secrets,"*"; patch namespaces"* ]]
+  [[ "$output" == *"Price: "*"m CPU and "*"Mi memory"* ]]
   [[ "$output" == *"Undo: ./setup-kompass.sh uninstall"* ]]
   nothing_changed
 }
@@ -135,6 +168,55 @@ fargate-ip-10-0-0-1 aws:///eu-central-1a/x {"eks.amazonaws.com/compute-type":"fa
   [[ "$(calls helm | grep "^upgrade")" != *"scope="* && "$(calls helm | grep "^upgrade")" != *"mode="* ]]
 }
 
+# What `helm get values` tells. Queues have namespaces, too.
+values_of_an_earlier_run() {
+  answer helm "get values" "mode: active
+namespaces:
+- a
+- \"7\"
+scheduler:
+  queues:
+  - name: etl
+    namespaces:
+    - other
+scope: labelled"
+}
+
+@test "namespaces of an earlier run stay, and only those of this one are labelled" {
+  values_of_an_earlier_run
+  answer kubectl "get namespace" "namespace/some"
+  run -0 setup_kompass cluster --jobs b,a --yes
+  [[ "$output" == *"label namespaces for it: b a; those of an earlier run stay: 7"* ]]
+  [[ "$(calls helm | grep "^upgrade")" == *"--set namespaces={7,b,a} "* ]]
+  [[ "$(calls kubectl | grep -c "^label namespace")" == 2 ]]
+}
+
+@test "a namespace of an earlier run that is gone is left out, with a word about it" {
+  values_of_an_earlier_run
+  answer kubectl "get namespace a" "namespace/a"
+  answer kubectl "get namespace 7" ""
+  run -0 setup_kompass cluster --jobs b --yes
+  [[ "$output" == *"warning: namespace 7, which an earlier run named, is gone"* ]]
+  [[ "$(calls helm | grep "^upgrade")" == *"--set namespaces={a,b} "* ]]
+}
+
+@test "values of the release that can't be read end it before they are lost" {
+  refuse helm "get values" "secrets is forbidden"
+  run -4 setup_kompass cluster --jobs b --yes
+  [[ "$output" == *"the values of the release can't be read: secrets is forbidden"* ]]
+  nothing_changed
+}
+
+@test "the scope all takes back the namespaces of an earlier run" {
+  values_of_an_earlier_run
+  run -0 setup_kompass cluster --scope all --yes
+  [[ "$output" == *"a Spark driver in default"* ]]
+  [[ "$(calls helm | grep "^upgrade")" == *"--set scope=all --set-json namespaces=[] "* ]]
+  rm "$FAKES/helm.calls"
+  run -0 setup_kompass cluster --yes
+  [[ "$(calls helm | grep "^upgrade")" != *"namespaces="* ]]
+}
+
 @test "Helm 4 may take over fields that the uninstall wrote, Helm 3 does not know how" {
   answer helm "version" "v4.3.1"
   run -0 setup_kompass cluster --yes
@@ -152,6 +234,28 @@ fargate-ip-10-0-0-1 aws:///eu-central-1a/x {"eks.amazonaws.com/compute-type":"fa
   nothing_changed
 }
 
+@test "how long a Helm has been at work is told by the date of a Mac, too" {
+  fake date
+  answer date "+%s" 1796054932
+  refuse date "-d" "date: illegal option -- d"
+  answer date "-j -f" 1796054832
+  answer helm "status" '{"info":{"last_deployed":"2026-11-30T17:07:12.123456+01:00","status":"pending-install"}}'
+  run -8 setup_kompass cluster --yes
+  [[ "$output" == *"for 100 s"* ]]
+  calls date | grep -qx -- "-j -f %Y-%m-%dT%H:%M:%S%z 2026-11-30T17:07:12+0100 +%s"
+  answer helm "status" '{"info":{"last_deployed":"2026-11-30T16:07:12Z","status":"pending-install"}}'
+  run -8 setup_kompass cluster --yes
+  calls date | grep -qx -- "-j -f %Y-%m-%dT%H:%M:%S%z 2026-11-30T16:07:12+0000 +%s"
+  nothing_changed
+}
+
+@test "a Helm whose time can't be read is left alone, with what to do" {
+  answer helm "status" '{"info":{"last_deployed":"last week, or so","status":"pending-upgrade"}}'
+  run -8 setup_kompass cluster --yes
+  [[ "$output" == *"since last week, or so"*"helm rollback kompass --namespace kompass"* ]]
+  nothing_changed
+}
+
 @test "releases that can't be listed are no proof that there are none" {
   refuse helm "list" "secrets is forbidden"
   run -4 setup_kompass cluster --plan
@@ -166,8 +270,45 @@ fargate-ip-10-0-0-1 aws:///eu-central-1a/x {"eks.amazonaws.com/compute-type":"fa
 
 @test "an install that fails says what to do" {
   refuse helm "upgrade" "timed out"
+  run -1 setup_kompass cluster --context blue --namespace apart --yes
+  [[ "$output" == *"did not install it, or it was not ready within 5m"*"\`./setup-kompass.sh doctor --context blue --namespace apart\`"* ]]
+}
+
+@test "a proof that fails says what to do" {
+  refuse helm "test" "failed"
+  run -1 setup_kompass cluster --kubeconfig /other/config --yes
+  [[ "$output" == *"the test of the release failed"*"\`./setup-kompass.sh doctor --kubeconfig /other/config\`"* ]]
+}
+
+@test "a quota that keeps the pods out has its code and the words of the cluster" {
+  refuse helm "upgrade" "timed out"
+  answer kubectl "get replicasets" 'kompass-scheduler 10 pods "kompass-scheduler-1" is forbidden: exceeded quota: small, requested: cpu=200m
+kompass-scheduler 9 pods "kompass-scheduler-0" is forbidden: exceeded quota: smaller
+kompass-admission-webhook 1 '
+  run -5 setup_kompass cluster --yes
+  [[ "$output" == *"a quota of namespace kompass"*"exceeded quota: small"*"kubectl describe resourcequota --namespace kompass"* ]]
+  [[ "$output" != *"smaller"* ]]
+}
+
+@test "a policy that keeps the pods out has its code and the words of the cluster" {
+  refuse helm "upgrade" "timed out"
+  answer kubectl "get replicasets" 'kompass-scheduler 1 pods "kompass-scheduler-1" is forbidden: violates PodSecurity "restricted:latest"'
+  run -4 setup_kompass cluster --yes
+  [[ "$output" == *"does not let KOMPASS's pods into namespace kompass"*"violates PodSecurity"* ]]
+  answer kubectl "get replicasets" 'kompass-scheduler 1 admission webhook "validate.kyverno.svc" denied the request: no images of ghcr.io'
+  run -4 setup_kompass cluster --yes
+  [[ "$output" == *"no images of ghcr.io"* ]]
+  answer kubectl "get replicasets" 'kompass-scheduler 2 
+kompass-scheduler 1 pods "kompass-scheduler-0" is forbidden: exceeded quota: small'
   run -1 setup_kompass cluster --yes
-  [[ "$output" == *"doctor"* ]]
+}
+
+@test "pods that were refused before are tried again at once" {
+  run -0 setup_kompass cluster --yes
+  never kubectl "rollout restart"
+  answer kubectl "get replicasets" 'kompass-scheduler 1 pods "kompass-scheduler-1" is forbidden: exceeded quota: small'
+  run -0 setup_kompass cluster --namespace apart --yes
+  calls kubectl | grep -q "^rollout restart deployment --namespace apart"
 }
 
 @test "two runs at once: the second one stops" {

@@ -1,9 +1,29 @@
 # Tools that answer what a test tells them, and note what they were asked.
 
-# setup_kompass ARGUMENTS...: the script, with the fakes first on the PATH and no terminal.
+# setup_kompass ARGUMENTS...: the script, with the fakes first on the PATH and no terminal. RUNNER may run it otherwise.
 setup_kompass() {
   PATH="$FAKES:${TOOLS:-/usr/bin:/bin}" XDG_STATE_HOME="${XDG_STATE_HOME:-$BATS_TEST_TMPDIR/state}" \
-    "$BATS_TEST_DIRNAME/../../../../../setup-kompass.sh" "$@"
+    "${RUNNER[@]}" "$BATS_TEST_DIRNAME/../../../../../setup-kompass.sh" "$@"
+}
+
+# without TOOLS...: the machine's own tools but these.
+without() {
+  TOOLS="$BATS_TEST_TMPDIR/tools"
+  mkdir "$TOOLS"
+  ln -s /usr/bin/* "$TOOLS/"
+  (cd "$TOOLS" && rm -f "$@")
+}
+
+# fake_builds: a cargo that builds nothing, and the program `kompass` where it would have put it.
+fake_builds() {
+  bats_require_minimum_version 1.5.0
+  FAKES="$BATS_TEST_TMPDIR/fakes"
+  fake cargo
+  unset KOMPASS_PROGRAM
+  export CARGO_TARGET_DIR="$BATS_TEST_TMPDIR/target" CARGO_HOME="$BATS_TEST_TMPDIR/no-cargo"
+  BUILT="$CARGO_TARGET_DIR/debug"
+  mkdir -p "$BUILT"
+  FAKES="$BUILT" fake kompass
 }
 
 # fake_tools: kubectl and helm of a cluster in which all is well.
@@ -19,7 +39,9 @@ fake_tools() {
   answer kubectl "get --raw /version" '{"major": "1", "gitVersion": "v1.36.3"}'
   answer kubectl "get nodes" "node-1 kind://node-1 {}"
   answer kubectl "get mutatingwebhookconfiguration" ""
+  answer helm "version" "v3.19.0"
   answer helm "list" "[]"
+  refuse helm "get values" "Error: release: not found"
   refuse helm "status" "release: not found"
 }
 
