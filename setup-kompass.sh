@@ -22,7 +22,7 @@ running it again. `./setup-kompass.sh MODE --help` has the options of a mode.
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 a tool is missing, 4 a permission is missing, 5 a quota is too small,
 6 something of that name belongs to somebody else, 7 the platform can't run KOMPASS, 8 another run is at it,
-130 interrupted.
+9 pods got no node in time, and KOMPASS was not taken away, 130 interrupted.
 TEXT
 }
 

@@ -2,8 +2,8 @@
 # What every mode of setup-kompass.sh needs: words, ends, tools, consent.
 
 # Exit codes: `./setup-kompass.sh --help` tells them, docs/operations/setup.md too.
-readonly FAILED=1 USAGE=2 NO_TOOL=3 NO_PERMISSION=4 NO_QUOTA=5 NAME_CLASH=6 NO_PLATFORM=7 BUSY=8
-export FAILED USAGE NO_TOOL NO_PERMISSION NO_QUOTA NAME_CLASH NO_PLATFORM BUSY
+readonly FAILED=1 USAGE=2 NO_TOOL=3 NO_PERMISSION=4 NO_QUOTA=5 NAME_CLASH=6 NO_PLATFORM=7 BUSY=8 STRANDED=9
+export FAILED USAGE NO_TOOL NO_PERMISSION NO_QUOTA NAME_CLASH NO_PLATFORM BUSY STRANDED
 
 # fail WORDS [CODE]: the last word. What to do about it belongs in the words.
 fail() {
