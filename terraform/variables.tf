@@ -212,16 +212,25 @@ variable "addons" {
 }
 
 variable "webhook_ports" {
-  description = "Ports of nodes and pods that the API server calls, beside kubelet's: KOMPASS's admission webhook, metrics-server. A webhook whose port is not among them times out."
+  description = "Ports of nodes and pods that the API server calls, beside kubelet's: KOMPASS's admission webhook, what the program `kompass` asks KOMPASS's pods through it, metrics-server. A webhook whose port is not among them times out. A map of your own takes the place of all of these."
   type        = map(number)
   default = {
     kompass-admission-webhook = 8443
+    kompass-metrics           = 9090
+    kompass-predictor-view    = 8890
+    kompass-scheduler-view    = 8889
     metrics-server            = 10251
   }
 
   validation {
     condition     = alltrue([for port in values(var.webhook_ports) : port > 0 && port < 65536 && port != 10250])
     error_message = "webhook_ports must be ports from 1 to 65535; 10250 is always open."
+  }
+
+  # AWS refuses the second rule of a port in the middle of an apply.
+  validation {
+    condition     = length(distinct(values(var.webhook_ports))) == length(var.webhook_ports)
+    error_message = "webhook_ports must have each port once."
   }
 }
 

@@ -83,3 +83,33 @@ run "graviton_has_an_image_of_its_own" {
     error_message = "The image is that of the architecture."
   }
 }
+
+run "the_control_plane_may_call_the_ports_it_is_told_and_kubelets" {
+  command = plan
+
+  module {
+    source = "./modules/cluster"
+  }
+
+  variables {
+    webhook_ports = { view = 8889, webhook = 8443 }
+  }
+
+  assert {
+    condition = { for what, rule in aws_vpc_security_group_ingress_rule.nodes_from_control_plane : what => [rule.ip_protocol, rule.from_port, rule.to_port] } == {
+      kubelet = ["tcp", 10250, 10250]
+      view    = ["tcp", 8889, 8889]
+      webhook = ["tcp", 8443, 8443]
+    }
+    error_message = "Nodes and pods must let these in, and nothing else of the control plane."
+  }
+
+  assert {
+    condition = { for what, rule in aws_vpc_security_group_egress_rule.control_plane_to_nodes : what => [rule.ip_protocol, rule.from_port, rule.to_port] } == {
+      kubelet = ["tcp", 10250, 10250]
+      view    = ["tcp", 8889, 8889]
+      webhook = ["tcp", 8443, 8443]
+    }
+    error_message = "The control plane must let these out, and nothing else."
+  }
+}

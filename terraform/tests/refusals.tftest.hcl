@@ -60,10 +60,11 @@ run "refusals_2" {
     nat                 = "none"
     endpoints           = []
     public_access_cidrs = ["203.0.113"]
+    webhook_ports       = { a = 8443, b = 8443 }
     spark_nodes         = { capacity_types = ["reserved"] }
   }
 
-  expect_failures = [var.endpoints, var.public_access_cidrs, var.spark_nodes]
+  expect_failures = [var.endpoints, var.public_access_cidrs, var.webhook_ports, var.spark_nodes]
 }
 
 run "refusals_3" {

@@ -16,6 +16,16 @@ const CHECKOV_LIMIT: Duration = Duration::from_mins(5);
 #[tokio::test]
 async fn form_and_sense_are_right_and_its_own_tests_pass() {
     let workspace = Workspace::new().await.unwrap();
+    let told = workspace.terraform(&["version", "-json"]).await.unwrap();
+    let told: Value = serde_json::from_str(&told).unwrap();
+    // Another machine may have another provider of the range: whoever reads a failure sees which.
+    let provider = told["provider_selections"]["registry.terraform.io/hashicorp/aws"].as_str();
+    let tested = tested(&std::fs::read_to_string(workspace.path().join("README.md")).unwrap());
+    println!(
+        "Terraform {}, hashicorp/aws {}; terraform/README.md says that it was tested with hashicorp/aws {tested}",
+        told["terraform_version"].as_str().unwrap_or_default(),
+        provider.expect("a provider was chosen")
+    );
     let (code, files) = workspace
         .outcome(&["fmt", "-check", "-recursive", "-no-color"])
         .await
@@ -28,6 +38,31 @@ async fn form_and_sense_are_right_and_its_own_tests_pass() {
     assert_eq!(told["diagnostics"], serde_json::json!([]));
     let told = workspace.terraform(&["test", "-no-color"]).await.unwrap();
     assert!(told.contains("Success!") && told.contains(" 0 failed"), "{told}");
+}
+
+/// The version of the provider that the README says the tests were run with.
+fn tested(readme: &str) -> String {
+    let (_, rest) = readme.split_once("The tests were run with ").unwrap();
+    rest.split(' ').next().unwrap().to_owned()
+}
+
+/// The range allows more than one major version: a reader must learn which one was tried.
+#[test]
+fn the_readme_names_a_tested_provider_of_the_range_that_is_required() {
+    let folder = project().join("terraform");
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    let versions = read("versions.tf");
+    let (_, provider) = versions.split_once("\"hashicorp/aws\"").unwrap();
+    let (_, range) = provider.split_once("version = \">= ").unwrap();
+    let (least, range) = range.split_once(", < ").unwrap();
+    let below = range.split_once('"').unwrap().0;
+    let numbers = |version: &str| -> Vec<u32> { version.split('.').map(|part| part.parse().unwrap()).collect() };
+    let tested = tested(&read("README.md"));
+    assert_eq!(numbers(&tested).len(), 3, "{tested}");
+    assert!(
+        numbers(least) <= numbers(&tested) && numbers(&tested) < numbers(below),
+        "{tested} is not of >= {least}, < {below}"
+    );
 }
 
 /// Each finding is mended, or waived where it is with a reason.

@@ -2,9 +2,11 @@
 //!
 //! `KOMPASS_WRITE=1 cargo test -p kompass-deployment-tests --test terraform readme` writes them anew.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use kompass_deployment_tests::project;
+use serde_json::Value;
 
 /// What says that files are to be written, not compared.
 const WRITE: &str = "KOMPASS_WRITE";
@@ -108,6 +110,56 @@ fn the_tables_of_the_readme_are_those_of_the_files() {
     for line in made.lines().filter(|line| line.starts_with("| `")) {
         assert!(!line.contains("|  |"), "no description: {line}");
     }
+}
+
+/// Ports of the chart's pods that nobody reaches through the API server: kube-scheduler's, which Prometheus reads, and
+/// the expander, which cluster-autoscaler asks.
+const OF_OTHERS: [&str; 2] = ["kube-scheduler", "expander"];
+
+/// Name and number of each port of a template's containers.
+fn container_ports(template: &str) -> Vec<(&str, &str)> {
+    let lines: Vec<&str> = template.lines().map(str::trim).collect();
+    lines
+        .windows(2)
+        .filter_map(|pair| {
+            let name = pair.first()?.strip_prefix("- name: ")?;
+            Some((name, pair.last()?.strip_prefix("containerPort: ")?))
+        })
+        .collect()
+}
+
+/// `kompass` asks the parts through the API server's proxy; a security group stops it where their ports are not let in.
+#[test]
+fn the_api_server_may_call_every_port_of_the_chart_that_is_asked_through_it() {
+    let chart = project().join("charts/kompass");
+    let values: Value = serde_saphyr::from_str(&std::fs::read_to_string(chart.join("values.yaml")).unwrap()).unwrap();
+    let mut called = BTreeSet::new();
+    let mut seen = BTreeSet::new();
+    for part in std::fs::read_dir(chart.join("templates")).unwrap() {
+        let Ok(template) = std::fs::read_to_string(part.unwrap().path().join("deployment.yaml")) else {
+            continue;
+        };
+        let ports = container_ports(&template);
+        assert_eq!(ports.len(), template.matches("containerPort:").count(), "{template}");
+        for (name, port) in ports {
+            seen.insert(name.to_owned());
+            if !OF_OTHERS.contains(&name) {
+                called.insert(match port {
+                    "{{ $part.port }}" => values["admissionWebhook"]["port"].as_u64().unwrap(),
+                    port => port.parse().unwrap(),
+                });
+            }
+        }
+    }
+    for name in ["https", "http", "metrics"].iter().chain(&OF_OTHERS) {
+        assert!(seen.contains(*name), "the chart has no port {name}: {seen:?}");
+    }
+    let variables = std::fs::read_to_string(project().join("terraform/variables.tf")).unwrap();
+    let blocks = blocks(&variables, "variable");
+    let block = blocks.iter().find(|block| block.name == "webhook_ports").unwrap();
+    let default = block.default.as_deref().unwrap();
+    let open: BTreeSet<u64> = default.split(' ').filter_map(|word| word.parse().ok()).collect();
+    assert!(called.is_subset(&open), "the chart's {called:?}, let in {open:?}");
 }
 
 #[test]
