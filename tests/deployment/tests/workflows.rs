@@ -3,13 +3,17 @@
 #![cfg(test)]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Output;
 use std::time::Duration;
 
-use kompass_deployment_tests::{project, succeed};
+use kompass_deployment_tests::{project, run, succeed};
 use kompass_local_cluster::programs::{self, Module, Program};
 use kompass_local_cluster::progress::Progress;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::process::Command;
 
 const LIMIT: Duration = Duration::from_mins(1);
@@ -78,6 +82,8 @@ async fn the_workflows_are_valid_and_their_shell_is_clean() {
     let mut check = Command::new(programs.path(Program::Actionlint).unwrap());
     check.args(workflows().values().map(|(path, _)| path));
     succeed(&mut check, LIMIT).await.unwrap();
+    let scripts = [".ci/run", ".ci/terraform"].map(|script| project().join(script));
+    succeed(Command::new("shellcheck").args(scripts), LIMIT).await.unwrap();
 }
 
 #[test]
@@ -200,6 +206,182 @@ fn what_is_built_is_joined_and_signed() {
     let needs = |job: &str| serde_json::to_string(&release["jobs"][job]["needs"]).unwrap();
     assert!(needs("build").contains("test") && needs("images").contains("build"));
     assert!(needs("chart").contains("images") && needs("release").contains("chart"));
+}
+
+/// The scripts of a job's steps, in their order.
+fn scripts(job: &Value) -> Vec<&str> {
+    let steps = job["steps"].as_array().into_iter().flatten();
+    steps.filter_map(|step| step["run"].as_str()).collect()
+}
+
+#[test]
+fn where_tests_run_terraform_is_there_before() {
+    let mut runs = BTreeSet::new();
+    for (file, (_, text)) in workflows() {
+        for (name, job) in parsed(&text)["jobs"].as_object().unwrap() {
+            let scripts = scripts(job);
+            let Some(tests) = scripts.iter().position(|script| script.contains(".ci/run")) else {
+                continue;
+            };
+            let before = scripts.get(..tests).unwrap();
+            let installs = |script: &&&str| script.contains(".ci/terraform \"$RUNNER_TEMP/terraform\"\n");
+            let script = before.iter().find(installs);
+            let script = script.unwrap_or_else(|| panic!("{file}: {name} tests without Terraform"));
+            assert!(
+                script.contains("echo \"$RUNNER_TEMP/terraform\" >>\"$GITHUB_PATH\""),
+                "{file}: {name}"
+            );
+            // The tests run as root, who has another PATH.
+            assert!(scripts[tests].contains("\"PATH=$PATH\""), "{file}: {name}");
+            runs.insert((name.clone(), scripts[tests].trim_end().ends_with(".ci/run --full")));
+        }
+    }
+    assert_eq!(runs, [("full".to_owned(), true), ("test".to_owned(), false)].into());
+}
+
+/// What is too long for each push is run each night, and before anything is published.
+#[test]
+fn the_long_tests_run_each_night_and_before_a_release() {
+    let workflows = workflows();
+    let ci = parsed(&workflows["ci.yml"].1);
+    assert_eq!(ci["on"]["schedule"].as_array().unwrap().len(), 1);
+    assert_eq!(ci["on"]["workflow_call"]["inputs"]["full"]["type"], "boolean");
+    assert_eq!(
+        ci["jobs"]["full"]["if"],
+        "github.event_name == 'schedule' || inputs.full"
+    );
+    assert_eq!(
+        ci["jobs"]["test"]["if"],
+        "github.event_name != 'schedule' && !inputs.full"
+    );
+    let tests = &parsed(&workflows["release.yml"].1)["jobs"]["test"];
+    assert_eq!(tests["uses"], "./.github/workflows/ci.yml");
+    assert_eq!(tests["with"], json!({ "full": true }));
+}
+
+/// Writes a program.
+fn write_program(path: &Path, text: &str) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// A path with programs of the test before the machine's.
+fn path_with(programs: &Path) -> String {
+    format!("{}:{}", programs.display(), std::env::var("PATH").unwrap())
+}
+
+#[tokio::test]
+async fn the_whole_run_passes_its_arguments_on() {
+    let folder = TempDir::new().unwrap();
+    write_program(&folder.path().join("cargo"), "#!/bin/sh\necho \"$@\"\n");
+    for (arguments, expected) in [(&[][..], "xtask test\n"), (&["--full"][..], "xtask test --full\n")] {
+        let mut command = Command::new(project().join(".ci/run"));
+        command.args(arguments).env("PATH", path_with(folder.path()));
+        assert_eq!(succeed(&mut command, LIMIT).await.unwrap(), expected);
+    }
+}
+
+/// A machine that `.ci/terraform` is run on, and the server that it asks.
+struct Runner {
+    folder: TempDir,
+}
+
+const TERRAFORM: &str = "terraform_1.11.4";
+const PROVIDER: &str = "terraform-provider-aws_5.100.0";
+
+impl Runner {
+    /// The server has both archives, with their checksums.
+    async fn new() -> Self {
+        let runner = Self {
+            folder: TempDir::new().unwrap(),
+        };
+        write_program(
+            &runner.path("fakes/curl"),
+            "#!/bin/bash\nwhile (($#)); do case \"$1\" in --output) to=\"$2\" ;; https://releases.hashicorp.com/*) \
+             from=\"${1##*/}\" ;; esac; shift; done\nexec cp \"$SERVED/$from\" \"$to\"\n",
+        );
+        write_program(&runner.path("made/terraform"), "#!/bin/sh\necho it runs\n");
+        fs::create_dir_all(runner.path("served")).unwrap();
+        for name in [TERRAFORM, PROVIDER] {
+            let archive = format!("{name}_linux_amd64.zip");
+            let mut zip = Command::new("python3");
+            zip.args(["-m", "zipfile", "--create"])
+                .arg(runner.path("served").join(&archive));
+            succeed(zip.arg(runner.path("made/terraform")), LIMIT).await.unwrap();
+            let mut sum = Command::new("sha256sum");
+            let sum = sum.arg(&archive).current_dir(runner.path("served"));
+            let sums = succeed(sum, LIMIT).await.unwrap();
+            // Of another machine's, as the real file has them.
+            let others = format!("{}  {name}_linux_arm64.zip\n", "0".repeat(64));
+            runner.serve(&format!("{name}_SHA256SUMS"), (others + &sums).as_bytes());
+        }
+        runner
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn serve(&self, name: &str, text: &[u8]) {
+        fs::write(self.path("served").join(name), text).unwrap();
+    }
+
+    async fn install(&self) -> Output {
+        let mut command = Command::new(project().join(".ci/terraform"));
+        command
+            .arg(self.path("bin"))
+            .env("PATH", path_with(&self.path("fakes")))
+            .env("HOME", self.path("home"))
+            .env("SERVED", self.path("served"));
+        run(&mut command, LIMIT).await.unwrap()
+    }
+
+    fn mirrored(&self) -> PathBuf {
+        let mirror = self.path("home/.terraform.d/plugins/registry.terraform.io/hashicorp/aws");
+        mirror.join(format!("{PROVIDER}_linux_amd64.zip"))
+    }
+}
+
+#[tokio::test]
+async fn terraform_and_its_provider_are_put_where_the_tests_find_them() {
+    let runner = Runner::new().await;
+    let output = runner.install().await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told = succeed(&mut Command::new(runner.path("bin/terraform")), LIMIT).await;
+    assert_eq!(told.unwrap(), "it runs\n");
+    let served = runner.path("served").join(format!("{PROVIDER}_linux_amd64.zip"));
+    assert_eq!(fs::read(runner.mirrored()).unwrap(), fs::read(served).unwrap());
+    // What the project says that it was tested with is what its tests are run with.
+    let readme = fs::read_to_string(project().join("terraform/README.md")).unwrap();
+    let [provider, terraform] = [PROVIDER, TERRAFORM].map(|name| name.rsplit('_').next().unwrap());
+    let words = format!("The tests were run with {provider} and Terraform {terraform};");
+    assert!(readme.contains(&words), "terraform/README.md does not say: {words}");
+}
+
+#[tokio::test]
+async fn what_is_not_as_its_checksum_says_is_not_installed() {
+    for name in [TERRAFORM, PROVIDER] {
+        let archive = format!("{name}_linux_amd64.zip");
+        let others = format!("{}  {name}_linux_arm64.zip\n", "0".repeat(64));
+        let cases: [(String, &[u8]); 3] = [
+            (archive.clone(), b"another archive"),
+            (format!("{name}_SHA256SUMS"), others.as_bytes()),
+            (format!("{name}_SHA256SUMS"), b""),
+        ];
+        for (file, text) in cases {
+            let runner = Runner::new().await;
+            runner.serve(&file, text);
+            let output = runner.install().await;
+            assert_eq!(output.status.code(), Some(1), "{file}");
+            let told = String::from_utf8_lossy(&output.stderr);
+            assert!(
+                told.contains(&format!("error: {archive} is not what https://")),
+                "{told}"
+            );
+            assert!(!runner.path("bin").exists() && !runner.mirrored().exists(), "{file}");
+        }
+    }
 }
 
 #[test]
