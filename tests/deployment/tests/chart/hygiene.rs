@@ -1,5 +1,7 @@
 //! The same look at the chart as at those of others: what a chart of good manners has, counted by a script.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::Value;
 
 use crate::helm::{chart, everything, find, render, text};
@@ -59,7 +61,9 @@ async fn every_column_of_the_table_is_there() {
                 "category",
                 "license",
                 "changes",
+                "crds",
                 "images",
+                "links",
                 "prerelease",
                 "containsSecurityUpdates",
             ]
@@ -189,5 +193,95 @@ async fn no_rule_has_a_star_and_none_reads_all_secrets() {
                 }
             }
         }
+    }
+}
+
+/// An annotation of the chart that is a list in YAML itself.
+fn listed(name: &str) -> Vec<Value> {
+    let meta = std::fs::read_to_string(chart().join("Chart.yaml")).unwrap();
+    let meta: Value = serde_saphyr::from_str(&meta).unwrap();
+    let text = meta["annotations"][format!("artifacthub.io/{name}")].as_str().unwrap();
+    serde_saphyr::from_str(text).unwrap()
+}
+
+/// What reads like an image with its registry and its tag, wherever it stands.
+fn images(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => fields.values().for_each(|field| images(field, found)),
+        Value::Array(all) => all.iter().for_each(|one| images(one, found)),
+        Value::String(text) => {
+            // An argument, or the image alone.
+            let text = text.rsplit('=').next().unwrap_or(text);
+            let is_image = text.split_once('/').is_some_and(|(registry, path)| {
+                let (name, tag) = path.rsplit_once(':').unwrap_or_default();
+                let is_word = |word: &str| !word.is_empty() && !word.contains(char::is_whitespace);
+                registry.contains('.') && !registry.contains(':') && is_word(name) && is_word(tag) && !tag.contains('/')
+            });
+            if is_image {
+                found.insert(text.to_owned());
+            }
+        }
+        _ => {}
+    }
+}
+
+#[tokio::test]
+async fn the_listed_images_are_those_that_are_rendered() {
+    let table = std::fs::read_to_string(chart().join("files/kube-scheduler-versions.yaml")).unwrap();
+    let table: BTreeMap<String, String> = serde_saphyr::from_str(&table).unwrap();
+    let everything = everything();
+    let bundled = "monitoring.bundled.enabled=true,predictor.node.cpuMilli=4000,predictor.node.memoryMib=16384";
+    let mut sets = vec![
+        vec!["--values", text(&everything).unwrap()],
+        vec!["--set", bundled],
+        vec!["--set", "scope=all"],
+    ];
+    let versions: Vec<_> = table.keys().map(|minor| format!("{minor}.0")).collect();
+    sets.extend(versions.iter().map(|version| vec!["--kube-version", version]));
+    let mut rendered = BTreeSet::new();
+    for set in sets {
+        for object in render(&set).await.unwrap() {
+            images(&object, &mut rendered);
+        }
+    }
+    let listed = listed("images");
+    let names: BTreeSet<_> = listed.iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names.len(), listed.len(), "each has a name of its own");
+    let listed: BTreeSet<_> = listed
+        .iter()
+        .map(|one| one["image"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(listed, rendered);
+}
+
+#[test]
+fn the_listed_definitions_are_those_that_come_along() {
+    let definitions = std::fs::read_dir(chart().join("charts/monitoring/crds")).unwrap();
+    let brought: BTreeSet<_> = definitions
+        .map(|entry| {
+            let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+            let one: Value = serde_saphyr::from_str(&text).unwrap();
+            let field = |value: &Value| value.as_str().unwrap().to_owned();
+            let spec = &one["spec"];
+            let version = &spec["versions"][0]["name"];
+            [
+                field(&one["metadata"]["name"]),
+                field(&spec["names"]["kind"]),
+                field(version),
+            ]
+        })
+        .collect();
+    let links = listed("links");
+    let listed: BTreeSet<_> = listed("crds")
+        .iter()
+        .map(|one| {
+            let field = |name: &str| one[name].as_str().unwrap().to_owned();
+            assert!(!field("displayName").is_empty() && !field("description").is_empty());
+            [field("name"), field("kind"), field("version")]
+        })
+        .collect();
+    assert_eq!(listed, brought);
+    for link in links {
+        assert!(link["url"].as_str().unwrap().starts_with("https://"), "{link}");
     }
 }
