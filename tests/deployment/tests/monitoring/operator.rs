@@ -118,7 +118,7 @@ async fn a_real_prometheus_scrapes_kompass_by_the_operator_that_the_chart_brings
     assert_rules(&prometheus).await;
     drop(prometheus);
 
-    helm.run(&["upgrade", "kompass", &chart()]).await;
+    definitions_follow_the_chart(&cluster, &helm).await;
     operator.stop(STOP_LIMIT).await.unwrap();
     helm.run(&["uninstall", "kompass"]).await;
     let kept = cluster
@@ -132,6 +132,39 @@ async fn a_real_prometheus_scrapes_kompass_by_the_operator_that_the_chart_brings
 
 fn chart() -> String {
     project().join("charts/kompass").display().to_string()
+}
+
+/// The definition that changes, and where it says of which version of the operator it is.
+const DEFINITION: &str = "prometheuses";
+const VERSION: &str = "operator.prometheus.io/version";
+
+/// An upgrade to a chart with other definitions brings these, in either direction.
+async fn definitions_follow_the_chart(cluster: &Cluster, helm: &Helm<'_>) {
+    let definition = async || {
+        let path =
+            format!("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{DEFINITION}.monitoring.coreos.com");
+        let found = cluster.client().get(&path).await.unwrap();
+        let columns = &found["spec"]["versions"][0]["additionalPrinterColumns"];
+        (found["metadata"]["annotations"][VERSION].clone(), columns.clone())
+    };
+    let new = definition().await;
+    let folder = tempfile::tempdir().unwrap();
+    let earlier = folder.path().join("kompass");
+    succeed(Command::new("cp").arg("-r").arg(chart()).arg(&earlier), PATIENCE)
+        .await
+        .unwrap();
+    let file = earlier.join(format!("charts/monitoring/files/crds/{DEFINITION}.yaml"));
+    let mut object: Value = serde_saphyr::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
+    object["metadata"]["annotations"][VERSION] = json!("old");
+    let columns = &mut object["spec"]["versions"][0]["additionalPrinterColumns"];
+    columns.as_array_mut().unwrap().remove(0);
+    let old = (json!("old"), columns.clone());
+    std::fs::write(&file, object.to_string()).unwrap();
+
+    helm.run(&["upgrade", "kompass", &earlier.display().to_string()]).await;
+    assert_eq!(definition().await, old);
+    helm.run(&["upgrade", "kompass", &chart()]).await;
+    assert_eq!(definition().await, new);
 }
 
 struct Helm<'a> {
