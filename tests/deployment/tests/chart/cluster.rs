@@ -1,6 +1,7 @@
 //! The chart on a real API server: a namespace that enforces `PodSecurity`, the programs with the rights that it gives them,
 //! one install only, and an uninstall that leaves nothing.
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -103,6 +104,51 @@ impl Install<'_> {
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             assert!(output.status.success(), "{said}");
             assert!(!said.to_lowercase().contains("warn"), "{said}");
+        }
+    }
+
+    /// With every switch on, the API server takes each object of its own kinds, and warns of none.
+    async fn every_kind_is_taken(&self, folder: &Path) {
+        for namespace in ["team-a", "team-b"] {
+            self.cluster.kubectl(&["create", "namespace", namespace]).await.unwrap();
+        }
+        let everything = helm::everything();
+        let rendered = render(&["--values", text(&everything).unwrap()]).await.unwrap();
+        let taken: Vec<_> = rendered
+            .into_iter()
+            .filter(|object| {
+                let version = object["apiVersion"].as_str().unwrap();
+                let group = version.split_once('/').map_or("", |(group, _)| group);
+                // Kinds of others are not known here. The pod of `helm test` needs its account, which is not made.
+                (!group.contains('.') || group.ends_with(".k8s.io")) && object["kind"] != "Pod"
+            })
+            .collect();
+        let kinds: BTreeSet<_> = taken.iter().map(|object| object["kind"].as_str().unwrap()).collect();
+        for kind in [
+            "NetworkPolicy",
+            "HorizontalPodAutoscaler",
+            "ResourceQuota",
+            "PodDisruptionBudget",
+        ] {
+            assert!(kinds.contains(kind), "{kind} is not in {kinds:?}");
+        }
+        let count = taken.len();
+        let file = folder.join("everything.json");
+        let list = json!({"apiVersion": "v1", "kind": "List", "items": taken});
+        std::fs::write(&file, list.to_string()).unwrap();
+        let create = [
+            "create",
+            "--dry-run=server",
+            "--validate=strict",
+            "--warnings-as-errors",
+            "--output=name",
+            "--filename",
+            text(&file).unwrap(),
+        ];
+        let said = self.cluster.kubectl(&create).await.unwrap();
+        assert_eq!(said.lines().count(), count, "{said}");
+        for namespace in ["team-a", "team-b"] {
+            self.cluster.kubectl(&["delete", "namespace", namespace]).await.unwrap();
         }
     }
 
@@ -329,6 +375,11 @@ async fn it_is_installed_used_upgraded_and_uninstalled() {
         .kubectl(&["label", "namespace", "jobs", "kompass.dev/enabled=true"])
         .await
         .unwrap();
+    let install = Install {
+        cluster: &cluster,
+        kubeconfig: text(cluster.kubeconfig()).unwrap().to_owned(),
+    };
+    install.every_kind_is_taken(logs.path()).await;
     // As an earlier install may have left it: no hindrance, and nobody's to delete.
     let left = json!({
         "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
@@ -337,10 +388,6 @@ async fn it_is_installed_used_upgraded_and_uninstalled() {
     let leases = "/apis/coordination.k8s.io/v1/namespaces/kompass/leases";
     cluster.client().create(leases, &left).await.unwrap();
     let before = (ours(&cluster, CLUSTER_KINDS).await, ours(&cluster, KINDS).await);
-    let install = Install {
-        cluster: &cluster,
-        kubeconfig: text(cluster.kubeconfig()).unwrap().to_owned(),
-    };
     install.install(folder).await;
     install.pods_are_let_in().await;
 

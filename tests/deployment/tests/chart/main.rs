@@ -5,5 +5,6 @@
 mod cluster;
 mod helm;
 mod hygiene;
+mod ports;
 mod rendering;
 mod values;
