@@ -37,12 +37,16 @@ pub struct Object<'a> {
     pub labels: &'a BTreeMap<String, String>,
 }
 
-/// Whether nobody looks at this kind: events end by themselves, namespaces are the administrator's, and the last are views of
-/// what is looked at elsewhere.
+/// Whether nobody looks at this kind: events end by themselves, namespaces and definitions of kinds are the administrator's,
+/// and the last are views of what is looked at elsewhere.
 pub fn is_skipped(group: &str, plural: &str) -> bool {
     matches!(
         (group, plural),
-        ("" | "events.k8s.io", "events") | ("", "namespaces" | "nodes" | "componentstatuses") | ("metrics.k8s.io", _)
+        ("" | "events.k8s.io", "events")
+            | ("", "namespaces" | "nodes" | "componentstatuses")
+            // With a definition go all objects of its kind, those of others too.
+            | ("apiextensions.k8s.io", "customresourcedefinitions")
+            | ("metrics.k8s.io", _)
     )
 }
 
@@ -164,6 +168,13 @@ mod tests {
                 None,
                 "kompass",
                 &[("app.kubernetes.io/part-of", "kompass")][..],
+            ),
+            (
+                "apiextensions.k8s.io",
+                "customresourcedefinitions",
+                None,
+                "servicemonitors.monitoring.coreos.com",
+                &[("app.kubernetes.io/part-of", "kompass")],
             ),
             ("", "pods", Some("etl"), "kompass-scheduler-test", &[]),
             ("", "pods", Some("etl"), "a-driver", &driver),
