@@ -68,9 +68,9 @@ pub struct Held {
 }
 
 impl Held {
-    /// Nothing is held, as far as is known.
+    /// Nothing is held, and every predictor has told so.
     pub fn is_nothing(&self) -> bool {
-        self.objects == 0 && self.floor_nodes <= 0.0
+        self.objects == 0 && self.floor_nodes <= 0.0 && self.untold.is_none()
     }
 }
 
@@ -161,5 +161,15 @@ mod tests {
             ..Held::default()
         };
         assert!(held(0, 0.0).is_nothing() && !held(1, 0.0).is_nothing() && !held(0, 1.0).is_nothing());
+    }
+
+    #[test]
+    fn what_a_predictor_does_not_tell_may_be_something() {
+        let held = Held {
+            running: 1,
+            untold: Some("no answer".into()),
+            ..Held::default()
+        };
+        assert!(!held.is_nothing());
     }
 }
