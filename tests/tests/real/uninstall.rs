@@ -175,7 +175,9 @@ async fn a_predictor(deployment: &Deployment) -> Api<Owning> {
         "metadata": { "name": "stand-in", "labels": {
             names::STAND_IN_LABEL: "a-gang", "app.kubernetes.io/managed-by": "kompass",
         } },
-        "spec": { "schedulerName": names::STAND_IN_SCHEDULER, "containers": [{ "name": "c", "image": "example.com/c" }] },
+        "spec": {
+            "schedulerName": names::STAND_IN_SCHEDULER, "containers": [{ "name": "c", "image": "example.com/c" }],
+        },
     });
     for pod in [pod, stand_in] {
         let pod = serde_json::from_value(pod).unwrap();
@@ -303,7 +305,7 @@ async fn what_is_held_is_waited_for_and_definitions_stay() {
     })
     .await
     .unwrap();
-    // The first of these may come of a look that has seen the Job; a second one would be the last if silence were an answer.
+    // The first of these may come of a look that has seen the Job; the second would be the last if silence counted.
     is_waited_for(&asked, 3, &deployments).await;
 
     // It dies with something in its hands.
