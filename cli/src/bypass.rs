@@ -44,6 +44,7 @@ impl Args {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
         let Connected { client, server } = self.install.connect().await?;
         println!("Cluster at {server}");
+        let options = self.install.options();
         if self.undo {
             println!(
                 "{}",
@@ -57,7 +58,7 @@ impl Args {
             return Ok(ExitCode::SUCCESS);
         }
         match bypass::set(&client, &self.install.namespace, &self.reason).await {
-            Ok(()) => println!("No new pod is taken. `kompass bypass --undo` ends that."),
+            Ok(()) => println!("No new pod is taken. `kompass bypass --undo{options}` ends that."),
             // What waits may be of an install that is gone.
             Err(error @ kompass_lifecycle::Error::NotInstalled(_)) => eprintln!("note: {error}"),
             Err(error) => return Err(error.into()),
@@ -71,7 +72,7 @@ impl Args {
         if bypass::state(&client).await?.is_some_and(|state| state.asks) {
             eprintln!(
                 "warning: a webhook of another version has registered itself again. Let it end: kubectl scale deployment \
-                 kompass-admission-webhook --replicas=0 --namespace={}, then run this again",
+                 kompass-admission-webhook --replicas=0 --namespace={}{options}, then run this again",
                 self.install.namespace
             );
             return Ok(ExitCode::FAILURE);
@@ -84,7 +85,7 @@ impl Args {
         if !left.is_empty() {
             println!("{}", rest(left.len()));
             if self.to_default_scheduler {
-                print!("{}", advice(&left));
+                print!("{}", advice(&left, &options));
             }
         }
         Ok(if lifted.failed.is_empty() {
@@ -103,15 +104,21 @@ fn rest(count: usize) -> String {
 }
 
 /// How pods get on that can't leave KOMPASS's scheduler: Kubernetes lets nobody change `schedulerName`.
-pub(crate) fn advice(pods: &[pending::Pending]) -> String {
+/// `options` are those of [`Install::options`].
+pub(crate) fn advice(pods: &[pending::Pending], options: &str) -> String {
     let mut text = String::new();
     let lines = |role: &str| {
         let of = pods
             .iter()
             .filter(|pod| (pod.role == "executor") == (role == "executor"));
-        of.map(|pod| format!("  kubectl delete pod {} --namespace={}\n", pod.name, pod.namespace))
-            .collect::<Vec<_>>()
-            .concat()
+        of.map(|pod| {
+            format!(
+                "  kubectl delete pod {} --namespace={}{options}\n",
+                pod.name, pod.namespace
+            )
+        })
+        .collect::<Vec<_>>()
+        .concat()
     };
     let (drivers, executors) = (lines("driver"), lines("executor"));
     if !executors.is_empty() {
@@ -144,10 +151,13 @@ mod tests {
             has_plan: false,
             created_ms: 0,
         };
-        let text = advice(&[pod("driver"), pod("executor")]);
+        let text = advice(&[pod("driver"), pod("executor")], " --context=prod");
         let (executors, drivers) = text.split_once("Drivers:").unwrap();
-        assert!(executors.contains("delete pod a-executor --namespace=etl") && !executors.contains("a-driver"));
+        assert!(
+            executors.contains("delete pod a-executor --namespace=etl --context=prod")
+                && !executors.contains("a-driver")
+        );
         assert!(drivers.contains("delete pod a-driver --namespace=etl") && drivers.contains("submit these jobs again"));
-        assert_eq!(advice(&[]), "");
+        assert_eq!(advice(&[], ""), "");
     }
 }

@@ -32,7 +32,7 @@ pub(crate) struct Args {
 enum Format {
     /// For people.
     Text,
-    /// For programs: `{"state", "findings": [{"check", "state", "text", "fix"}]}`.
+    /// For programs: `{"server", "state", "findings": [{"check", "state", "text", "fix"}]}`.
     Json,
 }
 
@@ -43,8 +43,15 @@ impl Args {
         let findings = doctor::findings(&snapshot);
         let worst = findings.iter().map(|finding| finding.state).max().unwrap_or(State::Ok);
         match self.output {
-            Format::Text => print!("Cluster at {server}\n{}", show(&findings)),
-            Format::Json => println!("{:#}", json!({ "state": worst, "findings": findings })),
+            Format::Text => print!(
+                "Cluster at {server}\n{}{}",
+                show(&findings),
+                same(&self.install.options())
+            ),
+            Format::Json => println!(
+                "{:#}",
+                json!({ "server": server, "state": worst, "findings": findings })
+            ),
         }
         Ok(if worst == State::Fail {
             ExitCode::FAILURE
@@ -78,6 +85,14 @@ fn show(findings: &[Finding]) -> String {
         count(State::Fail)
     );
     text
+}
+
+/// The fixes name no cluster.
+fn same(options: &str) -> String {
+    if options.is_empty() {
+        return String::new();
+    }
+    format!("Commands above are for this cluster with{options}\n")
 }
 
 #[cfg(test)]

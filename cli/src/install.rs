@@ -22,12 +22,30 @@ pub(crate) struct Install {
 impl Install {
     /// A client for the cluster, and where that is.
     pub(crate) async fn connect(&self) -> anyhow::Result<Connected> {
-        let given = self.kubeconfig.clone().or_else(usual);
+        let file = self.file();
         let target = Target {
-            kubeconfig: given.as_deref(),
+            kubeconfig: file.as_deref(),
             context: self.context.as_deref(),
         };
         Ok(kompass_kube::client::connect_to(target, "kompass").await?)
+    }
+
+    /// The kubeconfig, or the list of them, that says where the cluster is.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        self.kubeconfig.clone().or_else(usual)
+    }
+
+    /// What a command that is told to be run needs to be about the same cluster, kubectl's and ours alike, with a space before
+    /// each option; nothing where the environment says so.
+    pub(crate) fn options(&self) -> String {
+        let environment = std::env::var_os("KUBECONFIG").map(PathBuf::from);
+        let file = self
+            .kubeconfig
+            .as_ref()
+            .filter(|file| environment.as_ref() != Some(file));
+        let file = file.map(|file| format!(" --kubeconfig={}", file.display()));
+        let context = self.context.as_ref().map(|name| format!(" --context={name}"));
+        [file, context].into_iter().flatten().collect()
     }
 }
 
@@ -35,4 +53,21 @@ impl Install {
 fn usual() -> Option<PathBuf> {
     let path = PathBuf::from(std::env::var_os("HOME")?).join(".kube/config");
     path.is_file().then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_to_be_run_is_about_the_same_cluster() {
+        let install = |kubeconfig: Option<&str>, context: Option<&str>| Install {
+            kubeconfig: kubeconfig.map(PathBuf::from),
+            context: context.map(str::to_owned),
+            namespace: "kompass".into(),
+        };
+        assert_eq!(install(None, None).options(), "");
+        let other = install(Some("/other/config"), Some("prod"));
+        assert_eq!(other.options(), " --kubeconfig=/other/config --context=prod");
+    }
 }

@@ -63,8 +63,7 @@ impl Args {
             helm: Helm {
                 program: self.helm.clone(),
                 release: self.release.clone(),
-                // A list of them, from KUBECONFIG, Helm reads itself.
-                kubeconfig: self.install.kubeconfig.clone().filter(|path| path.is_file()),
+                kubeconfig: self.install.file(),
                 context: self.install.context.clone(),
             },
             drain: Duration::from_secs(self.drain),
@@ -87,7 +86,7 @@ impl Args {
             }
         }
         let outcome = uninstall::run(&client, &options, &|line| println!("{line}")).await?;
-        Ok(tell(outcome, &options))
+        Ok(tell(outcome, &options, &self.install.options()))
     }
 }
 
@@ -128,7 +127,7 @@ fn show(plan: &Plan, options: &Options, server: &str) -> String {
     lines.join("\n")
 }
 
-fn tell(outcome: Outcome, options: &Options) -> ExitCode {
+fn tell(outcome: Outcome, options: &Options, same_cluster: &str) -> ExitCode {
     match outcome {
         Outcome::Gone(notes) => {
             println!("Nothing of KOMPASS is left.");
@@ -142,14 +141,14 @@ fn tell(outcome: Outcome, options: &Options) -> ExitCode {
         }
         Outcome::Stranded(pods) => {
             eprintln!("error: {}", stranded(&pods));
-            eprint!("{}", advice(&pods));
+            eprint!("{}", advice(&pods, same_cluster));
             ExitCode::from(TIMED_OUT)
         }
         Outcome::HelmNeeded(command) => {
             eprintln!(
-                "error: failed to run Helm. All is ready for it: run `{command}`, then `kompass uninstall --namespace={}` again, \
-                 which deletes the rest; or name Helm with --helm",
-                options.namespace
+                "error: failed to run Helm. All is ready for it: run `{command}`, then `kompass uninstall --namespace={} \
+                 --release={}{same_cluster}` again, which deletes the rest; or name Helm with --helm",
+                options.namespace, options.helm.release
             );
             ExitCode::FAILURE
         }

@@ -41,6 +41,7 @@ eks_tools() {
   need aws "https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html"
   need kubectl "https://kubernetes.io/docs/tasks/tools"
   need helm "https://helm.sh/docs/intro/install"
+  helm_is_new
   local wanted have
   wanted="$(sed -nE 's/.*required_version *= *">= *([0-9.]+)".*/\1/p' "$ROOT/terraform/versions.tf")"
   have="$(terraform version | sed -nE '1s/^Terraform v([0-9.]+).*/\1/p')"

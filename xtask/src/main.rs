@@ -2,10 +2,12 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command for people")]
 
 mod bench;
+mod cargo_tool;
 mod chart_readme;
 mod deny;
 mod links;
 mod prepare;
+mod sbom;
 mod stage;
 mod test;
 mod tidy;

@@ -81,6 +81,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
             || cluster_tests(&LONG_TARGETS, &["--nocapture", "--test-threads=1"], args),
         );
         stages.run("dependencies", crate::deny::run);
+        stages.run("bills of materials", crate::sbom::run);
         stages.run("benchmarks", crate::bench::run);
     }
     stages.finish()

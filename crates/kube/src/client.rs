@@ -22,6 +22,12 @@ pub enum Error {
         #[source]
         source: KubeconfigError,
     },
+    /// A context was named, but there is no kubeconfig.
+    #[error("failed to find the context {context}: there is no kubeconfig; name one by --kubeconfig or KUBECONFIG")]
+    NoKubeconfig {
+        /// The context.
+        context: String,
+    },
     /// Not in a pod with a service account.
     #[error("failed to find the API server from inside the cluster: give a kubeconfig, or run in a pod")]
     InCluster(#[source] kube::config::InClusterError),
@@ -67,9 +73,15 @@ pub async fn connect(kubeconfig: Option<&Path>, program: &str) -> Result<Client,
 
 /// [`connect`] to any context of a kubeconfig.
 pub async fn connect_to(target: Target<'_>, program: &str) -> Result<Connected, Error> {
-    let mut config = match target.kubeconfig {
-        Some(path) => from_file(path, target.context).await?,
-        None => Config::incluster().map_err(Error::InCluster)?,
+    let mut config = match (target.kubeconfig, target.context) {
+        (Some(path), context) => from_file(path, context).await?,
+        // The pod's own cluster is hardly the one that is meant.
+        (None, Some(context)) => {
+            return Err(Error::NoKubeconfig {
+                context: context.into(),
+            });
+        }
+        (None, None) => Config::incluster().map_err(Error::InCluster)?,
     };
     let agent = format!("{program}/{}", env!("CARGO_PKG_VERSION"));
     config.headers.push((
@@ -99,13 +111,20 @@ async fn from_file(path: &Path, context: Option<&str>) -> Result<Config, Error> 
 
 /// One file, or those of a list that are there, the first of which rules.
 fn read(path: &Path) -> Result<Kubeconfig, KubeconfigError> {
-    let listed: Vec<PathBuf> = std::env::split_paths(path).filter(|path| path.is_file()).collect();
+    let listed: Vec<PathBuf> = std::env::split_paths(path).filter(|path| path.exists()).collect();
     match listed.split_first() {
-        Some((first, others)) => others.iter().try_fold(Kubeconfig::read_from(first)?, |read, path| {
-            read.merge(Kubeconfig::read_from(path)?)
-        }),
-        None => Kubeconfig::read_from(path),
+        Some((first, others)) => others
+            .iter()
+            .try_fold(read_one(first)?, |read, path| read.merge(read_one(path)?)),
+        None => read_one(path),
     }
+}
+
+fn read_one(path: &Path) -> Result<Kubeconfig, KubeconfigError> {
+    let mut read = Kubeconfig::read_from(path)?;
+    // As kubectl writes it when there is none, and passes over.
+    read.current_context = read.current_context.filter(|name| !name.is_empty());
+    Ok(read)
 }
 
 /// Why a bounded request failed.
@@ -193,6 +212,22 @@ mod tests {
         assert_eq!(server(None).await.unwrap(), "http://blue.example:1/");
         assert_eq!(server(Some("green")).await.unwrap(), "http://green.example:1/");
         assert!(matches!(server(Some("red")).await, Err(Error::Kubeconfig { .. })));
+
+        // The first file says which is the current one, unless it says nothing.
+        let first = folder.path().join("blue");
+        let text = std::fs::read_to_string(&first).unwrap();
+        std::fs::write(&first, text.replace("current-context: blue", "current-context: ''")).unwrap();
+        assert_eq!(server(None).await.unwrap(), "http://green.example:1/");
+    }
+
+    #[tokio::test]
+    async fn a_context_is_never_the_pods_own_cluster() {
+        let target = Target {
+            kubeconfig: None,
+            context: Some("prod"),
+        };
+        let error = connect_to(target, "kompass-test").await.err().unwrap().to_string();
+        assert!(error.contains("prod") && error.contains("--kubeconfig"), "{error}");
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 pub mod crds;
 pub mod dashboards;
+pub mod image;
 pub mod terraform;
 
 use std::collections::BTreeMap;

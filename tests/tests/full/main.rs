@@ -37,6 +37,7 @@ async fn walk() -> anyhow::Result<()> {
     rollout::upgrade_and_rollback_with_jobs_running(&installed).await?;
     rollout::each_pod_is_killed_while_jobs_come(&installed).await?;
     script::uninstall_leaves_nothing(&installed).await?;
+    script::shadow_changes_nothing_and_counts(&installed).await?;
     script::cluster_installs_and_proves(&installed).await?;
     script::helm_uninstall_leaves_no_webhook(&installed).await?;
     monitoring::prometheus_reads_every_part(&installed).await

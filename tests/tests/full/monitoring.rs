@@ -4,12 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use anyhow::Context as _;
+use k8s_openapi::api::core::v1::Pod;
 use kompass_tests::spark::{Application, Behaviour, Drivers};
 use kompass_tests::wait_for;
+use kube::api::DeleteParams;
+use kube::{Api, ResourceExt as _};
 use serde_json::Value;
 
 use crate::PATIENCE;
-use crate::installed::{Installed, JOBS, NAMESPACE, words};
+use crate::installed::{Installed, JOBS, NAMESPACE, component, words};
+use crate::rollout::Stream;
 
 /// What is read, and of how many pods. kube-scheduler asks whoever wants its metrics for his rights.
 const JOB_PODS: [(&str, f64); 5] = [
@@ -19,6 +23,9 @@ const JOB_PODS: [(&str, f64); 5] = [
     ("kompass-predictor", 1.0),
     ("kube-state-metrics", 1.0),
 ];
+
+/// KOMPASS's own containers, and the scheduler that asks it.
+const CONTAINERS: [&str; 4] = ["kube-scheduler", "extender", "admission-webhook", "predictor"];
 
 pub(crate) async fn prometheus_reads_every_part(installed: &Installed) -> anyhow::Result<()> {
     let began = Instant::now();
@@ -57,30 +64,64 @@ pub(crate) async fn prometheus_reads_every_part(installed: &Installed) -> anyhow
         Ok(())
     })
     .await?;
-    memory(installed).await;
+    use_of_machines(installed).await?;
+    predictor_is_killed_while_jobs_come(installed).await?;
 
     let output = installed.script(&["uninstall", "--yes"]).await?;
     anyhow::ensure!(output.status.success(), "{}", words(&output));
     anyhow::ensure!(installed.pods().await?.is_empty(), "pods of KOMPASS are left");
+    // Others may use the operator's kinds by now: with a kind all of its objects go.
+    let kinds = ["get", "customresourcedefinitions", "--output=name"];
+    let kinds = installed.cluster.kubectl(&kinds).await?;
+    let left = kinds
+        .lines()
+        .filter(|name| name.ends_with(".monitoring.coreos.com"))
+        .count();
+    anyhow::ensure!(left == 5, "kinds of the operator: {kinds}");
     Ok(())
 }
 
-/// What the parts take, for whoever reads the test's output.
-async fn memory(installed: &Installed) {
-    let all =
-        format!("sum by (container) (container_memory_working_set_bytes{{namespace=\"{NAMESPACE}\",container!=\"\"}})");
-    match query(installed, &all)
-        .await
-        .and_then(|answer| by_label(&answer, "container"))
-    {
-        Ok(bytes) => {
-            let mib = bytes
-                .iter()
-                .map(|(name, bytes)| format!("{name} {:.0} MiB", bytes / f64::from(1 << 20)));
-            println!("memory: {}", mib.collect::<Vec<_>>().join(", "));
+/// What the parts take of CPU and memory at rest. These are debug builds, which take more than released ones.
+async fn use_of_machines(installed: &Installed) -> anyhow::Result<()> {
+    let of = format!("namespace=\"{NAMESPACE}\",container!=\"\"");
+    let memory = format!("sum by (container) (container_memory_working_set_bytes{{{of}}})");
+    let cpu = format!("sum by (container) (rate(container_cpu_usage_seconds_total{{{of}}}[1m]))");
+    wait_for("the use of CPU to be known", PATIENCE, || async {
+        let (memory, cpu) = (query(installed, &memory).await?, query(installed, &cpu).await?);
+        let (memory, cpu) = (by_label(&memory, "container")?, by_label(&cpu, "container")?);
+        let own: Vec<&str> = CONTAINERS.into_iter().filter(|name| cpu.contains_key(*name)).collect();
+        if own.len() < CONTAINERS.len() {
+            return Err(format!("{cpu:?}"));
         }
-        Err(error) => println!("memory is not known: {error}"),
-    }
+        let mib = |name: &str| memory.get(name).copied().unwrap_or_default() / f64::from(1 << 20);
+        for (name, cores) in &cpu {
+            println!("{name}: {:.0} MiB, {:.0}m CPU", mib(name), cores * 1e3);
+        }
+        println!("KOMPASS: {:.0} MiB", own.into_iter().map(mib).sum::<f64>());
+        Ok(())
+    })
+    .await
+}
+
+/// What it knows is its model's and Prometheus's: the next one goes on, and jobs have not noticed.
+async fn predictor_is_killed_while_jobs_come(installed: &Installed) -> anyhow::Result<()> {
+    let is_predictor = |pod: &&Pod| component(pod) == "predictor";
+    let all = installed.pods().await?;
+    let victim = all.iter().find(is_predictor).context("no predictor runs")?.name_any();
+    let stream = Stream::start(installed, "unpredicted", 12);
+    stream.some_done(1).await?;
+    let pods: Api<Pod> = Api::namespaced(installed.client.clone(), NAMESPACE);
+    pods.delete(&victim, &DeleteParams::default().grace_period(0)).await?;
+    wait_for("the next predictor to be read", PATIENCE, || async {
+        let up = format!("sum(up{{job=\"kompass-predictor\",pod!=\"{victim}\"}})");
+        let answer = query(installed, &up).await?;
+        match number(&answer["result"][0]) {
+            Ok(1.0) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    })
+    .await?;
+    stream.finish("predictor killed").await
 }
 
 /// Every rule of the chart is known to Prometheus, and none fails.

@@ -21,7 +21,7 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const OTHER: &str = "0.0.0-other";
 
 /// Jobs that come one after the other, of which several run at any moment: each needs most of a node.
-struct Stream {
+pub(crate) struct Stream {
     applications: Vec<Application>,
     drivers: Drivers,
     watchdog: Watchdog,
@@ -29,7 +29,7 @@ struct Stream {
 }
 
 impl Stream {
-    fn start(installed: &Installed, prefix: &str, count: usize) -> Self {
+    pub(crate) fn start(installed: &Installed, prefix: &str, count: usize) -> Self {
         let applications: Vec<Application> = (0..count)
             .map(|number| Application::new(format!("{prefix}-{number:02}"), 1_000, 3, 2_000).on_fake_nodes())
             .collect();
@@ -54,7 +54,7 @@ impl Stream {
         }
     }
 
-    async fn some_done(&self, count: usize) -> anyhow::Result<()> {
+    pub(crate) async fn some_done(&self, count: usize) -> anyhow::Result<()> {
         wait_for("some jobs to be done", PATIENCE, || async {
             let done = self.drivers.done();
             if done >= count { Ok(()) } else { Err(done) }
@@ -63,7 +63,7 @@ impl Stream {
     }
 
     /// Every job comes to its end, and nothing was ever booked twice.
-    async fn finish(self, what: &str) -> anyhow::Result<()> {
+    pub(crate) async fn finish(self, what: &str) -> anyhow::Result<()> {
         self.submitting.await??;
         wait_for("every job to be done", PATIENCE, || async {
             let timelines = self.drivers.timelines();

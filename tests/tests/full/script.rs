@@ -2,15 +2,17 @@
 
 use std::time::Instant;
 
+use anyhow::Context as _;
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingAdmissionPolicy};
+use k8s_openapi::api::core::v1::Pod;
 use kompass_tests::spark::{Application, Behaviour, Drivers};
 use kompass_tests::wait_for;
-use kube::api::{DeleteParams, ListParams};
+use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 
 use crate::PATIENCE;
-use crate::installed::{Installed, JOBS, words};
+use crate::installed::{Installed, JOBS, NAMESPACE, component, words};
 
 pub(crate) async fn uninstall_leaves_nothing(installed: &Installed) -> anyhow::Result<()> {
     let plan = installed.script(&["uninstall", "--plan"]).await?;
@@ -27,18 +29,78 @@ pub(crate) async fn uninstall_leaves_nothing(installed: &Installed) -> anyhow::R
     nothing_registered(installed).await
 }
 
+/// In a cluster that is only looked on no pod is changed, and what would have been done is counted.
+pub(crate) async fn shadow_changes_nothing_and_counts(installed: &Installed) -> anyhow::Result<()> {
+    let files = values(installed);
+    let files = files.each_ref().map(String::as_str);
+    let mode = ["cluster", "--jobs", JOBS, "--mode", "shadow", "--yes"];
+    let output = installed.script(&[&mode[..], &files].concat()).await?;
+    anyhow::ensure!(output.status.success(), "{}", words(&output));
+
+    let application = Application::new("looked-on", 1_000, 2, 1_000).on_fake_nodes();
+    let sent = application.driver_pod();
+    let pods: Api<Pod> = Api::namespaced(installed.client.clone(), JOBS);
+    let pod = pods
+        .create(&PostParams::default(), &serde_json::from_value(sent.clone())?)
+        .await?;
+    let spec = pod.spec.as_ref().context("the pod has no spec")?;
+    anyhow::ensure!(
+        spec.scheduler_name.as_deref() == Some("default-scheduler") && spec.scheduling_gates.is_none(),
+        "a driver was taken: {spec:?}"
+    );
+    let labels = serde_json::to_value(pod.labels())?;
+    anyhow::ensure!(labels == sent["metadata"]["labels"], "labels were changed: {labels}");
+    anyhow::ensure!(
+        pod.annotations().is_empty(),
+        "annotations were written: {:?}",
+        pod.annotations()
+    );
+    pods.delete(&application.driver(), &DeleteParams::default().grace_period(0))
+        .await?;
+
+    let mut counted = 0.0;
+    for pod in installed.pods().await? {
+        if component(&pod) == "admission-webhook" {
+            let path = format!(
+                "/api/v1/namespaces/{NAMESPACE}/pods/{}:9090/proxy/metrics",
+                pod.name_any()
+            );
+            let request = http::Request::get(path).body(Vec::new())?;
+            let metrics = installed.client.request_text(request).await?;
+            let lines = metrics
+                .lines()
+                .filter(|line| line.starts_with("kompass_webhook_shadow_total{"));
+            counted += lines
+                .filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok())
+                .sum::<f64>();
+        }
+    }
+    // The proof of the install is a driver, too, that is only tried: two replicas may have seen one each.
+    anyhow::ensure!(counted >= 1.0, "what would have been done was not counted");
+    Ok(())
+}
+
+/// Those of a local cluster, and this test's.
+fn values(installed: &Installed) -> [String; 4] {
+    let local = installed.cluster.kubeconfig().with_file_name("values.json");
+    let flag = || "--values".to_owned();
+    [
+        flag(),
+        local.display().to_string(),
+        flag(),
+        installed.values.display().to_string(),
+    ]
+}
+
 /// With the tools and rights of a user, in a cluster of somebody else's.
 pub(crate) async fn cluster_installs_and_proves(installed: &Installed) -> anyhow::Result<()> {
-    let values = installed.values.display().to_string();
-    let local = installed.cluster.kubeconfig().with_file_name("values.json");
-    let local = local.display().to_string();
-    let arguments = ["cluster", "--jobs", JOBS, "--values", &local, "--values", &values];
+    let files = values(installed);
+    let files = files.each_ref().map(String::as_str);
+    let arguments = [&["cluster", "--jobs", JOBS, "--mode", "active"][..], &files].concat();
     let plan = installed.script(&[&arguments[..], &["--plan"]].concat()).await?;
     anyhow::ensure!(plan.status.success(), "{}", words(&plan));
-    anyhow::ensure!(
-        installed.pods().await?.is_empty(),
-        "the plan of an install has changed something"
-    );
+    let release = installed.helm(&["get", "values", "kompass", "--output=json"]).await?;
+    anyhow::ensure!(release.contains("shadow"), "the plan has changed something: {release}");
     let began = Instant::now();
     let output = installed.script(&[&arguments[..], &["--yes"]].concat()).await?;
     anyhow::ensure!(output.status.success(), "{}", words(&output));

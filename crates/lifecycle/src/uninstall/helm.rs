@@ -19,7 +19,7 @@ pub struct Helm {
     pub program: PathBuf,
     /// The release.
     pub release: String,
-    /// The kubeconfig that it is to use; without one, its own choice.
+    /// The kubeconfig, or several as `KUBECONFIG` lists them; without one, its own choice.
     pub kubeconfig: Option<PathBuf>,
     /// The context of the kubeconfig; without one, its current one.
     pub context: Option<String>,
@@ -39,10 +39,21 @@ impl Helm {
     /// Runs it. The command, where there is no Helm or it has failed: somebody must see to it.
     pub(super) async fn uninstall(&self, namespace: &str, tell: Tell<'_>) -> Result<Option<String>, Error> {
         let arguments = self.arguments(namespace);
-        let command = format!("{} {}", self.program.display(), arguments.join(" "));
+        let kubeconfig = self.kubeconfig.as_ref();
+        let place = kubeconfig.map(|path| format!("KUBECONFIG={} ", path.display()));
+        let command = format!(
+            "{}{} {}",
+            place.unwrap_or_default(),
+            self.program.display(),
+            arguments.join(" ")
+        );
         tell(&format!("  {command}"));
         let output = Command::new(&self.program)
             .args(&arguments)
+            // As a list it is understood in the environment only. What Helm has of its own there may be another cluster's.
+            .envs(kubeconfig.map(|path| ("KUBECONFIG", path)))
+            .env_remove("HELM_KUBECONTEXT")
+            .env_remove("HELM_KUBEAPISERVER")
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output()
@@ -70,11 +81,6 @@ impl Helm {
             "--wait".to_owned(),
             "--timeout=5m".to_owned(),
         ];
-        arguments.extend(
-            self.kubeconfig
-                .iter()
-                .map(|path| format!("--kubeconfig={}", path.display())),
-        );
         arguments.extend(self.context.iter().map(|name| format!("--kube-context={name}")));
         arguments
     }
@@ -83,6 +89,42 @@ impl Helm {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn helm_is_about_the_cluster_that_was_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        let seen = folder.path().join("seen");
+        let helm = Helm {
+            program: "sh".into(),
+            release: "kompass".into(),
+            kubeconfig: Some("/one:/two".into()),
+            context: Some("prod".into()),
+        };
+        // A shell is no Helm: it ends badly, and what is to be run by hand names the cluster as well.
+        let command = helm.uninstall("ns", &|_| {}).await.unwrap().unwrap();
+        assert!(
+            command.starts_with("KUBECONFIG=/one:/two sh uninstall kompass "),
+            "{command}"
+        );
+
+        let script = folder.path().join("helm");
+        std::fs::write(
+            &script,
+            format!("#!/bin/sh\necho \"$KUBECONFIG $*\" > {}\n", seen.display()),
+        )
+        .unwrap();
+        std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let helm = Helm {
+            program: script,
+            ..helm
+        };
+        assert_eq!(helm.uninstall("ns", &|_| {}).await.unwrap(), None);
+        let seen = std::fs::read_to_string(seen).unwrap();
+        assert!(
+            seen.starts_with("/one:/two uninstall kompass") && seen.contains("--kube-context=prod"),
+            "{seen}"
+        );
+    }
 
     #[test]
     fn the_command_names_release_namespace_and_cluster() {
@@ -98,7 +140,6 @@ mod tests {
             "--namespace=ns",
             "--wait",
             "--timeout=5m",
-            "--kubeconfig=k",
             "--kube-context=prod",
         ];
         assert_eq!(helm.arguments("ns"), expected);

@@ -4,12 +4,11 @@
 
 #![cfg(test)]
 
-mod archive;
-
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use kompass_deployment_tests::image::{bare, read};
 use kompass_deployment_tests::{project, succeed};
 use kompass_local_cluster::images::{self, Image, Own, Part};
 use kompass_local_cluster::progress::Progress;
@@ -64,56 +63,7 @@ async fn each_service_is_an_image_with_nothing_else_in_it() {
         .unwrap();
     let archives = images::ensure(&own, &Progress::lines()).await.unwrap();
     for (part, archive) in Part::KOMPASS.iter().zip(archives) {
-        let image = archive::read(&archive.path).await.unwrap();
+        let image = read(&archive.path).await.unwrap();
         bare(&image, *part).unwrap_or_else(|error| panic!("{part:?}: {error:#}"));
     }
-}
-
-/// Non-root by number, told what it is, and no program but its own.
-fn bare(image: &archive::Contents, part: Part) -> anyhow::Result<()> {
-    let config = &image.config["config"];
-    anyhow::ensure!(config["User"] == "65532:65532", "it runs as {}", config["User"]);
-    let program = format!("/usr/bin/{}", part.program());
-    anyhow::ensure!(
-        config["Entrypoint"] == serde_json::json!([program]),
-        "it starts {}",
-        config["Entrypoint"]
-    );
-    let labels = &config["Labels"];
-    for label in ["title", "description", "licenses", "version", "revision", "vendor"] {
-        let label = format!("org.opencontainers.image.{label}");
-        anyhow::ensure!(labels[&label].is_string(), "it has no label {label}");
-    }
-    anyhow::ensure!(
-        labels["org.opencontainers.image.title"] == part.name(),
-        "its title is another one's"
-    );
-    if part == Part::Predictor {
-        // Without it what reading the past has taken is kept: 224 MiB instead of 159.
-        let environment = config["Env"].to_string();
-        anyhow::ensure!(environment.contains("MIMALLOC_PURGE_DELAY=0"), "{environment}");
-    }
-    for file in &image.files {
-        let name = Path::new(&file.name);
-        let folder = name.parent().unwrap_or_else(|| Path::new(""));
-        let known = file.name == program.trim_start_matches('/')
-            || file.is_folder
-            || folder.ends_with("x86_64-linux-gnu")
-            || folder.ends_with("aarch64-linux-gnu")
-            || name.starts_with("lib64")
-            || [
-                "etc/passwd",
-                "etc/group",
-                "etc/nsswitch.conf",
-                "etc/ssl/certs/ca-certificates.crt",
-            ]
-            .contains(&file.name.as_str());
-        anyhow::ensure!(known, "{} is in it", file.name);
-        anyhow::ensure!(!file.mode.contains('s'), "{} has the mode {}", file.name, file.mode);
-    }
-    anyhow::ensure!(
-        image.files.iter().any(|file| format!("/{}", file.name) == program),
-        "its program is not in it"
-    );
-    Ok(())
 }

@@ -4,10 +4,12 @@
 #![cfg(test)]
 #![allow(clippy::print_stdout, reason = "a long test tells what it has seen")]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use kompass_deployment_tests::image::{bare, read};
 use kompass_deployment_tests::{project, succeed};
 use kompass_local_cluster::directories;
 use kompass_local_cluster::images::{self, Image, Part};
@@ -58,12 +60,26 @@ async fn compiled() -> anyhow::Result<()> {
         QUICK,
     )
     .await?;
+    // Compiled twice from nothing: what is kept between builds lies in the folder of temporary files.
+    let mut first = BTreeMap::new();
+    for pass in ["once", "again"] {
+        let temporary = folder.path().join(pass);
+        std::fs::create_dir(&temporary)?;
+        for part in Part::KOMPASS {
+            let built = build(part, sysroot.trim(), &temporary).await?;
+            println!(
+                "{} {pass}: {:.1} MB, {}",
+                part.name(),
+                built.bytes as f64 / 1e6,
+                built.digest
+            );
+            anyhow::ensure!(built.bytes < MAX_BYTES, "{part:?} has {} bytes", built.bytes);
+            let digest = first.entry(part).or_insert_with(|| built.digest.clone());
+            anyhow::ensure!(*digest == built.digest, "{part:?} is another image each time");
+        }
+    }
     for part in Part::KOMPASS {
-        let once = build(part, sysroot.trim()).await?;
-        let again = build(part, sysroot.trim()).await?;
-        anyhow::ensure!(once.digest == again.digest, "{part:?} is another image each time");
-        println!("{}: {:.1} MB", part.name(), once.bytes as f64 / 1e6);
-        anyhow::ensure!(once.bytes < MAX_BYTES, "{part:?} has {} bytes", once.bytes);
+        starts(part).await?;
     }
     Ok(())
 }
@@ -73,12 +89,13 @@ struct Built {
     bytes: u64,
 }
 
-/// Builds a target from the checkout, each time anew; compiled files are kept between builds by the cache mount.
-async fn build(part: Part, sysroot: &str) -> anyhow::Result<Built> {
-    let tag = format!("localhost/kompass/{}:test", part.name());
+/// Builds a target from the checkout; compiled files are kept between builds with the same folder of temporary files.
+async fn build(part: Part, sysroot: &str, temporary: &Path) -> anyhow::Result<Built> {
+    let tag = tag(part);
     let target = part.name().trim_start_matches("kompass-");
     let mut command = buildah()?;
     command
+        .env("TMPDIR", temporary)
         .args([
             "build",
             "--no-cache",
@@ -110,8 +127,7 @@ async fn build(part: Part, sysroot: &str) -> anyhow::Result<Built> {
         .as_str()
         .context("the image has no digest")?
         .to_owned();
-    let folder = tempfile::tempdir()?;
-    let archive = folder.path().join("image.tar");
+    let archive = temporary.join("image.tar");
     succeed(
         buildah()?
             .args(["push", "--disable-compression", &tag])
@@ -119,10 +135,33 @@ async fn build(part: Part, sysroot: &str) -> anyhow::Result<Built> {
         QUICK,
     )
     .await?;
-    Ok(Built {
-        digest,
-        bytes: std::fs::metadata(&archive)?.len(),
-    })
+    bare(&read(&archive).await?, part)?;
+    let bytes = std::fs::metadata(&archive)?.len();
+    std::fs::remove_file(&archive)?;
+    Ok(Built { digest, bytes })
+}
+
+fn tag(part: Part) -> String {
+    format!("localhost/kompass/{}:test", part.name())
+}
+
+/// The program finds all that it is linked with in its image.
+async fn starts(part: Part) -> anyhow::Result<()> {
+    let container = succeed(buildah()?.args(["from", "--pull-never", &tag(part)]), QUICK).await?;
+    let program = format!("/usr/bin/{}", part.program());
+    let mut run = buildah()?;
+    run.args([
+        "run",
+        "--isolation=chroot",
+        container.trim(),
+        "--",
+        &program,
+        "--version",
+    ]);
+    let said = succeed(&mut run, QUICK).await?;
+    succeed(buildah()?.args(["rm", container.trim()]), QUICK).await?;
+    anyhow::ensure!(said.contains(env!("CARGO_PKG_VERSION")), "{part:?} says {said:?}");
+    Ok(())
 }
 
 /// Copies the base from the storage that the local cluster's images are built in. They are built in there meanwhile, by others,
@@ -130,6 +169,10 @@ async fn build(part: Part, sysroot: &str) -> anyhow::Result<Built> {
 async fn take_base(archive: &Path) -> anyhow::Result<()> {
     // The base is there afterwards.
     images::ensure(&[Image::Pause], &Progress::lines()).await?;
+    // Whatever earlier builds have left.
+    for all in [&["rm", "--all"][..], &["rmi", "--all", "--force"]] {
+        succeed(buildah()?.args(all), QUICK).await?;
+    }
     let archive = format!("oci-archive:{}:{BASE}", archive.display());
     succeed(
         storage("")?.args(["push", "--disable-compression", BASE, &archive]),
