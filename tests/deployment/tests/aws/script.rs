@@ -39,7 +39,7 @@ async fn one_command_makes_a_cluster_however_often_it_was_interrupted_and_anothe
         (Some(1), Some(0)),
         "{half}"
     );
-    assert_eq!(machine.calls("helm"), "");
+    assert!(!machine.calls("helm").contains("install"), "{told}");
 
     // And so at each later step, whose own work is lost, and no other's.
     let built = |image: &str| machine.calls("docker").matches(&format!("--target {image} ")).count();
