@@ -27,6 +27,8 @@ else
     [ "$PROFILE" != dev ] || folder=debug
     for program in $programs; do
         cp "/cargo/target/$folder/$program" /programs/
+        # Names of functions are a fifth of a program. Its errors say where they come from without them.
+        strip --strip-all "/programs/$program"
     done
 fi
 

@@ -57,9 +57,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     if stages.run("packages, programs and images", || {
         prepare::run(&prepare::Args::default())
     }) {
-        // The services run as programs of their own, next to the test programs.
-        stages.run("services", || {
-            command("cargo", &["build", "--workspace", "--bins"], &[])
+        // The services run as programs of their own, next to the test programs, and are built with what these are built with:
+        // `cargo build --bins` has fewer features, and would build the AWS SDKs, which take minutes, once more.
+        stages.run("services and tests", || {
+            command("cargo", &["test", "--workspace", "--no-run"], &[])
         });
         stages.run("tests on real API servers and a real Prometheus", || {
             cluster_tests(&API_TARGETS, &["--nocapture", "--test-threads=1"], args)

@@ -30,6 +30,15 @@ pub struct File {
     pub mode: String,
     /// It is a folder.
     pub is_folder: bool,
+    /// What it takes on a node.
+    pub bytes: u64,
+}
+
+impl Contents {
+    /// What all of it takes on a node, unpacked.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.bytes).sum()
+    }
 }
 
 /// Reads an archive.
@@ -62,9 +71,11 @@ pub async fn read(archive: &Path) -> anyhow::Result<Contents> {
 fn file(line: &str) -> Option<File> {
     let mut words = line.split_whitespace();
     let mode = words.next()?.to_owned();
-    let name = words.nth(4)?.trim_start_matches("./").trim_end_matches('/').to_owned();
+    let bytes = words.nth(1)?.parse().ok()?;
+    let name = words.nth(2)?.trim_start_matches("./").trim_end_matches('/').to_owned();
     Some(File {
         is_folder: mode.starts_with('d'),
+        bytes,
         name,
         mode,
     })
@@ -120,4 +131,21 @@ pub fn bare(image: &Contents, part: Part) -> anyhow::Result<()> {
         "its program is not in it"
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_tar_is_a_file() {
+        let one = file("-rwxr-xr-x 0/0        27472008 1970-01-01 00:00 ./usr/bin/kompass-predictor").unwrap();
+        assert_eq!(
+            (one.name.as_str(), one.bytes, one.is_folder),
+            ("usr/bin/kompass-predictor", 27_472_008, false)
+        );
+        let folder = file("drwxrwxrwt 0/0               0 1970-01-01 00:00 tmp/").unwrap();
+        assert_eq!((folder.name.as_str(), folder.is_folder), ("tmp", true));
+        assert!(file("tar: nothing").is_none());
+    }
 }
