@@ -43,23 +43,21 @@ pub(crate) async fn images(wanted: &Wanted, progress: &Progress) -> anyhow::Resu
         modules.extend([Module::Prometheus, Module::PrometheusOperator, Module::KubeStateMetrics]);
         parts.extend(Part::MONITORING);
     }
-    let own = [Part::SchedulerExtender, Part::AdmissionWebhook, Part::Predictor].into_iter();
-    // Only who wants the predictor builds it: the AWS SDKs take minutes.
-    let own = own
-        .map(|part| (part, crate::programs::find(part.program())))
-        .filter(|(part, found)| *part != Part::Predictor || wanted.monitoring || found.is_ok());
-    let own = own
-        .map(|(part, found)| Ok((part, found?)))
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    let programs = programs::ensure(&modules, progress).await?;
     let mut images = Vec::new();
+    // What is missing is said before minutes of building.
+    for part in [Part::SchedulerExtender, Part::AdmissionWebhook, Part::Predictor] {
+        match crate::programs::find(part.program()) {
+            Ok(program) => images.push(Own::new(part, &program)?),
+            // Only who wants the predictor builds it: the AWS SDKs take minutes.
+            Err(_) if part == Part::Predictor && !wanted.monitoring => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let programs = programs::ensure(&modules, progress).await?;
     for part in parts {
         if let Some(program) = part.module_program() {
             images.push(Own::new(part, &programs.path(program)?)?);
         }
-    }
-    for (part, program) in own {
-        images.push(Own::new(part, &program)?);
     }
     Ok(images)
 }

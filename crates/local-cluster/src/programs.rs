@@ -307,7 +307,7 @@ impl Module {
     }
 
     /// The version of `path` that the `go.mod` requires.
-    pub fn required_version(self, path: &str) -> Option<&'static str> {
+    fn required_version(self, path: &str) -> Option<&'static str> {
         self.go_mod().lines().find_map(|line| {
             let mut words = line.split_whitespace().skip_while(|word| *word == "require");
             (words.next() == Some(path)).then(|| words.next()).flatten()

@@ -19,6 +19,23 @@ pub fn project() -> PathBuf {
     here.join("../..").canonicalize().unwrap_or_else(|_| here.join("../.."))
 }
 
+/// A program of KOMPASS, as cargo has built it beside the test that runs.
+///
+/// # Errors
+/// It is not built.
+pub fn own_program(name: &str) -> anyhow::Result<PathBuf> {
+    let test = std::env::current_exe().context("failed to find the running test")?;
+    let folder = test.parent().and_then(Path::parent);
+    let path = folder
+        .context("failed to find the folder of the running test")?
+        .join(name);
+    anyhow::ensure!(
+        path.is_file(),
+        "{name} is not built: run `cargo build --workspace --bins` first"
+    );
+    Ok(path)
+}
+
 /// Runs a tool to its end, at most for `limit`, with nothing on its standard input.
 ///
 /// # Errors

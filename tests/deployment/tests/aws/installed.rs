@@ -11,10 +11,10 @@
 //!
 //! Needs root, and the programs and images that `cargo xtask prepare` makes.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use kompass_deployment_tests::project;
+use kompass_deployment_tests::{own_program, project};
 use kompass_local_cluster::full::{self, Cluster, NODE};
 use kompass_local_cluster::images::{Image, Own, Part};
 use kompass_local_cluster::programs::{self, Module, Program};
@@ -136,7 +136,7 @@ impl Inside {
             .unwrap();
         let parts = [Part::SchedulerExtender, Part::AdmissionWebhook];
         let mut own: Vec<Own> = parts
-            .map(|part| Own::new(part, &own_program(part.program())).unwrap())
+            .map(|part| Own::new(part, &own_program(part.program()).unwrap()).unwrap())
             .into();
         own.push(Own::new(Part::KubeScheduler, &programs.path(Program::Scheduler).unwrap()).unwrap());
         let options = full::Options {
@@ -156,7 +156,7 @@ impl Inside {
         let tools = [
             ("kubectl", programs.path(Program::Kubectl).unwrap()),
             ("helm", helm.clone()),
-            ("kompass", own_program("kompass")),
+            ("kompass", own_program("kompass").unwrap()),
         ];
         let inside = Self { cluster, tools, helm };
         // As EKS's nodes of the system's group say of themselves.
@@ -295,16 +295,4 @@ impl Inside {
             .await;
         assert_eq!(services, "service/inner\n");
     }
-}
-
-/// A program of KOMPASS, as cargo has built it beside the test that runs.
-fn own_program(name: &str) -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let folder = test.parent().and_then(Path::parent).unwrap();
-    let path = folder.join(name);
-    assert!(
-        path.is_file(),
-        "{name} is not built: run `cargo build --workspace --bins` first"
-    );
-    path
 }

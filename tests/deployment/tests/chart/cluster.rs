@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use kompass_deployment_tests::run;
+use kompass_deployment_tests::{own_program, run};
 use kompass_local_cluster::api_only::{Cluster, Options};
 use kompass_local_cluster::process::{Daemon, STOP_LIMIT, Spec};
 use kompass_local_cluster::programs::{self, Module, Program};
@@ -14,7 +14,7 @@ use kompass_local_cluster::progress::Progress;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::helm::{self, arguments, chart, ends, fails, own_program, render, succeeds, text};
+use crate::helm::{self, arguments, chart, ends, fails, render, succeeds, text};
 
 const PATIENCE: Duration = Duration::from_mins(1);
 const LIMIT: Duration = Duration::from_mins(2);
@@ -249,8 +249,8 @@ impl Install<'_> {
         .await;
     }
 
-    /// Whoever has one of KOMPASS's accounts gives no pod another image, though he may patch pods.
-    async fn images_stay(&self) {
+    /// Whoever has one of KOMPASS's accounts gives no pod another image and no deadline, though he may patch pods.
+    async fn images_and_deadlines_stay(&self) {
         let pod = json!({
             "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "victim", "namespace": "jobs"},
             "spec": {
@@ -261,7 +261,14 @@ impl Install<'_> {
         let pods = "/api/v1/namespaces/jobs/pods";
         self.cluster.client().create(pods, &pod).await.unwrap();
         let image = |list: &str, name: &str| json!({"spec": {list: [{"name": name, "image": "bad:1"}]}}).to_string();
-        let images = [image("containers", "main"), image("initContainers", "first")];
+        let refused = [
+            (image("containers", "main"), "would change an image"),
+            (image("initContainers", "first"), "would change an image"),
+            (
+                json!({"spec": {"activeDeadlineSeconds": 1}}).to_string(),
+                "sets no activeDeadlineSeconds",
+            ),
+        ];
         let patch = |who: &'static str, patch: String| async move {
             let user = format!("--as=system:serviceaccount:kompass:{who}");
             let mut arguments = vec![
@@ -282,11 +289,11 @@ impl Install<'_> {
                 .map_err(|error| format!("{error:#}"))
         };
         for who in ["kompass-scheduler-extender", "kompass-admission-webhook"] {
-            for bad in &images {
+            for (bad, words) in &refused {
                 // A new policy counts after a second or so.
-                until("an image is refused", || async {
+                until("an image or a deadline is refused", || async {
                     match patch(who, bad.clone()).await {
-                        Err(said) if said.contains("would change an image") => Ok(()),
+                        Err(said) if said.contains(*words) => Ok(()),
                         other => Err(format!("{who}: {other:?}")),
                     }
                 })
@@ -295,7 +302,7 @@ impl Install<'_> {
             let good = json!({"metadata": {"annotations": {"a": "b"}}}).to_string();
             patch(who, good).await.unwrap();
         }
-        for mine in images {
+        for (mine, _) in refused {
             patch("", mine).await.unwrap();
         }
         self.cluster.client().delete(&format!("{pods}/victim")).await.unwrap();
@@ -405,7 +412,7 @@ async fn it_is_installed_used_upgraded_and_uninstalled() {
     install.is_held("kompass-scheduler").await;
     install.is_held("kompass-planner").await;
     assert!(get(view, "/v1/gangs").await.unwrap().contains("\"gangs\""));
-    install.images_stay().await;
+    install.images_and_deadlines_stay().await;
     assert!(get(view, "/bind").await.is_none(), "whoever may look may bind");
     let output = install.check(logs.path(), &rendered).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));

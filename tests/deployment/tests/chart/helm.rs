@@ -101,17 +101,3 @@ pub(crate) fn arguments(objects: &[Value], deployment: &str, container: &str) ->
 pub(crate) fn text(path: &Path) -> anyhow::Result<&str> {
     path.to_str().context("the path is no UTF-8")
 }
-
-/// A program of ours, built next to the tests.
-pub(crate) fn own_program(name: &str) -> anyhow::Result<PathBuf> {
-    let test = std::env::current_exe().context("failed to find the running test")?;
-    let folder = test.parent().and_then(Path::parent);
-    let path = folder
-        .context("failed to find the folder of the running test")?
-        .join(name);
-    anyhow::ensure!(
-        path.is_file(),
-        "{name} is not built: run `cargo build --workspace --bins` first"
-    );
-    Ok(path)
-}

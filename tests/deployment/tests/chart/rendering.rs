@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use kompass_deployment_tests::{project, run, succeed};
+use kompass_deployment_tests::{own_program, project, run, succeed};
 use kompass_local_cluster::programs::{self, Module, Program};
 use kompass_local_cluster::progress::Progress;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::helm::{self, arguments, chart, everything, fails, find, own_program, render, text};
+use crate::helm::{self, arguments, chart, everything, fails, find, render, text};
 
 const LIMIT: Duration = Duration::from_mins(2);
 /// Sets of values, each with another part of the chart.

