@@ -211,7 +211,34 @@ rights() {
   ((${#missing[@]} == 0)) ||
     fail "you may not: $(listed "${missing[@]}"). Ask for the ClusterRole cluster-admin, or for these" "$NO_PERMISSION"
   RIGHTS=("${wanted[@]}")
+  grants
   mapfile -t UNGRANTED < <(refused "${OPTIONAL_RIGHTS[@]}" | LC_ALL=C sort)
+}
+
+# Who makes a role must hold what it gives, or be let give more. The API server tells, by a dry run of the chart's
+# ClusterRoles; what else it minds there (they exist already) is for Helm to meet.
+grants() {
+  local chosen=() roles told
+  [[ -z "$SCOPE" ]] || chosen+=(--set "scope=$SCOPE")
+  [[ -z "$MODE" ]] || chosen+=(--set "mode=$MODE")
+  roles="$("${HELM[@]}" template "$RELEASE" "$ROOT/charts/kompass" --namespace "$NAMESPACE" --kube-version "$VERSION" \
+    "${chosen[@]}" "${CHART_VALUES[@]}" 2>/dev/null | documents ClusterRole)" || true
+  [[ -n "$roles" ]] || return 0
+  told="$("${KUBECTL[@]}" create --dry-run=server --request-timeout=20s --filename - <<<"$roles" 2>&1 >/dev/null)" || true
+  [[ "$told" != *"attempting to grant"* ]] ||
+    fail "you may make roles, but none that give more than you hold, and KOMPASS's do: $(
+      grep -o '^{.*}' <<<"$told" | LC_ALL=C sort -u | paste -sd ' ' -
+    ). Ask for the ClusterRole cluster-admin, or for these" "$NO_PERMISSION"
+}
+
+# documents KIND: those of that kind, of YAML documents.
+documents() {
+  awk -v kind="kind: $1" '
+    function flush() { if (found) printf "---\n%s", text; text = ""; found = 0 }
+    /^---/ { flush(); next }
+    $0 == kind { found = 1 }
+    { text = text $0 "\n" }
+    END { flush() }'
 }
 
 # refused RIGHTS...: those that you have not. Eight are asked for at a time: a kubectl of EKS takes a second to log in.

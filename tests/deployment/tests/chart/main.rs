@@ -6,5 +6,6 @@ mod cluster;
 mod helm;
 mod hygiene;
 mod ports;
+mod preflight;
 mod rendering;
 mod values;

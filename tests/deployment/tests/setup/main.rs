@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kompass_deployment_tests::{project, run, succeed};
@@ -32,6 +33,28 @@ async fn the_scripts_are_clean() {
     succeed(&mut command, LIMIT).await.unwrap();
 }
 
+/// They are all read into one shell, where the second of two functions of one name takes the place of the first.
+#[test]
+fn no_name_of_a_function_is_used_twice() {
+    let folder = project().join("setup");
+    let mut files = vec![project().join("setup-kompass.sh")];
+    for folder in [folder.join("eks"), folder] {
+        let entries = std::fs::read_dir(folder).unwrap();
+        files.extend(entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_file()));
+    }
+    let mut names = BTreeMap::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file).unwrap();
+        for name in text.lines().filter_map(|line| line.split_once("()").map(|(name, _)| name)) {
+            if name.chars().all(|one| one.is_ascii_alphanumeric() || one == '_') {
+                let before = names.insert(name.to_owned(), file.clone());
+                assert_eq!(before, None, "{name} is in {} too", file.display());
+            }
+        }
+    }
+    assert!(names.contains_key("setup_cluster") && names.len() > 50, "{names:?}");
+}
+
 /// Runs a file of `bats/`, whose tests are at least so many: those that bats does not find are no failures of its own.
 async fn bats(file: &str, least: u32) {
     let path = project().join("tests/deployment/tests/setup/bats").join(file);
@@ -47,7 +70,7 @@ async fn bats(file: &str, least: u32) {
 
 #[tokio::test]
 async fn every_error_of_an_install_is_as_it_is_documented() {
-    bats("cluster.bats", 39).await;
+    bats("cluster.bats", 41).await;
 }
 
 #[tokio::test]

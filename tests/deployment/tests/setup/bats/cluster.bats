@@ -100,6 +100,36 @@ fargate-ip-10-0-0-1 aws:///eu-central-1a/x {"eks.amazonaws.com/compute-type":"fa
   [[ "$output" == *"You have not these"*"create servicemonitors.monitoring.coreos.com"* ]]
 }
 
+# A chart that gives rights, and what the API server says of them.
+gives_rights() {
+  answer helm "template" "---
+kind: ClusterRole
+metadata: {name: kompass-scheduler}
+---
+kind: ConfigMap
+---
+kind: ClusterRole
+metadata: {name: kompass-predictor}"
+  refuse kubectl "create --dry-run=server" "$1"
+}
+
+@test "rights that an install would give and that you don't hold are named, each once" {
+  gives_rights 'Error from server (Forbidden): error when creating "STDIN": clusterroles "kompass-scheduler" is forbidden: user "ada" is attempting to grant RBAC permissions not currently held:
+{APIGroups:[""], Resources:["pods/binding"], Verbs:["create"]}
+{APIGroups:[""], Resources:["nodes"], Verbs:["watch"]}
+Error from server (Forbidden): clusterroles "kompass-predictor" is forbidden: user "ada" is attempting to grant RBAC permissions not currently held:
+{APIGroups:[""], Resources:["nodes"], Verbs:["watch"]}'
+  run -4 setup_kompass cluster --scope all --mode shadow --set predictor.mode=act --plan
+  [[ "$output" == *'KOMPASS'"'"'s do: {APIGroups:[""], Resources:["nodes"], Verbs:["watch"]} {APIGroups:[""], Resources:["pods/binding"], Verbs:["create"]}. Ask'* ]]
+  calls helm | grep -q "^template .* --kube-version v1.36.3 --set scope=all --set mode=shadow --set predictor.mode=act"
+  nothing_changed
+}
+
+@test "roles that are there already are no hindrance" {
+  gives_rights 'Error from server (AlreadyExists): clusterroles "kompass-scheduler" already exists'
+  run -0 setup_kompass cluster --plan
+}
+
 @test "a second install names the first" {
   answer helm "list" '[{"name":"kompass","namespace":"data-platform","revision":"3","status":"deployed"}]'
   run -6 setup_kompass cluster --plan

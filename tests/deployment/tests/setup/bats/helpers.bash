@@ -117,7 +117,7 @@ never() {
 nothing_changed() {
   local changes
   changes="$(
-    calls kubectl | grep -v 'auth can-i' | grep -E '(^| )(apply|create|delete|label|patch|scale) '
+    calls kubectl | grep -v -e 'auth can-i' -e '--dry-run=server' | grep -E '(^| )(apply|create|delete|label|patch|scale) '
     calls terraform | grep -E '(^| )(apply|import) '
     # A kubeconfig is a file of this machine.
     calls aws | grep -v ' eks update-kubeconfig ' | grep -E ' (create|delete|batch-delete|put|update)-'
