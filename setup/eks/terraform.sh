@@ -46,6 +46,9 @@ terraform_failed() {
     *"Backend configuration changed"* | *"Backend type changed"* | *"Backend initialization required"*)
       advice="the state was kept elsewhere before. To move it: terraform -chdir=$FOLDER/module init -migrate-state -backend-config=FILE"
       ;;
+    *"Failed to query available provider packages"* | *"Failed to install provider"*)
+      advice="the provider that $FOLDER/module/.terraform.lock.hcl names is the one that was tested: let Terraform reach its registry, or put that version in your mirror. To choose another: terraform -chdir=$ROOT/terraform init -upgrade -backend=false"
+      ;;
     *AccessDenied* | *UnauthorizedOperation* | *"not authorized to perform"*) code="$NO_PERMISSION" ;;
     *ExpiredToken* | *"token has expired"*)
       code="$NO_PERMISSION"
@@ -61,8 +64,8 @@ terraform_failed() {
 terraform_ready() {
   local module="$FOLDER/module"
   mkdir -p "$module"
-  find "$module" -mindepth 1 -maxdepth 1 ! -name '.terraform*' -exec rm -rf {} +
-  (cd "$ROOT/terraform" && tar -cf - --exclude='.terraform*' --exclude='*.tfstate*' --exclude=terraform.tfvars .) | tar -xf - -C "$module"
+  find "$module" -mindepth 1 -maxdepth 1 ! -name .terraform -exec rm -rf {} +
+  (cd "$ROOT/terraform" && tar -cf - --exclude=.terraform --exclude='*.tfstate*' --exclude=terraform.tfvars .) | tar -xf - -C "$module"
   [[ -z "$BACKEND" ]] || cp "$BACKEND" "$FOLDER/backend.hcl"
   local init=(init -input=false -no-color)
   if [[ -e "$FOLDER/backend.hcl" ]]; then

@@ -12,6 +12,8 @@ use tokio::process::Command;
 const LIMIT: Duration = Duration::from_mins(8);
 /// Of a mirror, as Terraform names it.
 const PROVIDER: &str = "registry.terraform.io/hashicorp/aws";
+/// The provider that the project was tested with, by its checksums.
+const LOCK: &str = ".terraform.lock.hcl";
 /// What a configuration of Terraform's command line is called in a home.
 const OF_HOME: &str = ".terraformrc";
 
@@ -28,6 +30,7 @@ impl Workspace {
             folder: TempDir::new().context("failed to make a folder")?,
         };
         copy(&project().join("terraform"), &workspace.path())?;
+        lock(&workspace.path())?;
         if let Some(configuration) = configuration() {
             workspace.write("../cli.tfrc", &configuration)?;
         }
@@ -125,6 +128,28 @@ fn mirror(home: &Path) -> Option<PathBuf> {
         folders.extend(entries);
     }
     folders.into_iter().find(|folder| folder.join(PROVIDER).is_dir())
+}
+
+/// Gives a copy of `terraform/` the lock that users have, unless this machine has a mirror without that provider.
+pub fn lock(to: &Path) -> anyhow::Result<()> {
+    let from = project().join("terraform").join(LOCK);
+    let text = std::fs::read_to_string(&from).with_context(|| format!("failed to read {}", from.display()))?;
+    let version = text
+        .split_once("version     = \"")
+        .and_then(|(_, rest)| rest.split('"').next())
+        .with_context(|| format!("failed to find the version in {}", from.display()))?;
+    if configuration().is_some()
+        && let Some(mirror) = mirror(&std::env::home_dir().unwrap_or_default())
+    {
+        let entries = std::fs::read_dir(mirror.join(PROVIDER)).context("failed to list the mirror")?;
+        let mut names = entries
+            .flatten()
+            .map(|entry| entry.file_name().to_string_lossy().into_owned());
+        if !names.any(|name| name == version || name.contains(&format!("_{version}_"))) {
+            return Ok(());
+        }
+    }
+    std::fs::write(to.join(LOCK), text).with_context(|| format!("failed to write the lock in {}", to.display()))
 }
 
 /// Copies a folder; what Terraform has left in it stays behind.

@@ -289,9 +289,12 @@ struct Runner {
 
 const TERRAFORM: &str = "terraform_1.11.4";
 const PROVIDER: &str = "terraform-provider-aws_5.100.0";
+const SHA256_DIGITS: usize = 64;
+const LOCK: &str = "project/terraform/.terraform.lock.hcl";
 
 impl Runner {
-    /// The server has both archives, with their checksums.
+    /// The server has both archives, and the project their checksums: the program's in the script, the provider's in
+    /// Terraform's lock file.
     async fn new() -> Self {
         let runner = Self {
             folder: TempDir::new().unwrap(),
@@ -303,32 +306,44 @@ impl Runner {
         );
         write_program(&runner.path("made/terraform"), "#!/bin/sh\necho it runs\n");
         fs::create_dir_all(runner.path("served")).unwrap();
-        for name in [TERRAFORM, PROVIDER] {
-            let archive = format!("{name}_linux_amd64.zip");
-            let mut zip = Command::new("python3");
-            zip.args(["-m", "zipfile", "--create"])
-                .arg(runner.path("served").join(&archive));
-            succeed(zip.arg(runner.path("made/terraform")), LIMIT).await.unwrap();
-            let mut sum = Command::new("sha256sum");
-            let sum = sum.arg(&archive).current_dir(runner.path("served"));
-            let sums = succeed(sum, LIMIT).await.unwrap();
-            // Of another machine's, as the real file has them.
-            let others = format!("{}  {name}_linux_arm64.zip\n", "0".repeat(64));
-            runner.serve(&format!("{name}_SHA256SUMS"), (others + &sums).as_bytes());
-        }
+        let program = runner.serve_archive(TERRAFORM).await;
+        let provider = runner.serve_archive(PROVIDER).await;
+        let script = fs::read_to_string(project().join(".ci/terraform")).unwrap();
+        let (before, pinned) = script.split_once("TERRAFORM_SHA256=").unwrap();
+        let (pinned, after) = pinned.split_at(SHA256_DIGITS);
+        assert!(pinned.bytes().all(|one| one.is_ascii_hexdigit()), "{pinned}");
+        write_program(
+            &runner.path("project/.ci/terraform"),
+            &format!("{before}TERRAFORM_SHA256={program}{after}"),
+        );
+        // Of other platforms' archives and of what is in them, as the real file has them.
+        let lock = format!(
+            "  hashes = [\n    \"h1:{}=\",\n    \"zh:{}\",\n    \"zh:{provider}\",\n  ]\n",
+            "A".repeat(43),
+            "0".repeat(SHA256_DIGITS)
+        );
+        fs::create_dir_all(runner.path("project/terraform")).unwrap();
+        fs::write(runner.path(LOCK), lock).unwrap();
         runner
+    }
+
+    /// Makes an archive, and tells its checksum.
+    async fn serve_archive(&self, name: &str) -> String {
+        let archive = self.path("served").join(format!("{name}_linux_amd64.zip"));
+        let mut zip = Command::new("python3");
+        zip.args(["-m", "zipfile", "--create"])
+            .args([&archive, &self.path("made/terraform")]);
+        succeed(&mut zip, LIMIT).await.unwrap();
+        let sum = succeed(Command::new("sha256sum").arg(&archive), LIMIT).await.unwrap();
+        sum.split(' ').next().unwrap().to_owned()
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn serve(&self, name: &str, text: &[u8]) {
-        fs::write(self.path("served").join(name), text).unwrap();
-    }
-
     async fn install(&self) -> Output {
-        let mut command = Command::new(project().join(".ci/terraform"));
+        let mut command = Command::new(self.path("project/.ci/terraform"));
         command
             .arg(self.path("bin"))
             .env("PATH", path_with(&self.path("fakes")))
@@ -361,27 +376,31 @@ async fn terraform_and_its_provider_are_put_where_the_tests_find_them() {
 
 #[tokio::test]
 async fn what_is_not_as_its_checksum_says_is_not_installed() {
-    for name in [TERRAFORM, PROVIDER] {
-        let archive = format!("{name}_linux_amd64.zip");
-        let others = format!("{}  {name}_linux_arm64.zip\n", "0".repeat(64));
-        let cases: [(String, &[u8]); 3] = [
-            (archive.clone(), b"another archive"),
-            (format!("{name}_SHA256SUMS"), others.as_bytes()),
-            (format!("{name}_SHA256SUMS"), b""),
-        ];
-        for (file, text) in cases {
-            let runner = Runner::new().await;
-            runner.serve(&file, text);
-            let output = runner.install().await;
-            assert_eq!(output.status.code(), Some(1), "{file}");
-            let told = String::from_utf8_lossy(&output.stderr);
-            assert!(
-                told.contains(&format!("error: {archive} is not what https://")),
-                "{told}"
-            );
-            assert!(!runner.path("bin").exists() && !runner.mirrored().exists(), "{file}");
-        }
+    let changes: [(&str, String); 3] = [
+        (TERRAFORM, format!("served/{TERRAFORM}_linux_amd64.zip")),
+        (PROVIDER, format!("served/{PROVIDER}_linux_amd64.zip")),
+        (PROVIDER, LOCK.to_owned()),
+    ];
+    for (refused, changed) in changes {
+        let runner = Runner::new().await;
+        fs::write(runner.path(&changed), "something else").unwrap();
+        let output = runner.install().await;
+        assert_eq!(output.status.code(), Some(1), "{changed}");
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            told.contains(&format!("{refused}_linux_amd64.zip has the SHA-256 ")),
+            "{told}"
+        );
+        assert!(!runner.path("bin").exists() && !runner.mirrored().exists(), "{changed}");
     }
+}
+
+/// The provider that a user gets is the one that the tests are run with.
+#[test]
+fn the_lock_names_the_provider_that_was_tested() {
+    let lock = fs::read_to_string(project().join("terraform/.terraform.lock.hcl")).unwrap();
+    let version = PROVIDER.rsplit('_').next().unwrap();
+    assert!(lock.contains(&format!("version     = \"{version}\"\n")), "{lock}");
 }
 
 #[test]

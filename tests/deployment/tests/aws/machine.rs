@@ -12,7 +12,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 
 use crate::life::{Aws, OVERRIDES, REGION};
-use kompass_deployment_tests::terraform::{configuration, copy};
+use kompass_deployment_tests::terraform::{configuration, copy, lock};
 
 const CLI: &str = "awscli==1.46.3";
 /// Fifty questions and an apply, on a machine that has other work.
@@ -40,6 +40,7 @@ impl Machine {
             root.join("kompass/setup-kompass.sh"),
         )
         .unwrap();
+        lock(&root.join("kompass/terraform")).unwrap();
         for (file, text) in OVERRIDES {
             std::fs::write(root.join("kompass/terraform").join(file), text).unwrap();
         }

@@ -88,6 +88,15 @@ hide() {
   run -0 eks --plan
 }
 
+@test "the provider is the one that was tested, and where it can't be had, the error says what to do" {
+  run -0 eks --plan
+  cmp "$STATE/module/.terraform.lock.hcl" "$BATS_TEST_DIRNAME/../../../../../terraform/.terraform.lock.hcl"
+  refuse terraform init "Error: Failed to query available provider packages"
+  run -1 eks --plan
+  [[ "$output" == *"Terraform was not prepared"*"/terraform init -upgrade -backend=false"* ]]
+  nothing_changed
+}
+
 @test "nothing that builds images is an error before anything is made, unless they come from elsewhere" {
   hide docker buildah
   run -3 eks --yes
