@@ -12,7 +12,7 @@ use kompass_local_cluster::progress::Progress;
 pub(crate) struct Args {
     /// Only what control planes without a node need.
     #[arg(long)]
-    api_only: bool,
+    pub(crate) api_only: bool,
     /// Also what only the long tests need: Prometheus and what goes with it, which take ten minutes to build.
     #[arg(long)]
     pub(crate) full: bool,
