@@ -16,7 +16,8 @@ use kompass_local_cluster::images::{self, Image, Part};
 use kompass_local_cluster::progress::Progress;
 use tokio::process::Command;
 
-const COMPILE: Duration = Duration::from_hours(1);
+/// Half an hour on two cores that have nothing else to do; beside a whole run of the tests more than an hour.
+const COMPILE: Duration = Duration::from_hours(2);
 const QUICK: Duration = Duration::from_mins(3);
 /// What an image may have, as it lies on a node.
 const MAX_BYTES: u64 = 40_000_000;
