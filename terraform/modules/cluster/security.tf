@@ -67,6 +67,7 @@ resource "aws_vpc_security_group_ingress_rule" "nodes_from_nodes" {
 }
 
 # Images, data and what jobs ask for may be anywhere.
+#trivy:ignore:AWS-0104
 resource "aws_vpc_security_group_egress_rule" "nodes" {
   security_group_id = aws_security_group.nodes.id
   description       = "Nodes and pods to anywhere"
