@@ -4,8 +4,7 @@
 //! Prometheus or the stand-in for AWS (tests of `paired` run two at a time: each has all that it needs for itself, and mostly
 //! waits), `full` and `e2e` a real node with real Spark; `chart`, `images`, `monitoring`, `setup`, `terraform` and `workflows`
 //! the tools of a deployment; everything else needs nothing. `aws` (a whole cluster on a stand-in for AWS) and `released`
-//! (compiles the images) are run with `--full` only, and so are tests that are marked `#[ignore]`, which build programs that
-//! nothing else needs.
+//! (compiles the images) are run with `--full` only, and so are ignored tests, which build programs that nothing else needs.
 
 use std::process::Command;
 

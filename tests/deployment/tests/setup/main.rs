@@ -45,7 +45,10 @@ fn no_name_of_a_function_is_used_twice() {
     let mut names = BTreeMap::new();
     for file in files {
         let text = std::fs::read_to_string(&file).unwrap();
-        for name in text.lines().filter_map(|line| line.split_once("()").map(|(name, _)| name)) {
+        for name in text
+            .lines()
+            .filter_map(|line| line.split_once("()").map(|(name, _)| name))
+        {
             if name.chars().all(|one| one.is_ascii_alphanumeric() || one == '_') {
                 let before = names.insert(name.to_owned(), file.clone());
                 assert_eq!(before, None, "{name} is in {} too", file.display());
