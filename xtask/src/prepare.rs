@@ -12,10 +12,7 @@ use kompass_local_cluster::progress::Progress;
 pub(crate) struct Args {
     /// Only what control planes without a node need.
     #[arg(long)]
-    pub(crate) api_only: bool,
-    /// Also what only the long tests need: Prometheus and what goes with it, which take ten minutes to build.
-    #[arg(long)]
-    pub(crate) full: bool,
+    api_only: bool,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
@@ -38,19 +35,22 @@ async fn prepare(args: &Args) -> anyhow::Result<()> {
     ]
     .concat();
     prerequisites::ensure(&needs, &progress).await?;
-    let mut modules = vec![
-        Module::Etcd,
-        Module::Kubernetes,
-        Module::Kwok,
-        Module::CoreDns,
-        Module::Karpenter,
-        Module::Helm,
-        Module::Actionlint,
-    ];
-    if args.full {
-        modules.extend([Module::Prometheus, Module::PrometheusOperator, Module::KubeStateMetrics]);
-    }
-    programs::ensure(&modules, &progress).await?;
+    programs::ensure(
+        &[
+            Module::Etcd,
+            Module::Kubernetes,
+            Module::Kwok,
+            Module::CoreDns,
+            Module::Karpenter,
+            Module::Helm,
+            Module::Prometheus,
+            Module::PrometheusOperator,
+            Module::KubeStateMetrics,
+            Module::Actionlint,
+        ],
+        &progress,
+    )
+    .await?;
     moto::ensure(&progress).await?;
     if !args.api_only {
         let spark = SparkVersion::all().map(Image::Spark);

@@ -4,7 +4,7 @@
 //! Prometheus or the stand-in for AWS (tests of `paired` run two at a time: each has all that it needs for itself, and mostly
 //! waits), `full` and `e2e` a real node with real Spark; `chart`, `images`, `monitoring`, `setup`, `terraform` and `workflows`
 //! the tools of a deployment; everything else needs nothing. `aws` (a whole cluster on a stand-in for AWS) and `released`
-//! (compiles the images) are run with `--full` only, and so are ignored tests, which build programs that nothing else needs.
+//! (compiles the images) are run with `--full` only.
 
 use std::process::Command;
 
@@ -55,10 +55,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         return stages.finish();
     }
     if stages.run("packages, programs and images", || {
-        prepare::run(&prepare::Args {
-            full: args.full,
-            ..prepare::Args::default()
-        })
+        prepare::run(&prepare::Args::default())
     }) {
         // The services run as programs of their own, next to the test programs, and are built with what these are built with:
         // `cargo build --bins` has fewer features, and would build the AWS SDKs, which take minutes, once more.
@@ -122,10 +119,8 @@ fn cluster_tests(targets: &[&str], harness: &[&str], args: &Args) -> anyhow::Res
     }
     cargo.push("--");
     cargo.extend(harness);
-    if args.full {
-        cargo.push("--include-ignored");
-    }
-    command("cargo", &cargo, &[])
+    let full = if args.full { "1" } else { "" };
+    command("cargo", &cargo, &[("KOMPASS_TEST_FULL", full)])
 }
 
 fn is_in(name: &str, targets: &[&str]) -> bool {

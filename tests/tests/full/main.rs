@@ -23,34 +23,22 @@ const PATIENCE: Duration = Duration::from_mins(4);
 
 /// The steps share one cluster, so they are one test.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_chart_is_upgraded_killed_rolled_back_removed_and_installed_by_the_script() {
-    on_a_cluster(walk).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "builds Prometheus, its operator and kube-state-metrics from source: `cargo xtask test --full`"]
-async fn prometheus_as_the_chart_brings_it_reads_every_part() {
-    on_a_cluster(monitoring::prometheus_reads_every_part).await;
-}
-
-/// Brings the cluster up, and leaves nothing of it behind however the steps end.
-async fn on_a_cluster(steps: impl AsyncFnOnce(&Installed) -> anyhow::Result<()>) {
-    let walked = async {
-        full::down(NAME, &Progress::lines()).await?;
-        steps(&Installed::up().await?).await
-    }
-    .await;
+async fn the_chart_is_upgraded_killed_rolled_back_removed_installed_by_the_script_and_watched() {
+    let walked = walk().await;
     let removed = full::down(NAME, &Progress::lines()).await;
     walked.unwrap();
     removed.unwrap();
     assert_eq!(full::leftovers(NAME).unwrap(), Vec::<String>::new());
 }
 
-async fn walk(installed: &Installed) -> anyhow::Result<()> {
-    rollout::upgrade_and_rollback_with_jobs_running(installed).await?;
-    rollout::each_pod_is_killed_while_jobs_come(installed).await?;
-    script::uninstall_leaves_nothing(installed).await?;
-    script::shadow_changes_nothing_and_counts(installed).await?;
-    script::cluster_installs_and_proves(installed).await?;
-    script::helm_uninstall_leaves_no_webhook(installed).await
+async fn walk() -> anyhow::Result<()> {
+    full::down(NAME, &Progress::lines()).await?;
+    let installed = Installed::up().await?;
+    rollout::upgrade_and_rollback_with_jobs_running(&installed).await?;
+    rollout::each_pod_is_killed_while_jobs_come(&installed).await?;
+    script::uninstall_leaves_nothing(&installed).await?;
+    script::shadow_changes_nothing_and_counts(&installed).await?;
+    script::cluster_installs_and_proves(&installed).await?;
+    script::helm_uninstall_leaves_no_webhook(&installed).await?;
+    monitoring::prometheus_reads_every_part(&installed).await
 }

@@ -75,7 +75,6 @@ const KUBE_STATE_METRICS: Part = Part {
 };
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "builds the operator from source: `cargo xtask test --full`"]
 async fn a_real_prometheus_scrapes_kompass_by_the_operator_that_the_chart_brings() {
     let modules = [
         Module::Etcd,
