@@ -9,6 +9,7 @@ pub mod deployment;
 pub mod fault_proxy;
 pub mod headroom;
 pub mod http;
+pub mod installed;
 pub mod karpenter;
 pub mod spark;
 pub mod wait;

@@ -5,6 +5,7 @@
 //! by their driver once it runs, one request after another, and replaced when lost.
 
 mod drivers;
+mod stream;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use kube::{Client, ResourceExt as _};
 use serde_json::json;
 
 pub use drivers::{Behaviour, Drivers, Timeline};
+pub use stream::Stream;
 
 /// Stands in every configuration and must never be seen outside of it.
 pub const SECRET: &str = "not-to-be-seen-anywhere";

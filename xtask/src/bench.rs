@@ -3,5 +3,5 @@
 use crate::stage::command;
 
 pub(crate) fn run() -> anyhow::Result<()> {
-    command("cargo", &["bench", "--workspace", "--benches"], &[])
+    command("cargo", &["bench", "--workspace", "--benches"])
 }

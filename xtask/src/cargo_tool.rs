@@ -26,7 +26,6 @@ pub(crate) fn ensure(name: &str, version: &str) -> anyhow::Result<PathBuf> {
     command(
         "cargo",
         &["install", name, "--locked", "--version", version, "--root", root],
-        &[],
     )?;
     Ok(program)
 }

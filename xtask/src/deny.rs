@@ -13,5 +13,5 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let program = program
         .to_str()
         .context("failed to name cargo-deny: its path is no text")?;
-    command(program, &["check", "bans", "licenses", "sources"], &[])
+    command(program, &["check", "bans", "licenses", "sources"])
 }

@@ -11,9 +11,30 @@ use kompass_local_cluster::progress::Progress;
 #[derive(Debug, Default, clap::Args)]
 pub(crate) struct Args {
     /// Only what control planes without a node need.
+    #[arg(long, conflicts_with = "full")]
+    pub(crate) api_only: bool,
+    /// Also what only `cargo xtask test --full` needs.
     #[arg(long)]
-    api_only: bool,
+    pub(crate) full: bool,
 }
+
+/// What the ordinary tests run.
+const MODULES: [Module; 7] = [
+    Module::Etcd,
+    Module::Kubernetes,
+    Module::Kwok,
+    Module::CoreDns,
+    Module::Karpenter,
+    Module::Helm,
+    Module::Actionlint,
+];
+/// What the long tests run beside. To compile these takes twenty minutes on two cores.
+const LONG_MODULES: [Module; 4] = [
+    Module::Prometheus,
+    Module::PrometheusOperator,
+    Module::KubeStateMetrics,
+    Module::Trivy,
+];
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("failed to start the runtime")?;
@@ -35,22 +56,10 @@ async fn prepare(args: &Args) -> anyhow::Result<()> {
     ]
     .concat();
     prerequisites::ensure(&needs, &progress).await?;
-    programs::ensure(
-        &[
-            Module::Etcd,
-            Module::Kubernetes,
-            Module::Kwok,
-            Module::CoreDns,
-            Module::Karpenter,
-            Module::Helm,
-            Module::Prometheus,
-            Module::PrometheusOperator,
-            Module::KubeStateMetrics,
-            Module::Actionlint,
-        ],
-        &progress,
-    )
-    .await?;
+    programs::ensure(&MODULES, &progress).await?;
+    if args.full {
+        programs::ensure(&LONG_MODULES, &progress).await?;
+    }
     moto::ensure(&progress).await?;
     if !args.api_only {
         let spark = SparkVersion::all().map(Image::Spark);

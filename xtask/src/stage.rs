@@ -53,11 +53,10 @@ impl Stages {
 }
 
 /// Runs a program; an error unless it ends with 0.
-pub(crate) fn command(program: &str, args: &[&str], env: &[(&str, &str)]) -> anyhow::Result<()> {
+pub(crate) fn command(program: &str, args: &[&str]) -> anyhow::Result<()> {
     println!("$ {program} {}", args.join(" "));
     let status = Command::new(program)
         .args(args)
-        .envs(env.iter().copied())
         .status()
         .with_context(|| format!("failed to start {program}; is it installed?"))?;
     if !status.success() {

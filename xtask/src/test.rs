@@ -3,8 +3,10 @@
 //! Test targets are told apart by name: `api_only`, `prometheus`, `real` and `paired` need a real API server, a real
 //! Prometheus or the stand-in for AWS (tests of `paired` run two at a time: each has all that it needs for itself, and mostly
 //! waits), `full` and `e2e` a real node with real Spark; `chart`, `images`, `monitoring`, `setup`, `terraform` and `workflows`
-//! the tools of a deployment; everything else needs nothing. `aws` (a whole cluster on a stand-in for AWS) and `released`
-//! (compiles the images) are run with `--full` only.
+//! the tools of a deployment; everything else needs nothing. Run with `--full` only, as they take long or need programs that
+//! take long to compile: `aws` (a whole cluster on a stand-in for AWS), `monitored` (Prometheus, its operator and
+//! kube-state-metrics as pods), `operator` (the Prometheus Operator on a real API server), `released` (compiles the images),
+//! `trivy` (a scanner of Terraform).
 
 use std::process::Command;
 
@@ -17,7 +19,7 @@ const API_TARGETS: [&str; 3] = ["api_only", "prometheus", "real"];
 const PAIRED_TARGETS: [&str; 1] = ["paired"];
 const DEPLOYMENT_TARGETS: [&str; 6] = ["chart", "images", "monitoring", "setup", "terraform", "workflows"];
 /// Only with `--full`.
-const LONG_TARGETS: [&str; 2] = ["aws", "released"];
+const LONG_TARGETS: [&str; 5] = ["aws", "monitored", "operator", "released", "trivy"];
 const NODE_TARGETS: [&str; 2] = ["full", "e2e"];
 
 /// How much to run.
@@ -33,7 +35,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     let mut stages = Stages::new();
-    stages.run("format", || command("cargo", &["fmt", "--all", "--check"], &[]));
+    stages.run("format", || command("cargo", &["fmt", "--all", "--check"]));
     stages.run("rules of the house", crate::tidy::run);
     stages.run("lints", || {
         command(
@@ -47,7 +49,6 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
                 "-D",
                 "warnings",
             ],
-            &[],
         )
     });
     stages.run("unit tests", unit_tests);
@@ -55,31 +56,34 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         return stages.finish();
     }
     if stages.run("packages, programs and images", || {
-        prepare::run(&prepare::Args::default())
+        prepare::run(&prepare::Args {
+            full: args.full,
+            ..prepare::Args::default()
+        })
     }) {
         // The services run as programs of their own, next to the test programs, and are built with what these are built with:
         // `cargo build --bins` has fewer features, and would build the AWS SDKs, which take minutes, once more.
         stages.run("services and tests", || {
-            command("cargo", &["test", "--workspace", "--no-run"], &[])
+            command("cargo", &["test", "--workspace", "--no-run"])
         });
         stages.run("tests on real API servers and a real Prometheus", || {
-            cluster_tests(&API_TARGETS, &["--nocapture", "--test-threads=1"], args)
+            cluster_tests(&API_TARGETS, &["--nocapture", "--test-threads=1"])
         });
         stages.run(
             "tests on real API servers, a real Prometheus and a stand-in for AWS, in pairs",
-            || cluster_tests(&PAIRED_TARGETS, &["--nocapture", "--test-threads=2"], args),
+            || cluster_tests(&PAIRED_TARGETS, &["--nocapture", "--test-threads=2"]),
         );
         stages.run("chart, images, monitoring, setup, Terraform and workflows", || {
-            cluster_tests(&DEPLOYMENT_TARGETS, &["--nocapture", "--test-threads=2"], args)
+            cluster_tests(&DEPLOYMENT_TARGETS, &["--nocapture", "--test-threads=2"])
         });
         stages.run("tests on a real node with real Spark", || {
-            cluster_tests(&NODE_TARGETS, &["--nocapture", "--test-threads=1"], args)
+            cluster_tests(&NODE_TARGETS, &["--nocapture", "--test-threads=1"])
         });
     }
     if args.full {
         stages.run(
-            "a cluster on a stand-in for AWS, and images as they are released",
-            || cluster_tests(&LONG_TARGETS, &["--nocapture", "--test-threads=1"], args),
+            "a cluster on a stand-in for AWS, all monitoring, and images as they are released",
+            || cluster_tests(&LONG_TARGETS, &["--nocapture", "--test-threads=1"]),
         );
         stages.run("dependencies", crate::deny::run);
         stages.run("bills of materials", crate::sbom::run);
@@ -104,10 +108,10 @@ fn unit_tests() -> anyhow::Result<()> {
     }) {
         args.extend(["--test", name]);
     }
-    command("cargo", &args, &[])
+    command("cargo", &args)
 }
 
-fn cluster_tests(targets: &[&str], harness: &[&str], args: &Args) -> anyhow::Result<()> {
+fn cluster_tests(targets: &[&str], harness: &[&str]) -> anyhow::Result<()> {
     let names = test_targets()?;
     let mut cargo = vec!["test", "--workspace", "--no-fail-fast"];
     let chosen: Vec<&String> = names.iter().filter(|name| is_in(name, targets)).collect();
@@ -119,8 +123,7 @@ fn cluster_tests(targets: &[&str], harness: &[&str], args: &Args) -> anyhow::Res
     }
     cargo.push("--");
     cargo.extend(harness);
-    let full = if args.full { "1" } else { "" };
-    command("cargo", &cargo, &[("KOMPASS_TEST_FULL", full)])
+    command("cargo", &cargo)
 }
 
 fn is_in(name: &str, targets: &[&str]) -> bool {

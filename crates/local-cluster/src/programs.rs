@@ -129,7 +129,12 @@ async fn ensure_one(module: Module, cache: &Path, progress: &Progress) -> Result
     };
     let go = build::Go::find(module, cache).await.map_err(failed)?;
     let flags = build::flags(&module.linker_flags());
-    let key = cache_key(module.go_mod(), module.go_sum(), &flags, go.version());
+    let decides: Vec<String> = flags
+        .iter()
+        .cloned()
+        .chain(module.experiment().map(str::to_owned))
+        .collect();
+    let key = cache_key(module.go_mod(), module.go_sum(), &decides, go.version());
     let name = format!("{}-{key}", module.name());
     let folder = cache.join(&name);
     let bin = folder.join("bin");

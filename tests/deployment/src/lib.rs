@@ -3,6 +3,7 @@
 pub mod crds;
 pub mod dashboards;
 pub mod image;
+pub mod rules;
 pub mod terraform;
 
 use std::collections::BTreeMap;

@@ -6,24 +6,18 @@
 #![cfg(test)]
 #![allow(clippy::print_stdout, reason = "a long test tells what it has seen")]
 
-mod installed;
-mod monitoring;
 mod rollout;
 mod script;
 
-use std::time::Duration;
-
 use kompass_local_cluster::full;
 use kompass_local_cluster::progress::Progress;
+use kompass_tests::installed::Installed;
 
-use installed::{Installed, NAME};
-
-/// For everything of a step to be done, on a machine that does other things, too.
-const PATIENCE: Duration = Duration::from_mins(4);
+const NAME: &str = "kompass-full";
 
 /// The steps share one cluster, so they are one test.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_chart_is_upgraded_killed_rolled_back_removed_installed_by_the_script_and_watched() {
+async fn the_chart_is_upgraded_killed_rolled_back_removed_and_installed_by_the_script() {
     let walked = walk().await;
     let removed = full::down(NAME, &Progress::lines()).await;
     walked.unwrap();
@@ -32,13 +26,11 @@ async fn the_chart_is_upgraded_killed_rolled_back_removed_installed_by_the_scrip
 }
 
 async fn walk() -> anyhow::Result<()> {
-    full::down(NAME, &Progress::lines()).await?;
-    let installed = Installed::up().await?;
+    let installed = Installed::up(NAME, &[]).await?;
     rollout::upgrade_and_rollback_with_jobs_running(&installed).await?;
     rollout::each_pod_is_killed_while_jobs_come(&installed).await?;
     script::uninstall_leaves_nothing(&installed).await?;
     script::shadow_changes_nothing_and_counts(&installed).await?;
     script::cluster_installs_and_proves(&installed).await?;
-    script::helm_uninstall_leaves_no_webhook(&installed).await?;
-    monitoring::prometheus_reads_every_part(&installed).await
+    script::helm_uninstall_leaves_no_webhook(&installed).await
 }

@@ -1,93 +1,19 @@
 //! Upgrade, rollback and sudden death with jobs running: no gang is lost, nothing is booked twice.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use k8s_openapi::api::core::v1::Pod;
-use kompass_tests::spark::{Application, Behaviour, Drivers};
+use kompass_tests::installed::{Installed, NAMESPACE, PATIENCE, component};
+use kompass_tests::spark::Stream;
 use kompass_tests::wait_for;
-use kompass_tests::watchdog::Watchdog;
 use kube::api::DeleteParams;
 use kube::{Api, ResourceExt as _};
 
-use crate::PATIENCE;
-use crate::installed::{Installed, JOBS, NAMESPACE, component};
-
 /// Two of each part.
 const PODS: usize = 4;
-/// Between two jobs.
-const PAUSE: Duration = Duration::from_millis(700);
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The same programs under another version: what is tested is the change, not the release.
 const OTHER: &str = "0.0.0-other";
-
-/// Jobs that come one after the other, of which several run at any moment: each needs most of a node.
-pub(crate) struct Stream {
-    applications: Vec<Application>,
-    drivers: Drivers,
-    watchdog: Watchdog,
-    submitting: tokio::task::JoinHandle<anyhow::Result<()>>,
-}
-
-impl Stream {
-    pub(crate) fn start(installed: &Installed, prefix: &str, count: usize) -> Self {
-        let applications: Vec<Application> = (0..count)
-            .map(|number| Application::new(format!("{prefix}-{number:02}"), 1_000, 3, 2_000).on_fake_nodes())
-            .collect();
-        let behaviour = Behaviour {
-            run_for: Duration::from_secs(4),
-            ..Behaviour::default()
-        };
-        let drivers = Drivers::start(installed.client.clone(), JOBS, &applications, behaviour);
-        let (client, submitted) = (installed.client.clone(), applications.clone());
-        let submitting = tokio::spawn(async move {
-            for application in &submitted {
-                application.submit(&client, JOBS).await?;
-                tokio::time::sleep(PAUSE).await;
-            }
-            Ok(())
-        });
-        Self {
-            watchdog: Watchdog::start(&installed.client),
-            applications,
-            drivers,
-            submitting,
-        }
-    }
-
-    pub(crate) async fn some_done(&self, count: usize) -> anyhow::Result<()> {
-        wait_for("some jobs to be done", PATIENCE, || async {
-            let done = self.drivers.done();
-            if done >= count { Ok(()) } else { Err(done) }
-        })
-        .await
-    }
-
-    /// Every job comes to its end, and nothing was ever booked twice.
-    pub(crate) async fn finish(self, what: &str) -> anyhow::Result<()> {
-        self.submitting.await??;
-        wait_for("every job to be done", PATIENCE, || async {
-            let timelines = self.drivers.timelines();
-            let waiting: Vec<&str> = self
-                .applications
-                .iter()
-                .filter(|app| timelines.get(&app.name).is_none_or(|one| one.done.is_none()))
-                .map(|app| app.name.as_str())
-                .collect();
-            if waiting.is_empty() {
-                Ok(())
-            } else {
-                Err(waiting.join(", "))
-            }
-        })
-        .await?;
-        let checks = self.watchdog.finish().await?;
-        println!(
-            "{what}: {} gangs done, the watchdog looked {checks} times",
-            self.applications.len()
-        );
-        Ok(())
-    }
-}
 
 async fn all_ready(installed: &Installed) -> anyhow::Result<()> {
     wait_for("all pods of KOMPASS to be ready", PATIENCE, || async {
@@ -105,7 +31,7 @@ pub(crate) async fn upgrade_and_rollback_with_jobs_running(installed: &Installed
         installed.cluster.tag_image(&from, &to).await?;
     }
     all_ready(installed).await?;
-    let stream = Stream::start(installed, "upgrade", 40);
+    let stream = Stream::start(&installed.client, PATIENCE, "upgrade", 40);
     stream.some_done(3).await?;
 
     let chart = installed.cluster.kubeconfig().with_file_name("chart");
@@ -115,11 +41,7 @@ pub(crate) async fn upgrade_and_rollback_with_jobs_running(installed: &Installed
     let began = Instant::now();
     let upgrade = ["upgrade", "kompass", &chart, "--reuse-values", "--set", &tag];
     installed.helm(&[&upgrade[..], &wait].concat()).await?;
-    println!(
-        "upgraded after {:?}, {} gangs done",
-        began.elapsed(),
-        stream.drivers.done()
-    );
+    println!("upgraded after {:?}, {} gangs done", began.elapsed(), stream.done());
     wait_for("the other version alone to run", PATIENCE, || {
         versions(installed, OTHER)
     })
@@ -129,11 +51,7 @@ pub(crate) async fn upgrade_and_rollback_with_jobs_running(installed: &Installed
     installed
         .helm(&[&["rollback", "kompass", "1"][..], &wait].concat())
         .await?;
-    println!(
-        "rolled back after {:?}, {} gangs done",
-        began.elapsed(),
-        stream.drivers.done()
-    );
+    println!("rolled back after {:?}, {} gangs done", began.elapsed(), stream.done());
     wait_for("the first version alone to run", PATIENCE, || {
         versions(installed, VERSION)
     })
@@ -158,18 +76,14 @@ pub(crate) async fn each_pod_is_killed_while_jobs_come(installed: &Installed) ->
     let pods: Api<Pod> = Api::namespaced(installed.client.clone(), NAMESPACE);
     let victims = installed.pods().await?;
     anyhow::ensure!(victims.len() == PODS, "{} pods of KOMPASS", victims.len());
-    let stream = Stream::start(installed, "kill", 50);
+    let stream = Stream::start(&installed.client, PATIENCE, "kill", 50);
     for victim in victims {
-        let done = stream.drivers.done();
+        let done = stream.done();
         let now = DeleteParams::default().grace_period(0);
         pods.delete(&victim.name_any(), &now).await?;
         all_ready(installed).await?;
         stream.some_done(done + 1).await?;
-        println!(
-            "killed a pod of {}, {} gangs done",
-            component(&victim),
-            stream.drivers.done()
-        );
+        println!("killed a pod of {}, {} gangs done", component(&victim), stream.done());
     }
     stream.finish("each pod killed").await
 }

@@ -5,14 +5,13 @@ use std::time::Instant;
 use anyhow::Context as _;
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingAdmissionPolicy};
 use k8s_openapi::api::core::v1::Pod;
+use kompass_tests::deployment::JOBS;
+use kompass_tests::installed::{Installed, NAMESPACE, PATIENCE, component, words};
 use kompass_tests::spark::{Application, Behaviour, Drivers};
 use kompass_tests::wait_for;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-
-use crate::PATIENCE;
-use crate::installed::{Installed, JOBS, NAMESPACE, component, words};
 
 pub(crate) async fn uninstall_leaves_nothing(installed: &Installed) -> anyhow::Result<()> {
     let plan = installed.script(&["uninstall", "--plan"]).await?;

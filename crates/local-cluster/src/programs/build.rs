@@ -69,6 +69,7 @@ pub(super) struct Go {
     program: PathBuf,
     source: PathBuf,
     version: String,
+    experiment: Option<&'static str>,
 }
 
 /// The arguments that decide what is built.
@@ -89,6 +90,7 @@ impl Go {
             program: program(),
             source,
             version: String::new(),
+            experiment: module.experiment(),
         };
         // Run where the go.mod is: a Go from 1.21 on fetches the version that the module asks for, when it may.
         let output = tokio::time::timeout(VERSION_LIMIT, go.command().args(["env", "GOVERSION"]).output())
@@ -118,6 +120,7 @@ impl Go {
             .env("CGO_ENABLED", "0")
             .env("GOWORK", "off")
             .env("GOFLAGS", "-mod=readonly")
+            .env("GOEXPERIMENT", self.experiment.unwrap_or_default())
             .stdin(Stdio::null())
             .kill_on_drop(true);
         command

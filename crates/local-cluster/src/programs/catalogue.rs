@@ -25,6 +25,8 @@ pub enum Module {
     KubeStateMetrics,
     /// Checks the workflows of the repository.
     Actionlint,
+    /// Looks for weak settings in Terraform.
+    Trivy,
 }
 
 /// One program.
@@ -64,10 +66,34 @@ pub enum Program {
     KubeStateMetrics,
     /// `actionlint`.
     Actionlint,
+    /// `trivy`.
+    Trivy,
+}
+
+/// What is known of a program.
+struct ProgramFacts {
+    module: Module,
+    file_name: &'static str,
+    built_name: &'static str,
+}
+
+const fn program(module: Module, file_name: &'static str) -> ProgramFacts {
+    ProgramFacts {
+        module,
+        file_name,
+        built_name: file_name,
+    }
+}
+
+impl ProgramFacts {
+    const fn built_as(mut self, name: &'static str) -> Self {
+        self.built_name = name;
+        self
+    }
 }
 
 impl Program {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::Etcd,
         Self::ApiServer,
         Self::ControllerManager,
@@ -85,120 +111,119 @@ impl Program {
         Self::PrometheusConfigReloader,
         Self::KubeStateMetrics,
         Self::Actionlint,
+        Self::Trivy,
     ];
+
+    const fn facts(self) -> ProgramFacts {
+        match self {
+            Self::Etcd => program(Module::Etcd, "etcd").built_as("server"),
+            Self::ApiServer => program(Module::Kubernetes, "kube-apiserver"),
+            Self::ControllerManager => program(Module::Kubernetes, "kube-controller-manager"),
+            Self::Scheduler => program(Module::Kubernetes, "kube-scheduler"),
+            Self::Kubelet => program(Module::Kubernetes, "kubelet"),
+            Self::Proxy => program(Module::Kubernetes, "kube-proxy"),
+            Self::Kubectl => program(Module::Kubernetes, "kubectl"),
+            Self::Kwok => program(Module::Kwok, "kwok"),
+            Self::CoreDns => program(Module::CoreDns, "coredns"),
+            Self::Karpenter => program(Module::Karpenter, "karpenter").built_as("kwok"),
+            Self::Helm => program(Module::Helm, "helm"),
+            Self::HelmUnittest => program(Module::Helm, "helm-unittest"),
+            Self::Prometheus => program(Module::Prometheus, "prometheus"),
+            Self::PrometheusOperator => program(Module::PrometheusOperator, "prometheus-operator").built_as("operator"),
+            Self::PrometheusConfigReloader => program(Module::PrometheusOperator, "prometheus-config-reloader"),
+            Self::KubeStateMetrics => program(Module::KubeStateMetrics, "kube-state-metrics"),
+            Self::Actionlint => program(Module::Actionlint, "actionlint"),
+            Self::Trivy => program(Module::Trivy, "trivy"),
+        }
+    }
 
     /// The module that it is built from.
     pub const fn module(self) -> Module {
-        match self {
-            Self::Etcd => Module::Etcd,
-            Self::ApiServer
-            | Self::ControllerManager
-            | Self::Scheduler
-            | Self::Kubelet
-            | Self::Proxy
-            | Self::Kubectl => Module::Kubernetes,
-            Self::Kwok => Module::Kwok,
-            Self::CoreDns => Module::CoreDns,
-            Self::Karpenter => Module::Karpenter,
-            Self::Helm | Self::HelmUnittest => Module::Helm,
-            Self::Prometheus => Module::Prometheus,
-            Self::PrometheusOperator | Self::PrometheusConfigReloader => Module::PrometheusOperator,
-            Self::KubeStateMetrics => Module::KubeStateMetrics,
-            Self::Actionlint => Module::Actionlint,
-        }
+        self.facts().module
     }
 
     /// Its file name in the cache.
     pub const fn file_name(self) -> &'static str {
-        match self {
-            Self::Etcd => "etcd",
-            Self::ApiServer => "kube-apiserver",
-            Self::ControllerManager => "kube-controller-manager",
-            Self::Scheduler => "kube-scheduler",
-            Self::Kubelet => "kubelet",
-            Self::Proxy => "kube-proxy",
-            Self::Kubectl => "kubectl",
-            Self::Kwok => "kwok",
-            Self::CoreDns => "coredns",
-            Self::Karpenter => "karpenter",
-            Self::Helm => "helm",
-            Self::HelmUnittest => "helm-unittest",
-            Self::Prometheus => "prometheus",
-            Self::PrometheusOperator => "prometheus-operator",
-            Self::PrometheusConfigReloader => "prometheus-config-reloader",
-            Self::KubeStateMetrics => "kube-state-metrics",
-            Self::Actionlint => "actionlint",
-        }
+        self.facts().file_name
     }
 
     /// The file name that Go gives it: the last part of its package path.
     pub(super) const fn built_name(self) -> &'static str {
-        match self {
-            Self::Etcd => "server",
-            Self::Karpenter => "kwok",
-            Self::PrometheusOperator => "operator",
-            other => other.file_name(),
-        }
+        self.facts().built_name
     }
 }
 
+/// What is known of a module.
+struct ModuleFacts {
+    name: &'static str,
+    path: &'static str,
+    go_mod: &'static str,
+    go_sum: &'static str,
+    expected_build: Duration,
+}
+
+/// The folder below `programs/`, the Go module that the programs are of, and about how long the first build takes on two cores.
+macro_rules! module {
+    ($name:literal, $path:literal, $expected_build:expr) => {
+        ModuleFacts {
+            name: $name,
+            path: $path,
+            go_mod: include_str!(concat!("../../programs/", $name, "/go.mod")),
+            go_sum: include_str!(concat!("../../programs/", $name, "/go.sum")),
+            expected_build: $expected_build,
+        }
+    };
+}
+
 impl Module {
+    const fn facts(self) -> ModuleFacts {
+        match self {
+            Self::Etcd => module!("etcd", "go.etcd.io/etcd/server/v3", Duration::from_secs(90)),
+            Self::Kubernetes => module!("kubernetes", "k8s.io/kubernetes", Duration::from_mins(8)),
+            Self::Kwok => module!("kwok", "sigs.k8s.io/kwok", Duration::from_mins(2)),
+            Self::CoreDns => module!("coredns", "github.com/coredns/coredns", Duration::from_mins(4)),
+            Self::Karpenter => module!("karpenter", "sigs.k8s.io/karpenter", Duration::from_mins(3)),
+            Self::Helm => module!("helm", "helm.sh/helm/v4", Duration::from_mins(3)),
+            Self::Prometheus => module!("prometheus", "github.com/prometheus/prometheus", Duration::from_mins(4)),
+            Self::PrometheusOperator => module!(
+                "prometheus-operator",
+                "github.com/prometheus-operator/prometheus-operator",
+                Duration::from_secs(100)
+            ),
+            Self::KubeStateMetrics => module!(
+                "kube-state-metrics",
+                "k8s.io/kube-state-metrics/v2",
+                Duration::from_secs(100)
+            ),
+            Self::Actionlint => module!("actionlint", "github.com/rhysd/actionlint", Duration::from_secs(20)),
+            Self::Trivy => module!("trivy", "github.com/aquasecurity/trivy", Duration::from_mins(12)),
+        }
+    }
+
     /// The name in the cache and in messages.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::Etcd => "etcd",
-            Self::Kubernetes => "kubernetes",
-            Self::Kwok => "kwok",
-            Self::CoreDns => "coredns",
-            Self::Karpenter => "karpenter",
-            Self::Helm => "helm",
-            Self::Prometheus => "prometheus",
-            Self::PrometheusOperator => "prometheus-operator",
-            Self::KubeStateMetrics => "kube-state-metrics",
-            Self::Actionlint => "actionlint",
-        }
+        self.facts().name
     }
 
     /// How long the first build takes on two cores, downloads included.
     pub const fn expected_build(self) -> Duration {
-        match self {
-            Self::Etcd => Duration::from_secs(90),
-            Self::Kubernetes => Duration::from_mins(8),
-            Self::Kwok => Duration::from_mins(2),
-            Self::CoreDns | Self::Prometheus => Duration::from_mins(4),
-            Self::Karpenter | Self::Helm => Duration::from_mins(3),
-            Self::PrometheusOperator | Self::KubeStateMetrics => Duration::from_secs(100),
-            Self::Actionlint => Duration::from_secs(20),
-        }
+        self.facts().expected_build
     }
 
     pub(super) const fn go_mod(self) -> &'static str {
-        match self {
-            Self::Etcd => include_str!("../../programs/etcd/go.mod"),
-            Self::Kubernetes => include_str!("../../programs/kubernetes/go.mod"),
-            Self::Kwok => include_str!("../../programs/kwok/go.mod"),
-            Self::CoreDns => include_str!("../../programs/coredns/go.mod"),
-            Self::Karpenter => include_str!("../../programs/karpenter/go.mod"),
-            Self::Helm => include_str!("../../programs/helm/go.mod"),
-            Self::Prometheus => include_str!("../../programs/prometheus/go.mod"),
-            Self::PrometheusOperator => include_str!("../../programs/prometheus-operator/go.mod"),
-            Self::KubeStateMetrics => include_str!("../../programs/kube-state-metrics/go.mod"),
-            Self::Actionlint => include_str!("../../programs/actionlint/go.mod"),
-        }
+        self.facts().go_mod
     }
 
     pub(super) const fn go_sum(self) -> &'static str {
+        self.facts().go_sum
+    }
+
+    /// What Go is to switch on that is not so by itself yet (`GOEXPERIMENT`).
+    pub(super) const fn experiment(self) -> Option<&'static str> {
         match self {
-            Self::Etcd => include_str!("../../programs/etcd/go.sum"),
-            Self::Kubernetes => include_str!("../../programs/kubernetes/go.sum"),
-            Self::Kwok => include_str!("../../programs/kwok/go.sum"),
-            Self::CoreDns => include_str!("../../programs/coredns/go.sum"),
-            Self::Karpenter => include_str!("../../programs/karpenter/go.sum"),
-            Self::Helm => include_str!("../../programs/helm/go.sum"),
-            Self::Prometheus => include_str!("../../programs/prometheus/go.sum"),
-            Self::PrometheusOperator => include_str!("../../programs/prometheus-operator/go.sum"),
-            Self::KubeStateMetrics => include_str!("../../programs/kube-state-metrics/go.sum"),
-            Self::Actionlint => include_str!("../../programs/actionlint/go.sum"),
+            // It reads and writes JSON by `encoding/json/v2`.
+            Self::Trivy => Some("jsonv2"),
+            _ => None,
         }
     }
 
@@ -226,25 +251,9 @@ impl Module {
         flags.join(" ")
     }
 
-    /// The Go module that the programs are of, which has a version of its own.
-    const fn path(self) -> &'static str {
-        match self {
-            Self::Etcd => "go.etcd.io/etcd/server/v3",
-            Self::Kubernetes => "k8s.io/kubernetes",
-            Self::Kwok => "sigs.k8s.io/kwok",
-            Self::CoreDns => "github.com/coredns/coredns",
-            Self::Karpenter => "sigs.k8s.io/karpenter",
-            Self::Helm => "helm.sh/helm/v4",
-            Self::Prometheus => "github.com/prometheus/prometheus",
-            Self::PrometheusOperator => "github.com/prometheus-operator/prometheus-operator",
-            Self::KubeStateMetrics => "k8s.io/kube-state-metrics/v2",
-            Self::Actionlint => "github.com/rhysd/actionlint",
-        }
-    }
-
     /// Its version, for example `v1.36.3`.
     pub fn version(self) -> &'static str {
-        self.required_version(self.path()).unwrap_or("unknown")
+        self.required_version(self.facts().path).unwrap_or("unknown")
     }
 
     /// The version of `path` that the `go.mod` requires.
@@ -273,7 +282,7 @@ pub fn kubernetes_version() -> &'static str {
 mod tests {
     use super::*;
 
-    const MODULES: [Module; 10] = [
+    const MODULES: [Module; 11] = [
         Module::Etcd,
         Module::Kubernetes,
         Module::Kwok,
@@ -284,6 +293,7 @@ mod tests {
         Module::PrometheusOperator,
         Module::KubeStateMetrics,
         Module::Actionlint,
+        Module::Trivy,
     ];
 
     #[test]

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use kompass_deployment_tests::{dashboards, files, succeed};
+use kompass_deployment_tests::{dashboards, files, rules, succeed};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
 use crate::metrics::Catalogue;
-use crate::{promql, rules};
+use crate::promql;
 
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -160,7 +160,11 @@ fn variables_come_in_the_usual_order() {
 
 #[test]
 fn every_panel_says_what_it_shows() {
-    let alerts: BTreeSet<String> = rules::alerts().iter().map(|alert| alert.name().to_owned()).collect();
+    let alerts: BTreeSet<String> = rules::alerts()
+        .unwrap()
+        .iter()
+        .map(|alert| alert.name().to_owned())
+        .collect();
     for (name, dashboard) in all() {
         let mut titles = BTreeSet::new();
         let mut ids = BTreeSet::new();
@@ -204,6 +208,7 @@ fn every_panel_says_what_it_shows() {
 fn every_alert_is_on_a_dashboard() {
     let text: String = all().into_iter().map(|(_, dashboard)| dashboard.to_string()).collect();
     let missing: Vec<String> = rules::alerts()
+        .unwrap()
         .iter()
         .map(|alert| alert.name().to_owned())
         .filter(|alert| !text.contains(&format!("${{runbooks}}/{alert}.md")))

@@ -4,7 +4,6 @@
 
 mod dashboards;
 mod metrics;
-mod operator;
 mod promql;
 mod rules;
 

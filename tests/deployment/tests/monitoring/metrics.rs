@@ -3,10 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use kompass_deployment_tests::files;
+use kompass_deployment_tests::{files, rules};
 
 use crate::promql::{self, Use};
-use crate::rules;
 
 /// What each scrape adds.
 const ADDED: [&str; 9] = [
@@ -51,7 +50,11 @@ impl Catalogue {
                 );
             }
         }
-        let recorded = rules::all().into_iter().filter_map(|rule| rule.record).collect();
+        let recorded = rules::all()
+            .unwrap()
+            .into_iter()
+            .filter_map(|rule| rule.record)
+            .collect();
         Self { known, recorded }
     }
 
@@ -165,6 +168,7 @@ fn wrong_expressions_are_found() {
 fn every_metric_of_a_rule_is_exported() {
     let catalogue = Catalogue::read();
     let wrongs: Vec<String> = rules::all()
+        .unwrap()
         .iter()
         .flat_map(|rule| {
             catalogue
@@ -180,6 +184,7 @@ fn every_metric_of_a_rule_is_exported() {
 #[test]
 fn every_metric_of_others_is_used() {
     let used: BTreeSet<String> = rules::all()
+        .unwrap()
         .iter()
         .map(|rule| rule.expr.clone())
         .chain(

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use kompass_deployment_tests::rules::{FOLDER, Rule, alerts, all, read};
 use kompass_deployment_tests::{files, project, succeed};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -12,57 +13,7 @@ use tokio::process::Command;
 use crate::promql;
 
 const LIMIT: Duration = Duration::from_mins(5);
-const RULES: &str = "charts/kompass/rules";
 const RUNBOOKS: &str = "docs/operations/runbooks";
-
-#[derive(Debug, Deserialize)]
-struct File {
-    groups: Vec<Group>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Group {
-    rules: Vec<Rule>,
-}
-
-/// A rule of the chart.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Rule {
-    pub(crate) record: Option<String>,
-    pub(crate) alert: Option<String>,
-    pub(crate) expr: String,
-    #[serde(default)]
-    r#for: Option<String>,
-    #[serde(default)]
-    labels: BTreeMap<String, String>,
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
-}
-
-impl Rule {
-    pub(crate) fn name(&self) -> &str {
-        self.alert.as_deref().or(self.record.as_deref()).unwrap_or_default()
-    }
-}
-
-/// All rules of the chart.
-pub(crate) fn all() -> Vec<Rule> {
-    files(RULES, "yaml")
-        .unwrap()
-        .values()
-        .flat_map(|text| rules_of(text))
-        .collect()
-}
-
-pub(crate) fn alerts() -> Vec<Rule> {
-    all().into_iter().filter(|rule| rule.alert.is_some()).collect()
-}
-
-fn rules_of(text: &str) -> Vec<Rule> {
-    let file: File = serde_saphyr::from_str(text).unwrap();
-    file.groups.into_iter().flat_map(|group| group.rules).collect()
-}
 
 /// When an alert is to fire, and when it is not.
 #[derive(Debug, Deserialize)]
@@ -121,14 +72,14 @@ async fn promtool_finds_the_rules_good() {
     let mut command = Command::new("promtool");
     command
         .args(["check", "rules", "--lint=all", "--lint-fatal"])
-        .args(files(RULES, "yaml").unwrap().keys());
+        .args(files(FOLDER, "yaml").unwrap().keys());
     succeed(&mut command, LIMIT).await.unwrap();
 }
 
 #[test]
 fn alerts_say_what_a_person_needs() {
     let mut names = BTreeSet::new();
-    for alert in alerts() {
+    for alert in alerts().unwrap() {
         let name = alert.name().to_owned();
         assert!(names.insert(name.clone()), "{name} is there twice");
         assert!(name.starts_with("Kompass"), "{name}");
@@ -155,7 +106,7 @@ fn alerts_say_what_a_person_needs() {
 
 #[test]
 fn recorded_rules_are_named_by_level_metric_and_operation() {
-    for rule in all().iter().filter(|rule| rule.record.is_some()) {
+    for rule in all().unwrap().iter().filter(|rule| rule.record.is_some()) {
         let parts: Vec<&str> = rule.name().split(':').collect();
         let [level, metric, operation] = parts[..] else {
             panic!("{}: level:metric:operation", rule.name());
@@ -168,7 +119,7 @@ fn recorded_rules_are_named_by_level_metric_and_operation() {
 #[test]
 fn every_alert_has_a_runbook_and_every_runbook_an_alert() {
     let books = files(RUNBOOKS, "md").unwrap();
-    let names: BTreeSet<String> = alerts().iter().map(|alert| alert.name().to_owned()).collect();
+    let names: BTreeSet<String> = alerts().unwrap().iter().map(|alert| alert.name().to_owned()).collect();
     let written: BTreeSet<String> = books
         .keys()
         .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
@@ -201,13 +152,13 @@ async fn every_alert_fires_when_it_should_and_only_then() {
     let cases = files("tests/deployment/tests/monitoring/rules", "yaml").unwrap();
     let mut command = Command::new("promtool");
     command.args(["test", "rules"]);
-    for (path, text) in files(RULES, "yaml").unwrap() {
+    for (path, text) in files(FOLDER, "yaml").unwrap() {
         let (_, written) = cases
             .iter()
             .find(|(cases, _)| cases.file_name() == path.file_name())
             .unwrap();
         let mut cases: BTreeMap<String, Cases> = serde_saphyr::from_str(written).unwrap();
-        let rules = rules_of(&text);
+        let rules = read(&text).unwrap();
         for alert in rules.iter().filter(|rule| rule.alert.is_some()) {
             let Some(Cases { fires, silent }) = cases.remove(alert.name()) else {
                 panic!("{} has no test", alert.name());

@@ -1,4 +1,5 @@
-//! A local cluster with KOMPASS's chart in it, two pods of each part, and nodes for played jobs.
+//! A local cluster with KOMPASS's chart in it, two pods of each part, and nodes for played jobs: what the tests of KOMPASS as
+//! pods share.
 
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
@@ -6,37 +7,46 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kompass_local_cluster::full::Cluster;
+use kompass_local_cluster::full::{self, Cluster};
 use kompass_local_cluster::programs::{self, Module, Program};
 use kompass_local_cluster::progress::Progress;
-use kompass_tests::deployment::program;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 use tokio::process::Command;
 
-pub(crate) const NAME: &str = "kompass-full";
-pub(crate) const NAMESPACE: &str = "kompass";
-/// Where played jobs run.
-pub(crate) const JOBS: &str = "jobs";
+use crate::deployment::{JOBS, program};
+
+/// Where KOMPASS is.
+pub const NAMESPACE: &str = "kompass";
+/// For everything of a step to be done, on a machine that does other things, too.
+pub const PATIENCE: Duration = Duration::from_mins(4);
 /// The longest command is a whole `up`.
 const COMMAND_LIMIT: Duration = Duration::from_mins(12);
 
 /// The cluster, and the tools that a user would have.
-pub(crate) struct Installed {
-    pub(crate) cluster: Cluster,
-    pub(crate) client: Client,
+#[expect(missing_debug_implementations, reason = "the client has none")]
+pub struct Installed {
+    /// The cluster itself.
+    pub cluster: Cluster,
+    /// A client with all rights.
+    pub client: Client,
     /// Values of this test, beside those of a local cluster.
-    pub(crate) values: PathBuf,
+    pub values: PathBuf,
     helm: PathBuf,
     kubectl: PathBuf,
     folder: PathBuf,
 }
 
 impl Installed {
-    /// Brings the cluster up as a user would.
-    pub(crate) async fn up() -> anyhow::Result<Self> {
-        let folder = std::env::temp_dir().join(format!("{NAME}-{}", std::process::id()));
+    /// Brings a cluster of this name up as a user would, with `more` arguments of `kompass local up`. What an earlier run has
+    /// left of it is removed.
+    ///
+    /// # Errors
+    /// What did not come up.
+    pub async fn up(name: &str, more: &[&str]) -> anyhow::Result<Self> {
+        full::down(name, &Progress::lines()).await?;
+        let folder = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder)?;
         let values = folder.join("values.json");
         // Requests are small, since two of each share a node with everything else of this machine.
@@ -51,9 +61,14 @@ impl Installed {
         });
         std::fs::write(&values, text.to_string())?;
         let began = Instant::now();
-        local_up(&values, &[]).await?;
-        println!("cluster and chart were up after {:?}", began.elapsed());
-        let cluster = Cluster::attach(NAME, &Progress::lines()).await?;
+        let arguments = ["local", "up", "--yes", "--name", name, "--kwok-nodes", "6", "--values"];
+        let mut up = Command::new(program("kompass")?);
+        succeed(up.args(arguments).arg(&values).args(more)).await?;
+        #[expect(clippy::print_stdout, reason = "a long test tells what it has seen")]
+        {
+            println!("cluster and chart were up after {:?}", began.elapsed());
+        }
+        let cluster = Cluster::attach(name, &Progress::lines()).await?;
         let client = kompass_kube::client::connect(Some(&cluster.kubeconfig()), "kompass-tests").await?;
         let namespace = json!({"metadata": {"name": JOBS}});
         let namespaces: Api<Namespace> = Api::all(client.clone());
@@ -71,20 +86,21 @@ impl Installed {
         })
     }
 
-    /// Brings it up again, as it is now wanted.
-    pub(crate) async fn local_up(&self, more: &[&str]) -> anyhow::Result<()> {
-        local_up(&self.values, more).await
-    }
-
     /// Helm on this cluster.
-    pub(crate) async fn helm(&self, arguments: &[&str]) -> anyhow::Result<String> {
+    ///
+    /// # Errors
+    /// It can't be started, does not end, or fails: then with all that it said.
+    pub async fn helm(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = Command::new(&self.helm);
         command.args(arguments).args(["--namespace", NAMESPACE]);
         succeed(self.environment(&mut command)?).await
     }
 
     /// The setup script with helm, kubectl and kompass on its PATH; how it ended is the caller's to judge.
-    pub(crate) async fn script(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+    ///
+    /// # Errors
+    /// It can't be started, or does not end.
+    pub async fn script(&self, arguments: &[&str]) -> anyhow::Result<Output> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../setup-kompass.sh");
         let mut command = Command::new(script);
         command.args(arguments);
@@ -106,13 +122,19 @@ impl Installed {
     }
 
     /// KOMPASS's own pods.
-    pub(crate) async fn pods(&self) -> anyhow::Result<Vec<Pod>> {
+    ///
+    /// # Errors
+    /// The API server does not answer.
+    pub async fn pods(&self) -> anyhow::Result<Vec<Pod>> {
         let pods: Api<Pod> = Api::namespaced(self.client.clone(), NAMESPACE);
         Ok(pods.list(&ListParams::default()).await?.items)
     }
 
     /// How many of them are ready, and are not on their way out.
-    pub(crate) async fn ready(&self) -> anyhow::Result<usize> {
+    ///
+    /// # Errors
+    /// The API server does not answer.
+    pub async fn ready(&self) -> anyhow::Result<usize> {
         let is_ready = |pod: &&Pod| {
             let conditions = pod.status.as_ref().and_then(|status| status.conditions.as_ref());
             let ready =
@@ -123,7 +145,10 @@ impl Installed {
     }
 
     /// The images that they run.
-    pub(crate) async fn images(&self) -> anyhow::Result<Vec<String>> {
+    ///
+    /// # Errors
+    /// The API server does not answer.
+    pub async fn images(&self) -> anyhow::Result<Vec<String>> {
         let pods = self.pods().await?;
         let containers = pods
             .iter()
@@ -132,13 +157,6 @@ impl Installed {
             .flat_map(|spec| &spec.containers);
         Ok(containers.filter_map(|container| container.image.clone()).collect())
     }
-}
-
-async fn local_up(values: &Path, more: &[&str]) -> anyhow::Result<()> {
-    let arguments = ["local", "up", "--yes", "--name", NAME, "--kwok-nodes", "6", "--values"];
-    let mut command = Command::new(program("kompass")?);
-    succeed(command.args(arguments).arg(values).args(more)).await?;
-    Ok(())
 }
 
 impl Drop for Installed {
@@ -164,7 +182,7 @@ async fn run(command: &mut Command) -> anyhow::Result<Output> {
 }
 
 /// All that a command has told.
-pub(crate) fn told(command: &Command, output: &Output) -> String {
+pub fn told(command: &Command, output: &Output) -> String {
     format!(
         "{:?} ended with {}:\n{}",
         command.as_std(),
@@ -174,7 +192,7 @@ pub(crate) fn told(command: &Command, output: &Output) -> String {
 }
 
 /// Its words, those for people first.
-pub(crate) fn words(output: &Output) -> String {
+pub fn words(output: &Output) -> String {
     format!(
         "{}\n{}",
         String::from_utf8_lossy(&output.stderr),
@@ -183,7 +201,7 @@ pub(crate) fn words(output: &Output) -> String {
 }
 
 /// The name of a pod's part.
-pub(crate) fn component(pod: &Pod) -> String {
+pub fn component(pod: &Pod) -> String {
     let label = pod.labels().get("app.kubernetes.io/component");
     label.cloned().unwrap_or_default()
 }

@@ -1,19 +1,26 @@
-//! Prometheus, its operator and kube-state-metrics as the chart brings them, in pods: what they read of KOMPASS's pods.
+//! Prometheus, its operator and kube-state-metrics as the chart brings them, in pods: what they read of KOMPASS's pods. It takes
+//! three programs that nothing else needs, and minutes to compile them, so this target is run by `cargo xtask test --full` alone.
+//!
+//! Needs root, and the programs and images that `cargo xtask prepare --full` makes.
+
+#![cfg(test)]
+#![allow(clippy::print_stdout, reason = "a long test tells what it has seen")]
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::Pod;
-use kompass_tests::spark::{Application, Behaviour, Drivers};
+use kompass_local_cluster::full;
+use kompass_local_cluster::progress::Progress;
+use kompass_tests::deployment::JOBS;
+use kompass_tests::installed::{Installed, NAMESPACE, PATIENCE, component, words};
+use kompass_tests::spark::{Application, Behaviour, Drivers, Stream};
 use kompass_tests::wait_for;
 use kube::api::DeleteParams;
 use kube::{Api, ResourceExt as _};
 use serde_json::Value;
 
-use crate::PATIENCE;
-use crate::installed::{Installed, JOBS, NAMESPACE, component, words};
-use crate::rollout::Stream;
+const NAME: &str = "kompass-monitored";
 
 /// What is read, and of how many pods. kube-scheduler asks whoever wants its metrics for his rights.
 const JOB_PODS: [(&str, f64); 5] = [
@@ -27,10 +34,26 @@ const JOB_PODS: [(&str, f64); 5] = [
 /// Those of KOMPASS itself, with the scheduler that asks it.
 const KOMPASS_JOBS: usize = 4;
 
-pub(crate) async fn prometheus_reads_every_part(installed: &Installed) -> anyhow::Result<()> {
-    let began = Instant::now();
-    installed.local_up(&["--monitoring"]).await?;
-    println!("with Prometheus up after {:?}", began.elapsed());
+#[tokio::test(flavor = "multi_thread")]
+async fn prometheus_reads_every_part_and_its_operator_is_left_to_others() {
+    let watched = watch().await;
+    let removed = full::down(NAME, &Progress::lines()).await;
+    watched.unwrap();
+    removed.unwrap();
+    assert_eq!(full::leftovers(NAME).unwrap(), Vec::<String>::new());
+}
+
+/// The steps share one cluster, so they are one test.
+async fn watch() -> anyhow::Result<()> {
+    let installed = Installed::up(NAME, &["--monitoring"]).await?;
+    prometheus_reads_every_part(&installed).await?;
+    a_gang_is_counted(&installed).await?;
+    use_of_machines(&installed).await?;
+    predictor_is_killed_while_jobs_come(&installed).await?;
+    uninstall_leaves_the_kinds_of_the_operator(&installed).await
+}
+
+async fn prometheus_reads_every_part(installed: &Installed) -> anyhow::Result<()> {
     let expected: BTreeMap<String, f64> = JOB_PODS.map(|(job, pods)| (job.to_owned(), pods)).into();
     wait_for("Prometheus to read every pod", PATIENCE, || async {
         let read = query(installed, "sum by (job) (up{job=~\"kompass.*|kube-state-metrics\"})").await?;
@@ -42,9 +65,11 @@ pub(crate) async fn prometheus_reads_every_part(installed: &Installed) -> anyhow
         }
     })
     .await?;
-    wait_for("every rule to be evaluated", PATIENCE, || rules(installed)).await?;
+    wait_for("every rule to be evaluated", PATIENCE, || rules(installed)).await
+}
 
-    // From a driver's start to what a dashboard shows.
+/// From a driver's start to what a dashboard shows.
+async fn a_gang_is_counted(installed: &Installed) -> anyhow::Result<()> {
     let application = Application::new("watched", 1_000, 2, 1_000).on_fake_nodes();
     let applications = std::slice::from_ref(&application);
     let drivers = Drivers::start(installed.client.clone(), JOBS, applications, Behaviour::default());
@@ -63,10 +88,10 @@ pub(crate) async fn prometheus_reads_every_part(installed: &Installed) -> anyhow
         }
         Ok(())
     })
-    .await?;
-    use_of_machines(installed).await?;
-    predictor_is_killed_while_jobs_come(installed).await?;
+    .await
+}
 
+async fn uninstall_leaves_the_kinds_of_the_operator(installed: &Installed) -> anyhow::Result<()> {
     let output = installed.script(&["uninstall", "--yes"]).await?;
     anyhow::ensure!(output.status.success(), "{}", words(&output));
     anyhow::ensure!(installed.pods().await?.is_empty(), "pods of KOMPASS are left");
@@ -111,7 +136,7 @@ async fn predictor_is_killed_while_jobs_come(installed: &Installed) -> anyhow::R
     let is_predictor = |pod: &&Pod| component(pod) == "predictor";
     let all = installed.pods().await?;
     let victim = all.iter().find(is_predictor).context("no predictor runs")?.name_any();
-    let stream = Stream::start(installed, "unpredicted", 12);
+    let stream = Stream::start(&installed.client, PATIENCE, "unpredicted", 12);
     stream.some_done(1).await?;
     let pods: Api<Pod> = Api::namespaced(installed.client.clone(), NAMESPACE);
     pods.delete(&victim, &DeleteParams::default().grace_period(0)).await?;
