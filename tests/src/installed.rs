@@ -44,6 +44,7 @@ impl Installed {
     ///
     /// # Errors
     /// What did not come up.
+    #[expect(clippy::print_stdout, reason = "a long test tells what it has seen")]
     pub async fn up(name: &str, more: &[&str]) -> anyhow::Result<Self> {
         full::down(name, &Progress::lines()).await?;
         let folder = std::env::temp_dir().join(format!("{name}-{}", std::process::id()));
@@ -64,10 +65,7 @@ impl Installed {
         let arguments = ["local", "up", "--yes", "--name", name, "--kwok-nodes", "6", "--values"];
         let mut up = Command::new(program("kompass")?);
         succeed(up.args(arguments).arg(&values).args(more)).await?;
-        #[expect(clippy::print_stdout, reason = "a long test tells what it has seen")]
-        {
-            println!("cluster and chart were up after {:?}", began.elapsed());
-        }
+        println!("cluster and chart were up after {:?}", began.elapsed());
         let cluster = Cluster::attach(name, &Progress::lines()).await?;
         let client = kompass_kube::client::connect(Some(&cluster.kubeconfig()), "kompass-tests").await?;
         let namespace = json!({"metadata": {"name": JOBS}});
@@ -169,7 +167,13 @@ impl Drop for Installed {
 /// Its standard output, or an error with everything that it printed.
 async fn succeed(command: &mut Command) -> anyhow::Result<String> {
     let output = run(command).await?;
-    anyhow::ensure!(output.status.success(), "{}", told(command, &output));
+    anyhow::ensure!(
+        output.status.success(),
+        "{:?} ended with {}:\n{}",
+        command.as_std(),
+        output.status,
+        words(&output)
+    );
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
@@ -181,17 +185,7 @@ async fn run(command: &mut Command) -> anyhow::Result<Output> {
         .with_context(|| format!("failed to start {:?}", command.as_std()))
 }
 
-/// All that a command has told.
-pub fn told(command: &Command, output: &Output) -> String {
-    format!(
-        "{:?} ended with {}:\n{}",
-        command.as_std(),
-        output.status,
-        words(output)
-    )
-}
-
-/// Its words, those for people first.
+/// The words of a command that has ended, those for people first.
 pub fn words(output: &Output) -> String {
     format!(
         "{}\n{}",

@@ -20,7 +20,7 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 enum Task {
-    /// Install what is missing, check, and run every test: units, real API servers, real Spark on a real cluster.
+    /// Install what is missing, check, and run the tests: units, real API servers, real Spark on a real cluster.
     Test(test::Args),
     /// Rules of the house: who may depend on whom, file sizes, words that don't belong in a repository, dead links.
     Tidy,

@@ -28,7 +28,7 @@ const MODULES: [Module; 7] = [
     Module::Helm,
     Module::Actionlint,
 ];
-/// What the long tests run beside. To compile these takes twenty minutes on two cores.
+/// What only the long tests run. To compile these takes twenty minutes on two cores.
 const LONG_MODULES: [Module; 4] = [
     Module::Prometheus,
     Module::PrometheusOperator,
