@@ -8,4 +8,5 @@ mod hygiene;
 mod ports;
 mod preflight;
 mod rendering;
+mod runbooks;
 mod values;
