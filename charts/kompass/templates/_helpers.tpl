@@ -220,6 +220,16 @@ readinessProbe:
 {{- end }}
 
 {{/*
+A duration as the programs read it, such as 250ms or 3s, in milliseconds.
+*/}}
+{{- define "kompass.milliseconds" -}}
+{{- $units := dict "ms" 1 "s" 1000 "m" 60000 "h" 3600000 -}}
+{{- /* A number that begins with 0 would be read as an octal one. */ -}}
+{{- $number := regexReplaceAll "^0+" (regexFind "^[0-9]+" .) "" | default "0" -}}
+{{- mul (int64 $number) (get $units (regexFind "[a-z]+$" .)) -}}
+{{- end }}
+
+{{/*
 Name of the pod and logs: arguments that every program has.
 */}}
 {{- define "kompass.commonArgs" -}}

@@ -96,9 +96,19 @@ async fn what_is_wrong_is_refused_by_name() {
         ("scheduler.queues[0].name=a,scheduler.queues[0].limits.cpu=1", "limits"),
         ("namespaces={Team}", "namespaces"),
         ("shutdown.grace=3", "grace"),
+        ("shutdown.drain=1000000000ms", "drain"),
         ("networkPolicy.apiServerCidrs={all}", "apiServerCidrs"),
         ("admissionWebhook.port=443", "port"),
+        ("admissionWebhook.metricsPort=443", "metricsPort"),
+        ("monitoring.bundled.pullSecrets={a,a}", "pullSecrets"),
         ("predictor.mode=on", "mode"),
+        ("predictor.maxNodes=1001", "maxNodes"),
+        ("predictor.node.cpuMilli=16777217", "cpuMilli"),
+        ("predictor.node.memoryMib=16777217", "memoryMib"),
+        ("predictor.node.price=1000001", "price"),
+        ("predictor.node.bootSeconds=3601", "bootSeconds"),
+        ("predictor.waitPrice=1000001", "waitPrice"),
+        ("predictor.nodeHoursPerDay=1000001", "nodeHoursPerDay"),
     ] {
         let said = fails(&["template", "kompass", folder, "--set", wrong]).await.unwrap();
         assert!(said.contains(word) && said.contains("schema"), "{wrong}: {said}");
