@@ -297,9 +297,17 @@ from:
 {{- end }}
 
 {{- define "kompass.fromMonitoring" -}}
+{{- $root := . -}}
 {{- with .Values.networkPolicy.metricsFrom -}}
 from:
   {{- toYaml . | nindent 2 }}
+  {{- if include "kompass.monitoring.bundled" $root }}
+  # The chart's own Prometheus, by the labels that the operator gives it.
+  - podSelector:
+      matchLabels:
+        app.kubernetes.io/name: prometheus
+        operator.prometheus.io/name: kompass
+  {{- end }}
 {{- end }}
 {{- end }}
 
