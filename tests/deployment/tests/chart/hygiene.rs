@@ -6,6 +6,9 @@ use serde_json::Value;
 
 use crate::helm::{chart, everything, find, render, text};
 
+/// With a Prometheus of the chart's own, and the predictor that learns from it.
+const BUNDLED: &str = "monitoring.bundled.enabled=true,predictor.node.cpuMilli=4000,predictor.node.memoryMib=16384";
+
 /// All templates as one text.
 fn templates(folder: &std::path::Path) -> String {
     let mut all = String::new();
@@ -144,23 +147,58 @@ async fn every_column_of_the_table_is_there() {
 #[tokio::test]
 async fn every_object_has_the_recommended_labels_and_no_hook_is_left() {
     let everything = everything();
-    let objects = render(&["--values", text(&everything).unwrap()]).await.unwrap();
-    for object in &objects {
-        for label in ["name", "instance", "version", "managed-by", "part-of"] {
-            let label = format!("app.kubernetes.io/{label}");
-            assert!(
-                object["metadata"]["labels"][&label].is_string(),
-                "no {label}: {object:#}"
+    let everything = text(&everything).unwrap();
+    for values in [
+        vec!["--values", everything],
+        vec!["--values", everything, "--set", BUNDLED],
+    ] {
+        let objects = render(&values).await.unwrap();
+        // Definitions are the operator's own, and are to outlive the release.
+        let objects = objects.iter();
+        for object in objects.filter(|object| object["kind"] != "CustomResourceDefinition") {
+            for label in ["name", "instance", "version", "managed-by", "part-of"] {
+                let label = format!("app.kubernetes.io/{label}");
+                assert!(
+                    object["metadata"]["labels"][&label].is_string(),
+                    "no {label}: {object:#}"
+                );
+            }
+            let hook = &object["metadata"]["annotations"]["helm.sh/hook"];
+            assert!(hook.is_null() || hook == "test", "{object:#}");
+            assert!(object["metadata"]["finalizers"].is_null(), "{object:#}");
+            assert_ne!(
+                object["metadata"]["annotations"]["helm.sh/resource-policy"], "keep",
+                "{object:#}"
             );
         }
-        let hook = &object["metadata"]["annotations"]["helm.sh/hook"];
-        assert!(hook.is_null() || hook == "test", "{object:#}");
-        assert!(object["metadata"]["finalizers"].is_null(), "{object:#}");
-        assert_ne!(
-            object["metadata"]["annotations"]["helm.sh/resource-policy"], "keep",
-            "{object:#}"
-        );
     }
+}
+
+/// What is bundled for monitoring runs once, so that it needs no budget, no spread and no leader. On its node it is held as
+/// short as the rest.
+#[tokio::test]
+async fn what_is_bundled_has_no_more_of_its_node_than_the_rest() {
+    let objects = render(&["--set", BUNDLED]).await.unwrap();
+    for name in ["kompass-prometheus-operator", "kompass-kube-state-metrics"] {
+        let pod = &find(&objects, "Deployment", name)["spec"]["template"]["spec"];
+        assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+        assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+        for container in pod["containers"].as_array().unwrap() {
+            assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true);
+            assert_eq!(container["securityContext"]["allowPrivilegeEscalation"], false);
+            assert!(container["resources"]["requests"]["memory"].is_string(), "{name}");
+            assert!(container["resources"]["limits"]["memory"].is_string(), "{name}");
+            assert!(container["readinessProbe"].is_object(), "{name}");
+        }
+    }
+    // The operator does the rest for its pods.
+    let prometheus = &find(&objects, "Prometheus", "kompass")["spec"];
+    assert_eq!(
+        prometheus["securityContext"]["seccompProfile"]["type"],
+        "RuntimeDefault"
+    );
+    assert_eq!(prometheus["securityContext"]["runAsNonRoot"], true);
+    assert!(prometheus["resources"]["limits"]["memory"].is_string());
 }
 
 /// Rights are by name, and never all of them.
@@ -171,6 +209,7 @@ async fn no_rule_has_a_star_and_none_reads_all_secrets() {
         vec![],
         vec!["--set", "scope=all"],
         vec!["--values", text(&everything).unwrap()],
+        vec!["--set", BUNDLED],
     ] {
         let objects = render(&values).await.unwrap();
         let roles = objects
@@ -178,6 +217,8 @@ async fn no_rule_has_a_star_and_none_reads_all_secrets() {
             .filter(|object| object["kind"] == "Role" || object["kind"] == "ClusterRole");
         for role in roles {
             assert!(!role["rules"].to_string().contains("\"*\""), "{role:#}");
+            // The operator finds its Secrets by listing those of its namespace (docs/threat-model.md).
+            let may_list = role["kind"] == "Role" && role["metadata"]["name"] == "kompass-prometheus-operator";
             for rule in role["rules"].as_array().into_iter().flatten() {
                 let is_of = |name: &str| {
                     rule["resources"]
@@ -185,7 +226,7 @@ async fn no_rule_has_a_star_and_none_reads_all_secrets() {
                         .is_some_and(|all| all.contains(&name.into()))
                 };
                 let verbs = rule["verbs"].as_array().unwrap();
-                if is_of("secrets") && verbs.iter().any(|verb| verb != "create") {
+                if is_of("secrets") && !may_list && verbs.iter().any(|verb| verb != "create") {
                     assert!(role["kind"] == "Role" && rule["resourceNames"].is_array(), "{role:#}");
                 }
                 for dangerous in ["escalate", "bind", "impersonate"] {
@@ -230,10 +271,9 @@ async fn the_listed_images_are_those_that_are_rendered() {
     let table = std::fs::read_to_string(chart().join("files/kube-scheduler-versions.yaml")).unwrap();
     let table: BTreeMap<String, String> = serde_saphyr::from_str(&table).unwrap();
     let everything = everything();
-    let bundled = "monitoring.bundled.enabled=true,predictor.node.cpuMilli=4000,predictor.node.memoryMib=16384";
     let mut sets = vec![
         vec!["--values", text(&everything).unwrap()],
-        vec!["--set", bundled],
+        vec!["--set", BUNDLED],
         vec!["--set", "scope=all"],
     ];
     let versions: Vec<_> = table.keys().map(|minor| format!("{minor}.0")).collect();
