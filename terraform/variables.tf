@@ -358,6 +358,12 @@ variable "autoscaler" {
   }
 }
 
+variable "capacity_buffers" {
+  description = "Let cluster-autoscaler (1.35 or newer) keep nodes for CapacityBuffers, and the predictor hold nodes by them in place of floors. Their definition must be in the cluster before: without it the autoscaler waits for it at its start, and buys no node. It is autoscaling.x-k8s.io_capacitybuffers.yaml in cluster-autoscaler/apis/config/crd of https://github.com/kubernetes/autoscaler, to be taken from the branch of the autoscaler's version (cluster-autoscaler-release-1.35). Karpenter takes buffers whatever this says."
+  type        = bool
+  default     = false
+}
+
 variable "kompass_namespace" {
   description = "Namespace that KOMPASS is installed in."
   type        = string

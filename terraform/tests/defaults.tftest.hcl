@@ -139,9 +139,15 @@ run "three_zones_two_capacity_types" {
     error_message = "The predictor must keep to the groups of this cluster."
   }
 
+  # Without their definition it would wait for ever.
   assert {
-    condition     = yamldecode(output.autoscaler_helm_values).extraArgs["capacity-buffer-controller-enabled"] == true
-    error_message = "The autoscaler must look at buffers."
+    condition     = !strcontains(output.autoscaler_helm_values, "capacity-buffer") && yamldecode(output.autoscaler_helm_values).rbac.additionalRules == []
+    error_message = "The autoscaler must not look for buffers: ${output.autoscaler_helm_values}."
+  }
+
+  assert {
+    condition     = yamldecode(output.helm_values).predictor.actWith == "floors"
+    error_message = "Groups have floors."
   }
 
   assert {
@@ -174,6 +180,56 @@ run "the_expander_is_asked_where_its_certificate_is_known" {
   assert {
     condition     = yamldecode(output.autoscaler_helm_values).extraVolumeSecrets.expander.name == "kompass-expander-ca"
     error_message = "Its certificate is mounted."
+  }
+}
+
+run "cluster_autoscaler_keeps_nodes_for_buffers_where_it_is_told_to" {
+  variables {
+    capacity_buffers = true
+    spark_nodes      = { taints = { workload = { value = "spark", effect = "NoSchedule" } } }
+  }
+
+  assert {
+    condition = { for flag, value in yamldecode(output.autoscaler_helm_values).extraArgs : flag => tostring(value) } == {
+      "balance-similar-node-groups"           = "false"
+      "capacity-buffer-controller-enabled"    = "true"
+      "capacity-buffer-pod-injection-enabled" = "true"
+      "expander"                              = "least-waste"
+      "kube-api-content-type"                 = "application/json"
+      "skip-nodes-with-local-storage"         = "false"
+      "skip-nodes-with-system-pods"           = "false"
+    }
+    error_message = "The autoscaler must look at buffers, and write their status as JSON."
+  }
+
+  # It waits for all that it lists before it does anything.
+  assert {
+    condition = alltrue([
+      for kind in ["autoscaling.x-k8s.io/capacitybuffers", "/podtemplates", "/resourcequotas", "/replicationcontrollers", "apps/deployments", "apps/replicasets", "apps/statefulsets", "batch/jobs"] :
+      anytrue([
+        for rule in yamldecode(output.autoscaler_helm_values).rbac.additionalRules :
+        contains(rule.apiGroups, split("/", kind)[0]) && contains(rule.resources, split("/", kind)[1]) && length(setsubtract(["get", "list", "watch"], rule.verbs)) == 0
+      ])
+    ])
+    error_message = "The autoscaler must be allowed to read what buffers are made of."
+  }
+
+  assert {
+    condition = anytrue([
+      for rule in yamldecode(output.autoscaler_helm_values).rbac.additionalRules :
+      rule.apiGroups == ["autoscaling.x-k8s.io"] && rule.resources == ["capacitybuffers/status"] && contains(rule.verbs, "update")
+    ])
+    error_message = "The autoscaler must be allowed to answer buffers."
+  }
+
+  assert {
+    condition     = yamldecode(output.helm_values).predictor.actWith == "buffers"
+    error_message = "The predictor holds nodes by what the autoscaler looks at."
+  }
+
+  assert {
+    condition     = yamldecode(output.helm_values).predictor.extraArgs == ["--node-selector=kompass.dev/node-group=spark", "--toleration=workload=spark:NoSchedule"]
+    error_message = "Buffers are for the groups of Spark."
   }
 }
 
