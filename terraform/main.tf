@@ -17,6 +17,10 @@ locals {
   partition = data.aws_partition.current.partition
   zones     = length(var.zone_names) > 0 ? var.zone_names : slice(data.aws_availability_zones.available.names, 0, var.zone_count)
 
+  # IAM has one set of names for all regions of an account: without the region, a cluster of this name in another one would
+  # fail in the middle of its apply.
+  iam_name = "${var.name}-${var.region}"
+
   # What a teardown looks for: nothing with this tag may remain.
   tags = merge(var.tags, {
     "kompass.dev/cluster"    = var.name
@@ -53,6 +57,7 @@ module "network" {
   source = "./modules/network"
 
   name               = var.name
+  iam_name           = local.iam_name
   region             = var.region
   cidr               = var.vpc_cidr
   zones              = local.zones
@@ -77,6 +82,7 @@ module "cluster" {
   source = "./modules/cluster"
 
   name                = var.name
+  iam_name            = local.iam_name
   partition           = local.partition
   kubernetes_version  = var.kubernetes_version
   support_type        = var.support_type
@@ -116,6 +122,7 @@ module "karpenter" {
   count  = var.autoscaler == "karpenter" ? 1 : 0
 
   name          = var.name
+  iam_name      = local.iam_name
   node_role     = module.cluster.spark_node_role
   policy_file   = "${path.module}/policies/karpenter.json.tftpl"
   policy_values = local.policy_values
@@ -125,7 +132,7 @@ module "karpenter" {
 module "predictor_role" {
   source = "./modules/workload-role"
 
-  name            = "${var.name}-predictor"
+  name            = "${local.iam_name}-predictor"
   description     = "KOMPASS's predictor: reads groups and prices, holds floors"
   namespace       = var.kompass_namespace
   service_account = "kompass-predictor"
@@ -137,7 +144,7 @@ module "autoscaler_role" {
   source = "./modules/workload-role"
   count  = var.autoscaler == "cluster-autoscaler" ? 1 : 0
 
-  name            = "${var.name}-cluster-autoscaler"
+  name            = "${local.iam_name}-cluster-autoscaler"
   description     = "cluster-autoscaler: sizes the groups of this cluster"
   namespace       = "kube-system"
   service_account = "cluster-autoscaler"

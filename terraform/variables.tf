@@ -1,11 +1,17 @@
 variable "name" {
-  description = "Name of the EKS cluster, and prefix of all that is created. A second cluster in the same account and region needs another one."
+  description = "Name of the EKS cluster, and prefix of all that is created. A second cluster in the same account and region needs another one. Roles and instance profiles, whose names IAM keeps for all regions, have the region behind it."
   type        = string
   default     = "kompass"
 
   validation {
     condition     = can(regex("^[a-z][a-z0-9-]{0,30}[a-z0-9]$", var.name))
     error_message = "name must be 2 to 32 lower-case letters, digits and dashes, begin with a letter and not end with a dash."
+  }
+
+  # IAM's longest name, of a role that may come by a change of `autoscaler`: 64 is all that it may have.
+  validation {
+    condition     = length("${var.name}-${var.region}-cluster-autoscaler") <= 64
+    error_message = "name must have at most ${64 - length("-${var.region}-cluster-autoscaler")} characters in ${var.region}: the role NAME-${var.region}-cluster-autoscaler may have 64."
   }
 }
 

@@ -4,6 +4,7 @@ mock_provider "aws" {}
 
 variables {
   name                = "kompass"
+  iam_name            = "kompass-eu-central-1"
   partition           = "aws"
   kubernetes_version  = "1.35"
   support_type        = "STANDARD"
@@ -58,6 +59,30 @@ run "addons_with_pods_of_their_own_wait_for_nodes" {
   assert {
     condition     = aws_eks_node_group.system.ami_type == "AL2023_x86_64_STANDARD"
     error_message = "The image is that of the architecture."
+  }
+}
+
+# The same name in another region is another cluster's.
+run "names_of_iam_have_the_region" {
+  command = plan
+
+  module {
+    source = "./modules/cluster"
+  }
+
+  assert {
+    condition = concat([aws_iam_role.cluster.name], [for role in aws_iam_role.node : role.name], [aws_iam_instance_profile.spark.name]) == [
+      "kompass-eu-central-1-cluster",
+      "kompass-eu-central-1-spark-node",
+      "kompass-eu-central-1-system-node",
+      "kompass-eu-central-1-spark-node",
+    ]
+    error_message = "Roles and the instance profile must have the region in their names."
+  }
+
+  assert {
+    condition     = aws_eks_cluster.this.name == "kompass"
+    error_message = "What belongs to a region does without it."
   }
 }
 

@@ -151,6 +151,11 @@ run "three_zones_two_capacity_types" {
   }
 
   assert {
+    condition     = [module.predictor_role.name, module.autoscaler_role[0].name, module.cluster.spark_node_role.name] == ["kompass-eu-central-1-predictor", "kompass-eu-central-1-cluster-autoscaler", "kompass-eu-central-1-spark-node"]
+    error_message = "Names of IAM must have the region in them: the same name in another region is another cluster's."
+  }
+
+  assert {
     condition     = yamldecode(output.autoscaler_helm_values).extraArgs.expander == "least-waste"
     error_message = "Without a certificate the autoscaler must not ask the expander."
   }
@@ -272,6 +277,51 @@ run "karpenter_has_a_queue_and_no_groups" {
   assert {
     condition     = yamldecode(output.helm_values).predictor.actWith == "buffers"
     error_message = "Karpenter takes buffers, not floors."
+  }
+
+  assert {
+    condition     = module.karpenter[0].role_name == "kompass-eu-central-1-karpenter" && output.karpenter.instance_profile == "kompass-eu-central-1-spark-node"
+    error_message = "Names of IAM must have the region in them."
+  }
+}
+
+run "the_longest_name_fits" {
+  command = plan
+
+  variables {
+    name   = "a-name-that-is-as-long-as-it-may"
+    region = "eu-central-1"
+  }
+
+  assert {
+    condition     = length(var.name) == 32 && length(module.autoscaler_role[0].name) == 64
+    error_message = "A role may have 64 characters: ${module.autoscaler_role[0].name}."
+  }
+}
+
+run "the_log_of_connections_is_written_by_a_role_of_the_region" {
+  command = plan
+
+  module {
+    source = "./modules/network"
+  }
+
+  variables {
+    name               = "kompass"
+    iam_name           = "kompass-eu-central-1"
+    cidr               = "10.0.0.0/16"
+    zones              = ["eu-central-1a", "eu-central-1b"]
+    nat                = "none"
+    endpoints          = []
+    flow_logs          = true
+    log_retention_days = 30
+    kms_key_arn        = "arn:aws:kms:eu-central-1:123456789012:key/made-up"
+    karpenter          = false
+  }
+
+  assert {
+    condition     = aws_iam_role.flow[0].name == "kompass-eu-central-1-flow-logs"
+    error_message = "Names of IAM must have the region in them."
   }
 }
 

@@ -1,4 +1,5 @@
-# What is refused, and before anything is made. Each run refuses several inputs, each by one rule.
+# What is refused, and before anything is made. Each run refuses several inputs, each by one rule. A rule that compares an
+# input with another one is not asked while the other one is wrong.
 
 mock_provider "aws" {
   mock_data "aws_availability_zones" {
@@ -28,11 +29,9 @@ run "refusals_1" {
   command = plan
 
   variables {
-    name                 = "Kompass"
     region               = "frankfurt"
     tags                 = { "kompass.dev/managed" = "true" }
     vpc_cidr             = "10.0.0.0/24"
-    service_cidr         = "172.20.0.0"
     zone_count           = 1
     zone_names           = ["eu-central-1a", "eu-central-1a"]
     nat                  = "some"
@@ -50,13 +49,15 @@ run "refusals_1" {
     kompass_namespace    = "Kompass"
   }
 
-  expect_failures = [var.name, var.region, var.tags, var.vpc_cidr, var.service_cidr, var.zone_count, var.zone_names, var.nat, var.kubernetes_version, var.support_type, var.public_access_cidrs, var.admin_arns, var.control_plane_logs, var.log_retention_days, var.webhook_ports, var.identity, var.deletion_window_days, var.system_nodes, var.autoscaler, var.kompass_namespace]
+  expect_failures = [var.region, var.tags, var.vpc_cidr, var.zone_count, var.zone_names, var.nat, var.kubernetes_version, var.support_type, var.public_access_cidrs, var.admin_arns, var.control_plane_logs, var.log_retention_days, var.webhook_ports, var.identity, var.deletion_window_days, var.system_nodes, var.autoscaler, var.kompass_namespace]
 }
 
 run "refusals_2" {
   command = plan
 
   variables {
+    name                = "Kompass"
+    service_cidr        = "172.20.0.0"
     nat                 = "none"
     endpoints           = []
     public_access_cidrs = ["203.0.113"]
@@ -64,7 +65,7 @@ run "refusals_2" {
     spark_nodes         = { capacity_types = ["reserved"] }
   }
 
-  expect_failures = [var.endpoints, var.public_access_cidrs, var.webhook_ports, var.spark_nodes]
+  expect_failures = [var.name, var.service_cidr, var.endpoints, var.public_access_cidrs, var.webhook_ports, var.spark_nodes]
 }
 
 run "refusals_3" {
@@ -155,4 +156,16 @@ run "no_instance_type" {
   }
 
   expect_failures = [var.spark_nodes]
+}
+
+# 31, where a role has room for 30.
+run "a_name_too_long_for_the_region" {
+  command = plan
+
+  variables {
+    name   = "a-name-that-is-quite-as-long-as"
+    region = "ap-southeast-1"
+  }
+
+  expect_failures = [var.name]
 }

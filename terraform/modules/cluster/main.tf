@@ -1,5 +1,5 @@
 resource "aws_iam_role" "cluster" {
-  name        = "${var.name}-cluster"
+  name        = "${var.iam_name}-cluster"
   description = "The control plane of the EKS cluster ${var.name}"
 
   assume_role_policy = jsonencode({

@@ -1,7 +1,7 @@
 resource "aws_iam_role" "node" {
   for_each = toset(["system", "spark"])
 
-  name        = "${var.name}-${each.key}-node"
+  name        = "${var.iam_name}-${each.key}-node"
   description = "Nodes of ${var.name} for ${each.key}"
 
   assume_role_policy = jsonencode({
@@ -31,7 +31,7 @@ resource "aws_iam_role_policy_attachment" "node" {
 }
 
 resource "aws_iam_instance_profile" "spark" {
-  name = "${var.name}-spark-node"
+  name = "${var.iam_name}-spark-node"
   role = aws_iam_role.node["spark"].name
 }
 

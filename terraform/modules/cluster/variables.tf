@@ -3,6 +3,11 @@ variable "name" {
   type        = string
 }
 
+variable "iam_name" {
+  description = "Prefix of IAM's names: the cluster's with its region."
+  type        = string
+}
+
 variable "partition" {
   description = "AWS partition."
   type        = string

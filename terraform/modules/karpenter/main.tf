@@ -65,7 +65,7 @@ resource "aws_cloudwatch_event_target" "interruption" {
 module "role" {
   source = "../workload-role"
 
-  name            = "${var.name}-karpenter"
+  name            = "${var.iam_name}-karpenter"
   description     = "Karpenter: starts and ends the nodes of this cluster"
   namespace       = "kube-system"
   service_account = "karpenter"

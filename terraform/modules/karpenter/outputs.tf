@@ -1,3 +1,8 @@
+output "role_name" {
+  description = "Name of the role of Karpenter's controller."
+  value       = module.role.name
+}
+
 output "role_arn" {
   description = "Role of Karpenter's controller."
   value       = module.role.arn

@@ -3,6 +3,11 @@ variable "name" {
   type        = string
 }
 
+variable "iam_name" {
+  description = "Prefix of IAM's names: the cluster's with its region."
+  type        = string
+}
+
 variable "node_role" {
   description = "Role and instance profile of the nodes that Karpenter starts."
   type = object({

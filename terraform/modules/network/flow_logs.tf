@@ -9,7 +9,7 @@ resource "aws_cloudwatch_log_group" "flow" {
 resource "aws_iam_role" "flow" {
   count = var.flow_logs ? 1 : 0
 
-  name        = "${var.name}-flow-logs"
+  name        = "${var.iam_name}-flow-logs"
   description = "Writes the log of the VPC's connections"
 
   assume_role_policy = jsonencode({
@@ -25,7 +25,7 @@ resource "aws_iam_role" "flow" {
 resource "aws_iam_role_policy" "flow" {
   count = var.flow_logs ? 1 : 0
 
-  name = "${var.name}-flow-logs"
+  name = "${var.iam_name}-flow-logs"
   role = aws_iam_role.flow[0].id
 
   policy = jsonencode({

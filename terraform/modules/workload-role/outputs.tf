@@ -1,3 +1,8 @@
+output "name" {
+  description = "Name of the role."
+  value       = aws_iam_role.this.name
+}
+
 output "arn" {
   description = "ARN of the role."
   value       = aws_iam_role.this.arn

@@ -187,6 +187,12 @@ async fn all_that_is_made_stays_as_it_is_beside_a_floor_and_goes_again() {
     let made = aws.look().await;
     assert_eq!(made["clusters"], serde_json::json!(["spark-eu"]));
     assert_eq!(made["repositories"].as_array().unwrap().len(), 5);
+    // IAM's names are one set for all regions.
+    let roles = made["roles"].as_array().unwrap();
+    assert_eq!(roles.len(), 6, "{roles:?}");
+    for role in roles {
+        assert!(role.as_str().unwrap().starts_with("spark-eu-eu-central-1-"), "{role}");
+    }
     let kinds: BTreeSet<String> = aws.eks.objects().into_iter().map(|(kind, _)| kind).collect();
     let all = [
         "access-entries",
@@ -270,11 +276,12 @@ async fn karpenter_and_roles_by_openid_connect_live_as_long() {
     assert_eq!(made["rules"].as_array().unwrap().len(), 4);
     let state = workspace.terraform(&["show", "-json"]).await.unwrap();
     let state: Value = serde_json::from_str(&state).unwrap();
-    for resource in resources(&state["values"]["root_module"]) {
-        if resource["type"] == "aws_iam_role_policy" && resource["values"]["name"] == "spark-eu-karpenter" {
-            Policy::read(resource["values"]["policy"].as_str().unwrap()).unwrap();
-        }
-    }
+    let all = resources(&state["values"]["root_module"]);
+    let policy = all.iter().find(|resource| {
+        resource["type"] == "aws_iam_role_policy" && resource["values"]["name"] == "spark-eu-eu-central-1-karpenter"
+    });
+    let policy = policy.expect("Karpenter's role has a policy");
+    Policy::read(policy["values"]["policy"].as_str().unwrap()).unwrap();
     workspace.terraform(&DESTROY).await.unwrap();
     aws.is_empty_but_for(1).await;
 }

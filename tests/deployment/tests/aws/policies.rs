@@ -30,8 +30,8 @@ pub(crate) fn of_the_state(resources: &[&Value]) {
         let found = found.unwrap_or_else(|| panic!("no policy of {role}"));
         Policy::read(found["values"]["policy"].as_str().unwrap()).unwrap()
     };
-    autoscaler(&of("spark-eu-cluster-autoscaler"));
-    predictor(&of("spark-eu-predictor"));
+    autoscaler(&of("spark-eu-eu-central-1-cluster-autoscaler"));
+    predictor(&of("spark-eu-eu-central-1-predictor"));
 }
 
 fn ask(action: &str, cluster: &str, managed: bool) -> Ask {
