@@ -44,19 +44,46 @@ variable "vpc_cidr" {
   default     = "10.0.0.0/16"
 
   validation {
-    condition     = can(cidrhost(var.vpc_cidr, 0)) && try(tonumber(split("/", var.vpc_cidr)[1]) >= 16 && tonumber(split("/", var.vpc_cidr)[1]) <= 20, false)
+    condition     = can(cidrnetmask(var.vpc_cidr)) && try(tonumber(split("/", var.vpc_cidr)[1]) >= 16 && tonumber(split("/", var.vpc_cidr)[1]) <= 20, false)
     error_message = "vpc_cidr must be an IPv4 network between /16 and /20, such as 10.0.0.0/16."
+  }
+
+  # This host's, loopback, link-local, and multicast with what is reserved behind it.
+  validation {
+    condition = try(alltrue([
+      for never in ["0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3"] :
+      cidrhost("${split("/", var.vpc_cidr)[0]}/${split("/", never)[1]}", 0) != cidrhost(never, 0)
+    ]), true)
+    error_message = "vpc_cidr must be addresses that a VPC can have, best private ones: of 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or 100.64.0.0/10."
   }
 }
 
 variable "service_cidr" {
-  description = "Addresses of Services. They must not overlap with the VPC's."
+  description = "Addresses of Services, /12 to /24, of 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16. They must not overlap with the VPC's."
   type        = string
   default     = "172.20.0.0/16"
 
   validation {
-    condition     = can(cidrhost(var.service_cidr, 0)) && try(tonumber(split("/", var.service_cidr)[1]) >= 12 && tonumber(split("/", var.service_cidr)[1]) <= 24, false)
+    condition     = can(cidrnetmask(var.service_cidr)) && try(tonumber(split("/", var.service_cidr)[1]) >= 12 && tonumber(split("/", var.service_cidr)[1]) <= 24, false)
     error_message = "service_cidr must be an IPv4 network between /12 and /24."
+  }
+
+  validation {
+    condition = try(anytrue([
+      for private in ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"] :
+      tonumber(split("/", var.service_cidr)[1]) >= tonumber(split("/", private)[1]) &&
+      cidrhost("${split("/", var.service_cidr)[0]}/${split("/", private)[1]}", 0) == cidrhost(private, 0)
+    ]), true)
+    error_message = "service_cidr must be within 10.0.0.0/8, 172.16.0.0/12 or 192.168.0.0/16: EKS takes no others."
+  }
+
+  # Two networks overlap if they are the same by the shorter of their prefixes.
+  validation {
+    condition = try(
+      cidrhost("${split("/", var.service_cidr)[0]}/${min(split("/", var.service_cidr)[1], split("/", var.vpc_cidr)[1])}", 0) !=
+      cidrhost("${split("/", var.vpc_cidr)[0]}/${min(split("/", var.service_cidr)[1], split("/", var.vpc_cidr)[1])}", 0),
+    true)
+    error_message = "service_cidr (${var.service_cidr}) and vpc_cidr (${var.vpc_cidr}) overlap: EKS refuses that. Change one of them; for Services EKS itself takes 172.20.0.0/16 or 10.100.0.0/16."
   }
 }
 
@@ -334,6 +361,11 @@ variable "spark_nodes" {
   validation {
     condition     = contains(["x86_64", "arm64"], var.spark_nodes.architecture)
     error_message = "spark_nodes: architecture must be x86_64 or arm64."
+  }
+
+  validation {
+    condition     = !contains(["x86_64", "arm64"], var.spark_nodes.architecture) || alltrue([for type in var.spark_nodes.instance_types : can(regex("^(a1|[a-z-]+[0-9]+g[a-z]*)\\.", type)) == (var.spark_nodes.architecture == "arm64")])
+    error_message = "spark_nodes: instance types must be of the architecture; for Graviton set both, such as instance_types = [\"m7g.2xlarge\"] and architecture = \"arm64\"."
   }
 
   validation {

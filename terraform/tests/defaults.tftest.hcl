@@ -325,6 +325,46 @@ run "the_log_of_connections_is_written_by_a_role_of_the_region" {
   }
 }
 
+run "networks_side_by_side_do_not_overlap" {
+  command = plan
+
+  variables {
+    vpc_cidr     = "172.24.0.0/16"
+    service_cidr = "172.20.0.0/14"
+  }
+
+  assert {
+    condition     = length(module.network.private_subnet_ids) == 3
+    error_message = "These networks are all right."
+  }
+}
+
+run "a_vpc_may_have_other_addresses_than_services" {
+  command = plan
+
+  variables {
+    vpc_cidr = "100.64.0.0/16"
+  }
+
+  assert {
+    condition     = length(module.network.private_subnet_ids) == 3
+    error_message = "AWS lets a VPC have these."
+  }
+}
+
+run "groups_of_graviton" {
+  command = plan
+
+  variables {
+    spark_nodes = { instance_types = ["m7g.2xlarge", "m6gd.2xlarge"], architecture = "arm64" }
+  }
+
+  assert {
+    condition     = output.node_needs == "on-demand:m6i.large:2:4 on-demand:m7g.2xlarge:0:150 spot:m7g.2xlarge:0:150"
+    error_message = "Groups may be of another architecture than the system's nodes: ${output.node_needs}."
+  }
+}
+
 run "nothing_scales_without_an_autoscaler" {
   variables {
     autoscaler = "none"

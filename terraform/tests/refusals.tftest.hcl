@@ -158,6 +158,140 @@ run "no_instance_type" {
   expect_failures = [var.spark_nodes]
 }
 
+run "spark_on_graviton_without_its_architecture" {
+  command = plan
+
+  variables {
+    spark_nodes = { instance_types = ["m7g.2xlarge"] }
+  }
+
+  expect_failures = [var.spark_nodes]
+}
+
+run "spark_types_of_both_architectures" {
+  command = plan
+
+  variables {
+    spark_nodes = { instance_types = ["m7g.2xlarge", "m6i.2xlarge"], architecture = "arm64" }
+  }
+
+  expect_failures = [var.spark_nodes]
+}
+
+# The types are those of x86_64 by default.
+run "spark_on_another_architecture_than_the_types" {
+  command = plan
+
+  variables {
+    spark_nodes = { architecture = "arm64" }
+  }
+
+  expect_failures = [var.spark_nodes]
+}
+
+# Those that Services have by default.
+run "the_vpc_has_the_addresses_of_services" {
+  command = plan
+
+  variables {
+    vpc_cidr = "172.20.0.0/16"
+  }
+
+  expect_failures = [var.service_cidr]
+}
+
+run "the_vpc_is_within_the_addresses_of_services" {
+  command = plan
+
+  variables {
+    vpc_cidr     = "10.100.32.0/20"
+    service_cidr = "10.96.0.0/12"
+  }
+
+  expect_failures = [var.service_cidr]
+}
+
+run "services_are_within_the_vpc" {
+  command = plan
+
+  variables {
+    service_cidr = "10.0.128.0/24"
+  }
+
+  expect_failures = [var.service_cidr]
+}
+
+run "services_have_public_addresses" {
+  command = plan
+
+  variables {
+    service_cidr = "203.0.112.0/20"
+  }
+
+  expect_failures = [var.service_cidr]
+}
+
+run "services_have_addresses_of_carriers" {
+  command = plan
+
+  variables {
+    service_cidr = "100.64.0.0/16"
+  }
+
+  expect_failures = [var.service_cidr]
+}
+
+# 192.168.0.0/16 is a part of these.
+run "services_have_more_than_private_addresses" {
+  command = plan
+
+  variables {
+    service_cidr = "192.160.0.0/12"
+  }
+
+  expect_failures = [var.service_cidr]
+}
+
+run "the_vpc_has_addresses_of_no_network" {
+  command = plan
+
+  variables {
+    vpc_cidr = "169.254.0.0/16"
+  }
+
+  expect_failures = [var.vpc_cidr]
+}
+
+run "the_vpc_has_addresses_of_groups" {
+  command = plan
+
+  variables {
+    vpc_cidr = "239.1.0.0/16"
+  }
+
+  expect_failures = [var.vpc_cidr]
+}
+
+run "the_vpc_has_addresses_of_another_protocol" {
+  command = plan
+
+  variables {
+    vpc_cidr = "fd00::/16"
+  }
+
+  expect_failures = [var.vpc_cidr]
+}
+
+run "services_have_addresses_of_another_protocol" {
+  command = plan
+
+  variables {
+    service_cidr = "fd00::/16"
+  }
+
+  expect_failures = [var.service_cidr]
+}
+
 # 31, where a role has room for 30.
 run "a_name_too_long_for_the_region" {
   command = plan
