@@ -5,17 +5,33 @@ data "aws_partition" "current" {}
 data "aws_availability_zones" "available" {
   #checkov:skip=CKV_AWS_394:Only the first zone_count names are taken, and zone_names pins them for who wants that.
   state = "available"
+  # EKS takes no subnet of a control plane there. Names of zones differ between accounts, these don't.
+  exclude_zone_ids = ["cac1-az3", "use1-az3", "usw1-az2"]
 
   filter {
     name   = "opt-in-status"
     values = ["opt-in-not-required"]
+  }
+
+  lifecycle {
+    postcondition {
+      condition     = length(var.zone_names) > 0 || length(self.names) >= var.zone_count
+      error_message = "${var.region} has ${length(self.names)} zones for this account that EKS takes (${join(", ", self.names)}), and zone_count is ${var.zone_count}: ${length(self.names) < 2 ? "choose another region" : "set zone_count = ${length(self.names)}"}."
+    }
+
+    postcondition {
+      condition     = length(setsubtract(var.zone_names, self.names)) == 0
+      error_message = "zone_names has ${join(", ", setsubtract(var.zone_names, self.names))}: no zone of ${var.region} for this account that EKS takes. It takes ${join(", ", self.names)}."
+    }
   }
 }
 
 locals {
   account   = data.aws_caller_identity.current.account_id
   partition = data.aws_partition.current.partition
-  zones     = length(var.zone_names) > 0 ? var.zone_names : slice(data.aws_availability_zones.available.names, 0, var.zone_count)
+  # Less than zone_count in a destroy alone, which goes on where a zone is no longer there.
+  all_zones = data.aws_availability_zones.available.names
+  zones     = length(var.zone_names) > 0 ? var.zone_names : slice(local.all_zones, 0, min(var.zone_count, length(local.all_zones)))
 
   # IAM has one set of names for all regions of an account: without the region, a cluster of this name in another one would
   # fail in the middle of its apply.

@@ -88,7 +88,7 @@ variable "service_cidr" {
 }
 
 variable "zone_count" {
-  description = "How many zones of the region to use: the first ones that need no opt-in, unless zone_names tells them."
+  description = "How many zones of the region to use: the first ones that need no opt-in and that EKS takes, unless zone_names tells them. us-west-1 has 2 for most accounts."
   type        = number
   default     = 3
 

@@ -151,6 +151,11 @@ run "three_zones_two_capacity_types" {
   }
 
   assert {
+    condition     = data.aws_availability_zones.available.exclude_zone_ids == toset(["cac1-az3", "use1-az3", "usw1-az2"])
+    error_message = "EKS refuses a control plane there."
+  }
+
+  assert {
     condition     = [module.predictor_role.name, module.autoscaler_role[0].name, module.cluster.spark_node_role.name] == ["kompass-eu-central-1-predictor", "kompass-eu-central-1-cluster-autoscaler", "kompass-eu-central-1-spark-node"]
     error_message = "Names of IAM must have the region in them: the same name in another region is another cluster's."
   }
@@ -322,6 +327,25 @@ run "the_log_of_connections_is_written_by_a_role_of_the_region" {
   assert {
     condition     = aws_iam_role.flow[0].name == "kompass-eu-central-1-flow-logs"
     error_message = "Names of IAM must have the region in them."
+  }
+}
+
+run "two_zones_are_enough_where_there_are_two" {
+  command = plan
+
+  override_data {
+    target = data.aws_availability_zones.available
+    values = { names = ["us-west-1a", "us-west-1c"] }
+  }
+
+  variables {
+    region     = "us-west-1"
+    zone_count = 2
+  }
+
+  assert {
+    condition     = output.billed.interface_endpoint == 14
+    error_message = "Both zones are taken."
   }
 }
 

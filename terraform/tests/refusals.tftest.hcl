@@ -303,3 +303,39 @@ run "a_name_too_long_for_the_region" {
 
   expect_failures = [var.name]
 }
+
+run "more_zones_than_there_are" {
+  command = plan
+
+  variables {
+    zone_count = 4
+  }
+
+  expect_failures = [data.aws_availability_zones.available]
+}
+
+run "a_zone_that_is_not_there" {
+  command = plan
+
+  variables {
+    zone_names = ["eu-central-1a", "eu-central-1d"]
+  }
+
+  expect_failures = [data.aws_availability_zones.available]
+}
+
+# As most accounts see us-west-1, with the default of three.
+run "fewer_zones_than_by_default" {
+  command = plan
+
+  override_data {
+    target = data.aws_availability_zones.available
+    values = { names = ["us-west-1a", "us-west-1c"] }
+  }
+
+  variables {
+    region = "us-west-1"
+  }
+
+  expect_failures = [data.aws_availability_zones.available]
+}
