@@ -182,6 +182,8 @@ plan_eks() {
   local kinds images="build KOMPASS's images and push them to the account's ECR"
   kinds="$(kinds_of_plan | awk '{ printf "     %4d %s %s\n", $1, $2, $3 }')"
   [[ -z "$REGISTRY" ]] || images="take KOMPASS's images from $REGISTRY"
+  (($(planned replaced aws_eks_cluster) == 0)) ||
+    warn "the cluster itself is destroyed and made anew, with all that runs in it; what it has made (load balancers, disks, Karpenter's nodes) would be left behind. --destroy takes that away, too"
   cat >&2 <<TEXT
 In account $ACCOUNT, region $REGION, as $CALLER:
   1. make the EKS cluster $NAME with Terraform (its state: ${BACKEND:-$FOLDER}):

@@ -196,7 +196,8 @@ eks_quotas() {
     needed[$kind]=$((needed[$kind] + least * cpus_of[$type]))
     allowed[$kind]=$((allowed[$kind] + most * cpus_of[$type]))
   done
-  if (($(planned created aws_eks_node_group) > 0)); then
+  # A replacement is made before what it replaces goes.
+  if (($(planned created aws_eks_node_group) + $(planned replaced aws_eks_node_group) > 0)); then
     local used
     used="$(used_cpus normal)" && quota "vCPUs of on-demand nodes" ec2 L-1216C47A "${needed[on-demand]}" "$used" "${allowed[on-demand]}"
     used="$(used_cpus spot)" && quota "vCPUs of Spot nodes" ec2 L-34B43A08 "${needed[spot]}" "$used" "${allowed[spot]}"

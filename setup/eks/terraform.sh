@@ -177,9 +177,11 @@ terraform_apply() {
   rm -f "$FOLDER/plan"
 }
 
-# kinds_of_plan: how many of which are created, changed, replaced or destroyed.
+# kinds_of_plan: how many of which are created, changed, replaced or destroyed. What was being made when an apply was
+# interrupted is tainted, and what a replacement has left behind is deposed: Terraform says so between name and verb.
 kinds_of_plan() {
-  sed -nE 's/^  # (.*\.)?(aws_[a-z0-9_]+)\.[A-Za-z0-9_-]+(\[.*\])? (will|must) be (created|destroyed|updated|replaced).*/\5 \2/p' "$FOLDER/plan.txt" |
+  local name='(.*\.)?(aws_[a-z0-9_]+)\.[A-Za-z0-9_-]+(\[.*\])?' state='( \(deposed object [0-9a-f]+\)| is tainted, so)?'
+  sed -nE "s/^  # $name$state (will|must) be (created|destroyed|updated|replaced).*/\6 \2/p" "$FOLDER/plan.txt" |
     sort | uniq -c
 }
 

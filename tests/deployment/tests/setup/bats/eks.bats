@@ -252,6 +252,26 @@ m7g.large	2	arm64"
   [[ "$output" == *"nothing to change"*"Price: 0.56 to 119.27 USD an hour"* ]]
 }
 
+@test "what an interrupted run has left half made is told to be made anew, and asked quotas for" {
+  tell terraform plan 2 '  # module.cluster.aws_eks_cluster.this is tainted, so must be replaced
+-/+ resource "aws_eks_cluster" "this" {
+  # module.cluster.aws_eks_node_group.system must be replaced
+  # module.spark_nodes[0].aws_launch_template.this["spot"] (deposed object 1f3a90bc) will be destroyed
+  # (left over from a partially-failed replacement of this instance)
+  # module.network.aws_eip.nat["eu-central-1a"] is tainted, so must be replaced
+  + node_needs = "on-demand:m6i.large:2:4"'
+  answer aws "service-quotas get-service-quota --service-code ec2 --quota-code L-1216C47A" "8.0"
+  run -0 eks --plan
+  [[ "$output" == *"1 replaced aws_eks_cluster"* && "$output" == *"1 replaced aws_eks_node_group"* ]]
+  [[ "$output" == *"1 destroyed aws_launch_template"* && "$output" == *"1 replaced aws_eip"* ]]
+  [[ "$output" == *"warning: the cluster itself is destroyed and made anew, with all that runs in it"* ]]
+  [[ "$output" != *"the quota of"* ]]
+  answer aws "service-quotas get-service-quota --service-code ec2 --quota-code L-1216C47A" "3.0"
+  run -5 eks --plan
+  [[ "$output" == *"the quota of vCPUs of on-demand nodes is 3"* ]]
+  nothing_changed
+}
+
 @test "a plan tells what would be made, its price and its rights, and makes nothing" {
   run -0 eks --plan --autoscaler karpenter
   [[ "$output" == *"1 created aws_eks_cluster"* ]]
