@@ -7,6 +7,8 @@
 . "$ROOT/setup/eks/terraform.sh"
 # shellcheck source=setup/eks/parts.sh
 . "$ROOT/setup/eks/parts.sh"
+# shellcheck source=setup/eks/autoscaler.sh
+. "$ROOT/setup/eks/autoscaler.sh"
 # shellcheck source=setup/eks/remains.sh
 . "$ROOT/setup/eks/remains.sh"
 # shellcheck source=setup/eks/destroy.sh
@@ -30,8 +32,10 @@ node groups for Spark with Terraform, pushes KOMPASS's images, and installs auto
                           are added to them.
   --access-from CIDRS     Networks that may reach the API server, with commas between; `me` is this machine's address as
                           AWS sees it. Without it only the VPC does.
-  --autoscaler NAME       cluster-autoscaler (default), karpenter or none.
+  --autoscaler NAME       cluster-autoscaler (default), karpenter or none. Away from karpenter only once it is out of the
+                          cluster; how is told.
   --autoscaler-chart PATH Chart of the autoscaler, instead of the one that its project publishes.
+  --autoscaler-version V  Version of the chart, instead of the one that was chosen here. Neither is kept for later runs.
   --registry PREFIX       Take KOMPASS's images from there; nothing is built or pushed then.
   --backend-config FILE   Keep Terraform's state in the S3 bucket that this file tells, not on this machine.
   --skip-rights           Don't ask IAM whether you may: it can't judge every condition of a policy.
@@ -50,13 +54,14 @@ TEXT
 }
 
 setup_eks() {
-  NAME='' REGION='' VARS='' SET_VARS=() EXTRA_VARS=() REGISTRY='' BACKEND='' AUTOSCALER_CHART='' EKS_NAMESPACE='' EKS_JOBS=()
+  NAME='' REGION='' VARS='' SET_VARS=() EXTRA_VARS=() REGISTRY='' BACKEND='' AUTOSCALER_CHART='' AUTOSCALER_VERSION=''
+  EKS_NAMESPACE='' EKS_JOBS=()
   EKS_PLAN=false DESTROY=false DELETE_IMAGES=false WITHOUT_CLUSTER=false SKIP_RIGHTS=false ACCESS=''
   YES=false CLUSTER_ARGUMENTS=()
   while (($#)); do
     case "$1" in
-      --name | --region | --vars | --set-var | --access-from | --autoscaler | --autoscaler-chart | --registry | \
-        --backend-config | --jobs | --namespace | --scope | --mode | --values | --set)
+      --name | --region | --vars | --set-var | --access-from | --autoscaler | --autoscaler-chart | \
+        --autoscaler-version | --registry | --backend-config | --jobs | --namespace | --scope | --mode | --values | --set)
         value "$@" >/dev/null || exit
         eks_option "$1" "$2"
         shift
@@ -120,6 +125,7 @@ eks_option() {
       esac
       ;;
     --autoscaler-chart) AUTOSCALER_CHART="$2" ;;
+    --autoscaler-version) AUTOSCALER_VERSION="$2" ;;
     --registry) REGISTRY="${2%/}" ;;
     --backend-config)
       [[ -r "$2" ]] || fail "failed to read the backend in $2: is it there?" "$USAGE"
@@ -155,6 +161,7 @@ make_eks() {
   eks_clash
   step "planning"
   terraform_plan
+  eks_earlier_autoscaler
   eks_builder
   eks_quotas
   plan_eks
@@ -179,9 +186,10 @@ TEXT
 }
 
 plan_eks() {
-  local kinds images="build KOMPASS's images and push them to the account's ECR"
+  local kinds others='' images="build KOMPASS's images and push them to the account's ECR"
   kinds="$(kinds_of_plan | awk '{ printf "     %4d %s %s\n", $1, $2, $3 }')"
   [[ -z "$REGISTRY" ]] || images="take KOMPASS's images from $REGISTRY"
+  [[ -z "$EARLIER_AUTOSCALER" ]] || others=", uninstall $EARLIER_AUTOSCALER"
   (($(planned replaced aws_eks_cluster) == 0)) ||
     warn "the cluster itself is destroyed and made anew, with all that runs in it; what it has made (load balancers, disks, Karpenter's nodes) would be left behind. --destroy takes that away, too"
   cat >&2 <<TEXT
@@ -189,7 +197,7 @@ In account $ACCOUNT, region $REGION, as $CALLER:
   1. make the EKS cluster $NAME with Terraform (its state: ${BACKEND:-$FOLDER}):
 ${kinds:-     nothing to change}
   2. $images
-  3. install the autoscaler ($(planned_autoscaler)), and KOMPASS in namespace $EKS_NAMESPACE; prove it by a dry run
+  3. install the autoscaler ($(planned_autoscaler))$others, and KOMPASS in namespace $EKS_NAMESPACE; prove it by a dry run
 Permissions: $RIGHTS_TOLD; docs/operations/aws.md has them all.
 Price: $(of_plan price_per_hour) an hour: at least, and with all nodes that the groups allow. Traffic, logs and images come on top.
   These are list prices of terraform/prices.json, whose date and region it tells. It is paid until --destroy.

@@ -1,5 +1,5 @@
 # What Karpenter buys nodes for Spark by, from the same inputs as the groups. It is an object of the cluster, so that whoever
-# installs Karpenter applies it; Terraform speaks to AWS alone.
+# installs Karpenter applies it; Terraform speaks to AWS alone. By its label setup-kompass.sh knows what it may apply again.
 locals {
   karpenter_nodes = {
     apiVersion = "v1"
@@ -8,7 +8,7 @@ locals {
       {
         apiVersion = "karpenter.k8s.aws/v1"
         kind       = "EC2NodeClass"
-        metadata   = { name = "spark" }
+        metadata   = { name = "spark", labels = { "kompass.dev/created-by" = "terraform" } }
         spec = {
           amiFamily                  = "AL2023"
           amiSelectorTerms           = [var.spark_nodes.ami_id == null ? { alias = "al2023@latest" } : { id = var.spark_nodes.ami_id }]
@@ -26,7 +26,7 @@ locals {
       {
         apiVersion = "karpenter.sh/v1"
         kind       = "NodePool"
-        metadata   = { name = "spark" }
+        metadata   = { name = "spark", labels = { "kompass.dev/created-by" = "terraform" } }
         spec = {
           template = {
             metadata = { labels = merge(var.spark_nodes.labels, { "kompass.dev/node-group" = "spark" }) }
@@ -37,7 +37,10 @@ locals {
                 { key = "karpenter.sh/capacity-type", operator = "In", values = sort(var.spark_nodes.capacity_types) },
                 { key = "kubernetes.io/arch", operator = "In", values = [var.spark_nodes.architecture == "arm64" ? "arm64" : "amd64"] },
               ]
-              taints = [for key, taint in var.spark_nodes.taints : { key = key, value = taint.value, effect = taint.effect }]
+              # Drivers and executors are not to be disrupted, and block a drain. Karpenter drains a node after expireAfter (720h
+              # unless set): without this it would hang there, half drained, until the job ends.
+              terminationGracePeriod = "24h"
+              taints                 = [for key, taint in var.spark_nodes.taints : { key = key, value = taint.value, effect = taint.effect }]
             }
           }
           # A node that has executors stays: to move them costs more than the node.

@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What comes into the cluster once it is there: kubeconfig, images, autoscaler, KOMPASS.
+# What comes into the cluster once it is there: kubeconfig, images, KOMPASS; autoscaler.sh has the autoscaler.
 
 readonly KOMPASS_IMAGES=(scheduler-extender admission-webhook predictor cli)
 # A control plane and nodes that are new take a while to answer: so many times 5 seconds.
@@ -11,6 +11,16 @@ eks_kubeconfig() {
   command="$(terraform_ output -no-color -raw kubeconfig_command 2>"$ERRORS")" || fail "the outputs of Terraform can't be read: $(errors)"
   # shellcheck disable=SC2086 # a command and its arguments
   $command --kubeconfig "$FOLDER/kubeconfig" >/dev/null 2>"$ERRORS" || fail "there is no kubeconfig: $(errors)"
+  cluster_tools
+}
+
+# The same for a cluster that is there, whose outputs may not tell it any more.
+cluster_kubeconfig() {
+  aws_ eks update-kubeconfig --name "$NAME" --alias "$NAME" --kubeconfig "$FOLDER/kubeconfig" >/dev/null || return 1
+  cluster_tools
+}
+
+cluster_tools() {
   EKS_KUBECTL=(kubectl --kubeconfig "$FOLDER/kubeconfig")
   EKS_HELM=(helm --kubeconfig "$FOLDER/kubeconfig")
 }
@@ -110,34 +120,6 @@ leave_registry() {
 image_failed() {
   leave_registry "$2"
   fail "the image kompass-$1 was not built and pushed; the lines above tell why. Run this again: images that are there stay"
-}
-
-eks_autoscaler() {
-  local values="$FOLDER/autoscaler.yaml" chart=()
-  terraform_ output -no-color -raw autoscaler_helm_values >"$values"
-  [[ -s "$values" ]] || return 0
-  AUTOSCALER="$(autoscaler_of "$values")"
-  if [[ -n "$AUTOSCALER_CHART" ]]; then
-    chart=("$AUTOSCALER_CHART")
-  elif [[ "$AUTOSCALER" == karpenter ]]; then
-    chart=(oci://public.ecr.aws/karpenter/karpenter)
-  else
-    chart=(cluster-autoscaler --repo https://kubernetes.github.io/autoscaler)
-  fi
-  step "installing $AUTOSCALER"
-  "${EKS_HELM[@]}" upgrade --install "$AUTOSCALER" "${chart[@]}" --namespace kube-system --values "$values" --wait --timeout 5m >&2 ||
-    fail "$AUTOSCALER was not installed; the lines above tell why. Without a way to its chart: --autoscaler-chart PATH"
-  [[ "$AUTOSCALER" == karpenter ]] || return 0
-  # Without a NodePool it buys nothing. One that is there is somebody's choice.
-  if [[ -z "$("${EKS_KUBECTL[@]}" get nodepools.karpenter.sh -o name 2>/dev/null)" ]]; then
-    terraform_ output -no-color -raw karpenter_nodes >"$FOLDER/nodes.yaml"
-    "${EKS_KUBECTL[@]}" apply --filename "$FOLDER/nodes.yaml" >&2 || fail "Karpenter's NodePool was not made; the lines above tell why"
-  fi
-}
-
-# autoscaler_of VALUES: whose values these are.
-autoscaler_of() {
-  if grep -q 'interruptionQueue' "$1"; then printf karpenter; else printf cluster-autoscaler; fi
 }
 
 eks_namespaces() {

@@ -270,6 +270,16 @@ run "karpenter_has_a_queue_and_no_groups" {
   }
 
   assert {
+    condition     = yamldecode(output.karpenter_nodes).items[1].spec.template.spec.terminationGracePeriod == "24h"
+    error_message = "A drain must end, though drivers are not to be disrupted."
+  }
+
+  assert {
+    condition     = alltrue([for object in yamldecode(output.karpenter_nodes).items : object.metadata.labels == { "kompass.dev/created-by" = "terraform" }])
+    error_message = "By this label setup-kompass.sh knows what it may apply again."
+  }
+
+  assert {
     condition     = yamldecode(output.autoscaler_helm_values).settings.interruptionQueue == "kompass-karpenter"
     error_message = "Karpenter must hear of interruptions."
   }

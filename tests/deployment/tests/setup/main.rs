@@ -88,7 +88,7 @@ async fn an_uninstall_and_a_doctor_end_as_it_is_documented() {
 
 #[tokio::test]
 async fn every_error_of_a_cluster_on_aws_is_as_it_is_documented() {
-    bats("eks.bats", 35).await;
+    bats("eks.bats", 40).await;
 }
 
 #[tokio::test]

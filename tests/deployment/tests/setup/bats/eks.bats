@@ -18,6 +18,16 @@ hide() {
   (cd "$FAKES" && rm -f "$@")
 }
 
+# of_another AUTOSCALER: a cluster that was made with that one, and whose plan takes its role away.
+of_another() {
+  local module="module.autoscaler_role[0].aws_iam_role.this"
+  [[ "$1" != karpenter ]] || module="module.karpenter[0].aws_sqs_queue.interruption"
+  answer terraform "state list" "module.cluster.aws_eks_cluster.this"
+  answer aws "eks describe-cluster" "ACTIVE"
+  tell terraform plan 2 "  # $module will be destroyed"
+  answer helm "list --namespace kube-system --deployed --failed --pending --uninstalling --selector kompass.dev/created-by=setup --filter ^$1\$ --short" "$1"
+}
+
 @test "usage errors have their code and say what is known" {
   run -2 eks --autoscaler other
   [[ "$output" == *"--autoscaler is cluster-autoscaler, karpenter or none, not other"* ]]
@@ -299,7 +309,7 @@ m7g.large	2	arm64"
   calls aws | grep -q -- "eks update-kubeconfig --region eu-central-1 --name kompass --alias kompass --kubeconfig $STATE/kubeconfig"
   [[ "$(calls docker | grep -c -- "^buildx build --platform linux/amd64 --target .* --push ")" == 4 ]]
   calls docker | grep -q -- "--tag 123456789012.dkr.ecr.eu-central-1.amazonaws.com/kompass/kompass-predictor:0.1.0 "
-  calls helm | grep -q -- "--kubeconfig $STATE/kubeconfig upgrade --install cluster-autoscaler cluster-autoscaler --repo https://kubernetes.github.io/autoscaler --namespace kube-system --values $STATE/autoscaler.yaml"
+  calls helm | grep -q -- "--kubeconfig $STATE/kubeconfig upgrade --install cluster-autoscaler cluster-autoscaler --repo https://kubernetes.github.io/autoscaler --namespace kube-system --values $STATE/autoscaler.yaml --version 9.59.0 --labels kompass.dev/created-by=setup --wait"
   calls helm | grep -q -- "--kubeconfig $STATE/kubeconfig upgrade --install kompass .* --set namespaces={a,b} --values $STATE/values.yaml --set predictor.replicas=2"
   calls helm | grep -q -- "test kompass"
   [[ "$output" == *"export KUBECONFIG=$STATE/kubeconfig"* ]]
@@ -323,10 +333,115 @@ m7g.large	2	arm64"
   never docker build
   calls helm | grep -q "upgrade --install karpenter oci://public.ecr.aws/karpenter/karpenter "
   calls kubectl | grep -q "apply --filename $STATE/nodes.yaml"
-  answer kubectl "get nodepools.karpenter.sh" "nodepool.karpenter.sh/mine"
+  calls helm | grep -q "upgrade --install karpenter .* --version 1.14.1 "
+}
+
+@test "the NodePool of Terraform follows the inputs at each run, and somebody's own stays as it is" {
+  answer terraform "output -no-color -raw autoscaler_helm_values" "settings: {interruptionQueue: q}"
+  answer kubectl "get nodepools.karpenter.sh" $'mine \nspark terraform'
+  run -0 eks --yes
+  calls kubectl | grep -q "apply --filename $STATE/nodes.yaml"
+  # That of the same name, too, once it has no label.
+  answer kubectl "get nodepools.karpenter.sh" $'mine terraform\nspark '
   rm "$FAKES/kubectl.calls"
-  run -1 eks --jobs a --yes
+  run -0 eks --yes
+  [[ "$output" == *"warning: the NodePools of the cluster are not this script's, so that spark_nodes does not reach them: mine spark"* ]]
   never kubectl " apply "
+  # What can't be listed is not taken for none.
+  refuse kubectl "get nodepools.karpenter.sh" "i/o timeout"
+  run -1 eks --yes
+  [[ "$output" == *"Karpenter's NodePools can't be listed: i/o timeout"* ]]
+  never kubectl " apply "
+}
+
+@test "Karpenter's role stays until Karpenter is out of the cluster, and how it gets out is told before anything is changed" {
+  local other
+  of_another karpenter
+  answer kubectl "get customresourcedefinitions nodepools.karpenter.sh" "customresourcedefinition.apiextensions.k8s.io/nodepools.karpenter.sh
+customresourcedefinition.apiextensions.k8s.io/nodeclaims.karpenter.sh"
+  answer kubectl "get nodepools.karpenter.sh" "nodepool.karpenter.sh/spark"
+  answer kubectl "get nodeclaims.karpenter.sh" "nodeclaim.karpenter.sh/spark-1
+nodeclaim.karpenter.sh/spark-2"
+  answer helm "list --namespace kube-system --deployed --failed --pending --uninstalling --filter ^karpenter\$ --short" "karpenter"
+  for other in cluster-autoscaler none; do
+    run -1 eks --autoscaler "$other" --yes
+    [[ "$output" == *"Karpenter is in the cluster still: karpenter, 1 nodepools, 2 nodeclaims. "* ]]
+    [[ "$output" == *"export KUBECONFIG=$STATE/kubeconfig"*"kubectl delete nodepools.karpenter.sh --all"*"kubectl delete nodeclaims.karpenter.sh --all"* ]]
+    [[ "$output" == *"kubectl delete ec2nodeclasses.karpenter.k8s.aws --all"*"helm uninstall karpenter --namespace kube-system --wait"* ]]
+    nothing_changed
+  done
+  # Nodes without the release are nobody's to end, either.
+  answer helm "list --namespace kube-system --deployed --failed --pending --uninstalling --filter ^karpenter\$ --short" ""
+  answer kubectl "get nodepools.karpenter.sh" ""
+  run -1 eks --autoscaler none --yes
+  [[ "$output" == *"still: 2 nodeclaims. "* ]]
+  refuse kubectl "get nodeclaims.karpenter.sh" "i/o timeout"
+  run -1 eks --autoscaler none --yes
+  [[ "$output" == *"Karpenter's nodeclaims can't be listed: i/o timeout"* ]]
+  nothing_changed
+  answer kubectl "get nodeclaims.karpenter.sh" ""
+  run -0 eks --autoscaler none --plan
+  # A plan that leaves Karpenter its role asks nothing of it.
+  answer kubectl "get nodeclaims.karpenter.sh" "nodeclaim.karpenter.sh/spark-1"
+  tell terraform plan 2 "  # module.cluster.aws_eks_cluster.this will be updated in-place"
+  run -0 eks --plan
+}
+
+@test "Karpenter's role stays where nobody can tell whether Karpenter is out of the cluster" {
+  of_another karpenter
+  refuse kubectl "get --raw /version" "i/o timeout"
+  run -1 eks --autoscaler none --yes
+  [[ "$output" == *"the API server of kompass does not answer: i/o timeout"*"--autoscaler karpenter --access-from me"* ]]
+  refuse aws "eks describe-cluster" "AccessDenied"
+  run -1 eks --autoscaler none --yes
+  [[ "$output" == *"whether the cluster kompass is there is not known: AccessDenied"* ]]
+  nothing_changed
+  # In one that was never ready there is nothing.
+  answer aws "eks describe-cluster" "CREATING"
+  run -0 eks --autoscaler none --plan
+  # And another change does not need to know.
+  answer aws "eks describe-cluster" "ACTIVE"
+  tell terraform plan 2 "  # module.cluster.aws_eks_cluster.this will be updated in-place"
+  run -0 eks --plan
+}
+
+@test "cluster-autoscaler is uninstalled once another is in its place, or none is" {
+  of_another cluster-autoscaler
+  answer terraform "output -no-color -raw autoscaler_helm_values" "settings: {interruptionQueue: q}"
+  run -0 eks --autoscaler karpenter --yes
+  [[ "$output" == *"install the autoscaler (karpenter), uninstall cluster-autoscaler, and KOMPASS"* ]]
+  calls helm | grep -A 9 "upgrade --install karpenter" | grep -q "uninstall cluster-autoscaler --namespace kube-system --wait"
+  rm "$FAKES/helm.calls"
+  answer terraform "output -no-color -raw autoscaler_helm_values" ""
+  run -0 eks --autoscaler none --yes
+  calls helm | grep -q "uninstall cluster-autoscaler"
+  never helm "upgrade --install cluster-autoscaler"
+  # Somebody's own, which has not the label, stays.
+  answer helm "list --namespace kube-system" ""
+  rm "$FAKES/helm.calls"
+  run -0 eks --autoscaler none --yes
+  [[ "$output" == *"install the autoscaler (none), and KOMPASS"* ]]
+  never helm "uninstall cluster-autoscaler"
+  # As does the one that is asked for.
+  of_another cluster-autoscaler
+  answer terraform "output -no-color -raw autoscaler_helm_values" "autoDiscovery: {}"
+  run -0 eks --autoscaler cluster-autoscaler --yes
+  never helm "uninstall cluster-autoscaler"
+}
+
+@test "cluster-autoscaler with buffers is not installed where it would wait for their definition for ever" {
+  answer terraform "output -no-color -raw autoscaler_helm_values" '"extraArgs":
+  "capacity-buffer-controller-enabled": true'
+  run -1 eks --yes
+  [[ "$output" == *"no definition of them, without which it never starts"*"kubectl --kubeconfig $STATE/kubeconfig apply --filename https://raw.githubusercontent.com/kubernetes/autoscaler/cluster-autoscaler-1.35.0/cluster-autoscaler/apis/config/crd/autoscaling.x-k8s.io_capacitybuffers.yaml"* ]]
+  never helm "upgrade --install"
+  refuse kubectl "get customresourcedefinitions capacitybuffers.autoscaling.x-k8s.io" "i/o timeout"
+  run -1 eks --yes
+  [[ "$output" == *"whether the cluster has the definition capacitybuffers.autoscaling.x-k8s.io is not known: i/o timeout"* ]]
+  never helm "upgrade --install"
+  answer kubectl "get customresourcedefinitions capacitybuffers.autoscaling.x-k8s.io" "customresourcedefinition.apiextensions.k8s.io/capacitybuffers.autoscaling.x-k8s.io"
+  run -0 eks --yes
+  calls helm | grep -q "upgrade --install cluster-autoscaler "
 }
 
 @test "access and autoscaler alone are added to the inputs of the last run, in the place of older ones" {
@@ -419,6 +534,10 @@ autoscaler=none' ]]
   never docker build
   calls helm | grep -q "upgrade --install kompass .* --set image.registry=ghcr.io/ada "
   calls helm | grep -q "upgrade --install cluster-autoscaler ./chart --namespace"
+  # It has the version that it has.
+  never helm "upgrade --install cluster-autoscaler .* --version"
+  run -0 eks --registry ghcr.io/ada/ --autoscaler-version 9.52.1 --yes
+  calls helm | grep -q "upgrade --install cluster-autoscaler cluster-autoscaler --repo .* --version 9.52.1 "
 }
 
 @test "an apply that fails has the code of what AWS says" {
