@@ -10,7 +10,7 @@ readonly OTHER_RIGHTS=(ec2:CreateVpc ec2:DeleteVpc ec2:CreateSubnet ec2:CreateIn
   ec2:CreateLaunchTemplate ec2:CreateTags ec2:RunInstances ec2:CreateFlowLogs autoscaling:CreateAutoScalingGroup
   autoscaling:UpdateAutoScalingGroup autoscaling:DeleteAutoScalingGroup autoscaling:CreateOrUpdateTags kms:CreateKey
   kms:CreateAlias kms:ScheduleKeyDeletion logs:CreateLogGroup logs:PutRetentionPolicy ecr:CreateRepository
-  ecr:GetAuthorizationToken ssm:GetParameter)
+  ecr:GetAuthorizationToken ssm:GetParameter tag:GetResources)
 # Only where images are pushed.
 readonly PUSH_RIGHTS=(ecr:BatchCheckLayerAvailability ecr:InitiateLayerUpload ecr:UploadLayerPart ecr:CompleteLayerUpload
   ecr:PutImage)
@@ -117,7 +117,7 @@ eks_rights() {
   esac
   asked=$((${#IAM_RIGHTS[@]} + ${#EKS_RIGHTS[@]} + ${#OTHER_RIGHTS[@]}))
   [[ -n "$REGISTRY" ]] || asked=$((asked + ${#PUSH_RIGHTS[@]}))
-  denied="$(denied_rights "arn:$partition:iam::$ACCOUNT:role/$NAME-cluster" "${IAM_RIGHTS[@]}" &&
+  denied="$(denied_rights "arn:$partition:iam::$ACCOUNT:role/$NAME-$REGION-cluster" "${IAM_RIGHTS[@]}" &&
     denied_rights "arn:$partition:eks:$REGION:$ACCOUNT:cluster/$NAME" "${EKS_RIGHTS[@]}" &&
     denied_rights '*' "${OTHER_RIGHTS[@]}" &&
     { [[ -n "$REGISTRY" ]] ||
@@ -144,7 +144,7 @@ denied_rights() {
 
 # Something of that name that Terraform's state doesn't know.
 eks_clash() {
-  local state there
+  local state there unknown
   state="$(terraform_ state list 2>/dev/null)" || state=''
   if [[ "$state" != *aws_eks_cluster.* ]]; then
     there="$(aws_ eks describe-cluster --name "$NAME" --query cluster.arn)" || there=''
@@ -157,6 +157,10 @@ eks_clash() {
     fail "there are repositories in ECR of that name already: ${there% }. Choose another --name, or delete them" "$NAME_CLASH"
   # Left by a cluster of that name whose state is elsewhere or lost.
   remains
+  if ((${#UNKNOWN[@]} > 0)); then
+    unknown="$(printf '; %s' "${UNKNOWN[@]}")"
+    warn "whether something of an earlier cluster $NAME is left in $REGION is not known, since AWS did not tell ${unknown#; }"
+  fi
   ((${#REMAINS[@]} == 0)) ||
     fail "there is something of a cluster $NAME in $REGION already that this state ($FOLDER) doesn't know: ${REMAINS[*]:0:5}. If its state is elsewhere, name it by --backend-config; else choose another --name" "$NAME_CLASH"
 }

@@ -1,6 +1,9 @@
 # shellcheck shell=bash
 # All of it away again, in the order in which each step frees what keeps the next from going.
 
+# How often ECR is asked to delete images that it has listed before.
+readonly IMAGE_TRIES=3
+
 destroy_eks() {
   local state='' there=''
   if [[ -n "$BACKEND" || -e "$FOLDER/backend.hcl" || -e "$FOLDER/terraform.tfstate" ]]; then
@@ -42,7 +45,7 @@ destroyed() {
 plan_destroy() {
   cat >&2 <<TEXT
 In account $ACCOUNT, region $REGION, as $CALLER, of the cluster $NAME:
-  1. take KOMPASS out of it; jobs that run end
+  1. take KOMPASS out of it; end the jobs that run
   2. delete its load balancers (Services, Ingresses), its PersistentVolumeClaims with their disks, and the autoscaler with
      the nodes that it has bought
   3. delete the images in its ECR repositories
@@ -75,15 +78,26 @@ images_of_others() {
 }
 
 clear_images() {
-  local repository ids all
+  local repository ids before all told deleted reason futile
   all="$(repositories)" || exit
   for repository in $all; do
+    futile=0 before=''
     while :; do
       ids="$(aws_ --output json ecr list-images --repository-name "$repository" --max-items 100 --query 'imageIds[].{imageDigest: imageDigest}')" ||
         fail "the images in $repository can't be listed: $(errors)"
       [[ "$ids" == *imageDigest* ]] || break
-      aws_ ecr batch-delete-image --repository-name "$repository" --image-ids "$ids" --query 'failures[].failureReason' >/dev/null ||
-        fail "the images in $repository were not deleted: $(errors)"
+      told="$(aws_ ecr batch-delete-image --repository-name "$repository" --image-ids "$ids" \
+        --query '[imageIds[0].imageDigest, failures[0].failureReason]')" || fail "the images in $repository were not deleted: $(errors)"
+      read -r deleted reason <<<"$told"
+      # An image that a list of images names goes when the list has gone, and what is refused once may go a little later.
+      if [[ "$deleted" == sha256:* && "$ids" != "$before" ]]; then
+        futile=0 before="$ids"
+        continue
+      fi
+      before="$ids"
+      ((++futile < IMAGE_TRIES)) ||
+        fail "ECR does not delete the images in $repository${reason:+: $reason}. Delete them by hand (aws ecr batch-delete-image), then run this again"
+      sleep 5
     done
   done
 }
@@ -102,10 +116,7 @@ reach_cluster() {
     warn "the cluster $NAME is $status and can't be asked: load balancers, disks and nodes that it may have made stay, and are looked for at the end"
     return 0
   fi
-  aws_ eks update-kubeconfig --name "$NAME" --alias "$NAME" --kubeconfig "$FOLDER/kubeconfig" >/dev/null ||
-    fail "there is no kubeconfig: $(errors)"
-  EKS_KUBECTL=(kubectl --kubeconfig "$FOLDER/kubeconfig")
-  EKS_HELM=(helm --kubeconfig "$FOLDER/kubeconfig")
+  cluster_kubeconfig || fail "there is no kubeconfig: $(errors)"
   if try 6 "${EKS_KUBECTL[@]}" get --raw /version --request-timeout=10s; then
     ANSWERS=true
   elif "$WITHOUT_CLUSTER"; then
@@ -119,6 +130,7 @@ reach_cluster() {
 clear_cluster() {
   "$ANSWERS" || return 0
   clear_kompass
+  clear_jobs
   clear_balancers
   clear_volumes
   clear_autoscaler
@@ -140,6 +152,22 @@ clear_kompass() {
     "${EKS_HELM[@]}" uninstall "$RELEASE" --namespace "$EKS_NAMESPACE" --wait >&2 ||
       warn "KOMPASS was not taken out; it goes with the cluster"
   fi
+}
+
+# Nobody else ends them, and Karpenter keeps a node as long as one of their pods is on it. Drivers go first: a driver makes
+# anew what it loses. What stays or comes after this keeps nothing from going (clear_karpenter).
+clear_jobs() {
+  local roles role running=status.phase!=Succeeded,status.phase!=Failed
+  roles="$("${EKS_KUBECTL[@]}" get pods --all-namespaces --selector 'spark-role in (driver,executor)' --field-selector "$running" \
+    --output 'jsonpath={range .items[*]}{.metadata.labels.spark-role}{"\n"}{end}' 2>"$ERRORS")" ||
+    fail "the pods of Spark can't be listed: $(errors)"
+  [[ -n "$roles" ]] || return 0
+  step "ending Spark's jobs: $(grep -cx driver <<<"$roles") drivers, $(grep -cx executor <<<"$roles") executors"
+  for role in driver executor; do
+    "${EKS_KUBECTL[@]}" delete pods --all-namespaces --selector "spark-role=$role" --field-selector "$running" \
+      --timeout=3m >&2 ||
+      warn "not every $role of Spark has ended; they go with their nodes"
+  done
 }
 
 clear_balancers() {
@@ -187,17 +215,31 @@ no_disks() {
 }
 
 clear_autoscaler() {
-  local kind release
-  # While Karpenter is there, it ends its instances itself.
-  for kind in nodepools nodeclaims; do
-    "${EKS_KUBECTL[@]}" get "$kind.karpenter.sh" >/dev/null 2>&1 || continue
-    step "deleting Karpenter's $kind"
-    "${EKS_KUBECTL[@]}" delete "$kind.karpenter.sh" --all --timeout=10m >&2 ||
-      fail "Karpenter's $kind are not gone, and their instances would outlive the cluster: kubectl describe $kind tells why; then run this again"
-  done
+  local release
+  clear_karpenter
   for release in karpenter cluster-autoscaler; do
     "${EKS_HELM[@]}" status "$release" --namespace kube-system >/dev/null 2>&1 || continue
     step "uninstalling $release"
     "${EKS_HELM[@]}" uninstall "$release" --namespace kube-system --wait >&2 || fail "$release was not uninstalled; the lines above tell why"
+  done
+}
+
+# While Karpenter is there, it ends its instances itself: first no new ones, then those that there are, then the launch
+# templates, which go with their EC2NodeClass.
+clear_karpenter() {
+  local kinds kind deadline
+  kinds="$(definitions "${KARPENTER_KINDS[@]}")" || fail "what Karpenter has in the cluster can't be listed: $(errors)"
+  for kind in "${KARPENTER_KINDS[@]}"; do
+    grep -qx "$kind" <<<"$kinds" || continue
+    step "deleting Karpenter's ${kind%%.*}"
+    if [[ "$kind" == nodeclaims.* ]]; then
+      # As if their terminationGracePeriod ended then. Without it a drain waits for each pod that is not to be disrupted or
+      # that a budget keeps, and nobody ends those that aren't Spark's.
+      TZ=UTC printf -v deadline '%(%Y-%m-%dT%H:%M:%SZ)T' "$(($(date +%s) + 60))"
+      "${EKS_KUBECTL[@]}" annotate "$kind" --all --overwrite "karpenter.sh/nodeclaim-termination-timestamp=$deadline" \
+        >/dev/null 2>&1 || true
+    fi
+    "${EKS_KUBECTL[@]}" delete "$kind" --all --timeout=10m >&2 ||
+      fail "Karpenter's ${kind%%.*} are not gone, and their instances or launch templates would outlive the cluster: kubectl describe $kind tells why; then run this again"
   done
 }

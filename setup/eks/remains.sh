@@ -4,15 +4,15 @@
 # Of what AWS forgets late: so many looks, 15 seconds apart.
 readonly LOOKS=20
 
-# remains: fills REMAINS with what is there of the cluster, KEYS with keys that wait for their end, and UNKNOWN with what
-# AWS did not tell.
+# remains: fills REMAINS with what is there of the cluster, KEYS with keys that wait for their end, UNKNOWN with what AWS did
+# not tell, and LACKING with the right that lacks for each of that, where it is one.
 remains() {
-  REMAINS=() KEYS=() UNKNOWN=()
+  REMAINS=() KEYS=() UNKNOWN=() LACKING=()
   local tag arns arn
   for tag in "kompass.dev/cluster=$NAME" "elbv2.k8s.aws/cluster=$NAME" "kubernetes.io/cluster/$NAME=owned"; do
     arns="$(aws_ resourcegroupstaggingapi get-resources --tag-filters "Key=${tag%=*},Values=${tag##*=}" \
       --query 'ResourceTagMappingList[].ResourceARN')" || {
-      UNKNOWN+=("what has the tag $tag ($(errors))")
+      not_told "what has the tag $tag" tag:GetResources
       continue
     }
     for arn in $arns; do
@@ -20,19 +20,29 @@ remains() {
     done
   done
   # What that API does not tell, or what only the cluster's own parts have marked.
-  also_remains volume ec2 describe-volumes --filters "Name=tag:kubernetes.io/cluster/$NAME,Values=owned" --query 'Volumes[].VolumeId'
-  also_remains interface ec2 describe-network-interfaces --filters "Name=tag:cluster.k8s.amazonaws.com/name,Values=$NAME" \
-    --query 'NetworkInterfaces[].NetworkInterfaceId'
-  also_remains group autoscaling describe-auto-scaling-groups --filters "Name=tag:kompass.dev/cluster,Values=$NAME" \
-    --query 'AutoScalingGroups[].AutoScalingGroupName'
+  also_remains volume ec2:DescribeVolumes ec2 describe-volumes --filters "Name=tag:kubernetes.io/cluster/$NAME,Values=owned" --query 'Volumes[].VolumeId'
+  also_remains interface ec2:DescribeNetworkInterfaces ec2 describe-network-interfaces \
+    --filters "Name=tag:cluster.k8s.amazonaws.com/name,Values=$NAME" --query 'NetworkInterfaces[].NetworkInterfaceId'
+  also_remains group autoscaling:DescribeAutoScalingGroups autoscaling describe-auto-scaling-groups \
+    --filters "Name=tag:kompass.dev/cluster,Values=$NAME" --query 'AutoScalingGroups[].AutoScalingGroupName'
 }
 
-# also_remains WORD COMMAND...: adds what it names.
+# not_told WHAT RIGHT
+not_told() {
+  local why
+  why="$(errors)"
+  UNKNOWN+=("$1 ($why)")
+  case "$why" in
+    *AccessDenied* | *UnauthorizedOperation* | *"not authorized"*) LACKING+=("$2") ;;
+  esac
+}
+
+# also_remains WORD RIGHT COMMAND...: adds what it names.
 also_remains() {
-  local word="$1" told name
-  shift
+  local word="$1" right="$2" told name
+  shift 2
   told="$(aws_ "$@")" || {
-    UNKNOWN+=("each $word ($(errors))")
+    not_told "each $word" "$right"
     return 0
   }
   for name in $told; do
@@ -65,7 +75,8 @@ still_there() {
 
 # nothing_remains DESTROYED: ends unless it is so. DESTROYED: the cluster was this run's to destroy, so its log is, too.
 nothing_remains() {
-  local look log="/aws/eks/$NAME/cluster"
+  local look log="/aws/eks/$NAME/cluster" begin="all that the state had of $NAME is destroyed"
+  "$1" || begin="the state has nothing of $NAME"
   step "looking for what is left"
   # The control plane writes to its log to the last, and makes it anew.
   if "$1" && [[ "$(aws_ logs describe-log-groups --log-group-name-prefix "$log" --query 'logGroups[].logGroupName')" == "$log" ]]; then
@@ -82,7 +93,11 @@ nothing_remains() {
   fi
   if ((${#UNKNOWN[@]} > 0)); then
     printf '  %s\n' "${UNKNOWN[@]}" >&2
-    fail "whether something of $NAME is left is not known, because AWS did not tell what these lines name"
+    ((${#LACKING[@]} < ${#UNKNOWN[@]})) ||
+      fail "$begin, but whether something is left could not be looked: you may not $(
+        printf '%s\n' "${LACKING[@]}" | LC_ALL=C sort -u | paste -sd ' ' - | sed 's/ /, /g'
+      ). Ask for that, then run this again to see" "$NO_PERMISSION"
+    fail "$begin, but whether something is left is not known, because AWS did not tell what these lines name. Run this again to see"
   fi
   if ((${#KEYS[@]} > 0)); then
     printf 'AWS deletes these keys when their time is over; they cost nothing until then:\n' >&2

@@ -88,12 +88,12 @@ async fn an_uninstall_and_a_doctor_end_as_it_is_documented() {
 
 #[tokio::test]
 async fn every_error_of_a_cluster_on_aws_is_as_it_is_documented() {
-    bats("eks.bats", 40).await;
+    bats("eks.bats", 41).await;
 }
 
 #[tokio::test]
 async fn every_error_of_its_end_is_as_it_is_documented() {
-    bats("eks_destroy.bats", 16).await;
+    bats("eks_destroy.bats", 21).await;
 }
 
 #[tokio::test]

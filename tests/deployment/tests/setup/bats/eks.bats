@@ -149,6 +149,9 @@ of_another() {
   run -4 eks --yes
   [[ "$output" == *"may not: iam:CreateRole, iam:PassRole, kms:CreateKey. Ask for these"* ]]
   nothing_changed
+  calls aws | grep -q -- " iam:CreateRole .*--resource-arns arn:aws:iam::123456789012:role/kompass-eu-central-1-cluster "
+  # Without it nobody knows at the end whether something is left.
+  calls aws | grep -q -- " tag:GetResources .*--resource-arns \* "
   run -0 eks --skip-rights --plan
 }
 
@@ -197,6 +200,13 @@ of_another() {
   run -6 eks --yes
   [[ "$output" == *"vpc/vpc-1"*"--backend-config"* ]]
   nothing_changed
+}
+
+@test "what may be left of a cluster of that name is a warning where AWS does not tell it" {
+  refuse aws "resourcegroupstaggingapi get-resources" "AccessDeniedException: tag:GetResources"
+  refuse aws "ec2 describe-volumes" "UnauthorizedOperation"
+  run -0 eks --plan
+  [[ "$output" == *"warning: whether something of an earlier cluster kompass is left in eu-central-1 is not known, since AWS did not tell what has the tag kompass.dev/cluster=kompass (AccessDeniedException: tag:GetResources); "*"; each volume (UnauthorizedOperation)"* ]]
 }
 
 @test "a key that waits for its end, and a NAT gateway that is gone, are no clash" {

@@ -19,11 +19,18 @@ module.cluster.aws_eks_cluster.this"
   for kind in ingress service persistentvolumeclaims persistentvolumes; do
     answer kubectl "get $kind" ""
   done
-  refuse kubectl "get nodepools.karpenter.sh" "the server doesn't have a resource type"
-  refuse kubectl "get nodeclaims.karpenter.sh" "the server doesn't have a resource type"
 }
 
 destroy() { setup_kompass eks --region eu-central-1 --destroy "$@"; }
+
+# with_karpenter: Karpenter is in the cluster, too.
+with_karpenter() {
+  answer kubectl "get customresourcedefinitions nodepools.karpenter.sh nodeclaims.karpenter.sh ec2nodeclasses.karpenter.k8s.aws" \
+    "customresourcedefinition.apiextensions.k8s.io/nodepools.karpenter.sh
+customresourcedefinition.apiextensions.k8s.io/nodeclaims.karpenter.sh
+customresourcedefinition.apiextensions.k8s.io/ec2nodeclasses.karpenter.k8s.aws"
+  answer helm "status karpenter" "{}"
+}
 
 # line TOOL WORDS: which call it was.
 line() { calls "$1" | grep -n -- "$2" | head -n 1 | cut -d: -f1; }
@@ -70,18 +77,63 @@ line() { calls "$1" | grep -n -- "$2" | head -n 1 | cut -d: -f1; }
   nothing_changed
 }
 
-@test "Karpenter's nodes go before Karpenter, and keep it until they are gone" {
-  answer kubectl "get nodepools.karpenter.sh" "spark"
-  answer kubectl "get nodeclaims.karpenter.sh" "spark-1"
-  answer helm "status karpenter" "{}"
-  refuse kubectl "delete nodeclaims.karpenter.sh" "timed out"
-  run -1 destroy --yes
-  [[ "$output" == *"Karpenter's nodeclaims are not gone"* ]]
-  never helm "uninstall karpenter"
-  never terraform " apply "
-  answer kubectl "delete nodeclaims.karpenter.sh" ""
+@test "Karpenter's nodes go before Karpenter, and keep it until they and their launch templates are gone" {
+  local kind
+  with_karpenter
+  for kind in nodeclaims.karpenter.sh ec2nodeclasses.karpenter.k8s.aws; do
+    refuse kubectl "delete $kind" "timed out"
+    run -1 destroy --yes
+    [[ "$output" == *"Karpenter's ${kind%%.*} are not gone"*"kubectl describe $kind tells why"* ]]
+    never helm "uninstall karpenter"
+    never terraform " apply "
+    answer kubectl "delete $kind" ""
+  done
+  rm "$FAKES/kubectl.calls"
   run -0 destroy --yes
   calls helm | grep -q "uninstall karpenter"
+  [[ "$(line kubectl "delete nodepools.karpenter.sh --all")" -lt "$(line kubectl "annotate nodeclaims.karpenter.sh --all")" ]]
+  # From then on a drain waits for nobody.
+  calls kubectl | grep -Eq "annotate .* --overwrite karpenter.sh/nodeclaim-termination-timestamp=20[0-9]{2}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z$"
+  [[ "$(line kubectl "annotate nodeclaims")" -lt "$(line kubectl "delete nodeclaims.karpenter.sh --all")" ]]
+  [[ "$(line kubectl "delete nodeclaims")" -lt "$(line kubectl "delete ec2nodeclasses.karpenter.k8s.aws --all")" ]]
+}
+
+@test "what Karpenter has is not taken for nothing where it can't be listed" {
+  refuse kubectl "get customresourcedefinitions" "i/o timeout"
+  run -1 destroy --yes
+  [[ "$output" == *"what Karpenter has in the cluster can't be listed: i/o timeout"* ]]
+  never terraform " apply "
+}
+
+@test "jobs that run are ended before Karpenter's nodes, drivers first, and their number is told" {
+  with_karpenter
+  answer kubectl "get pods --all-namespaces --selector spark-role in (driver,executor) --field-selector status.phase!=Succeeded," \
+    "driver
+executor
+driver
+executor
+executor"
+  run -0 destroy --yes
+  [[ "$output" == *"end the jobs that run"*"ending Spark's jobs: 2 drivers, 3 executors"*"deleting Karpenter's nodepools"* ]]
+  [[ "$(line kubectl "delete pods --all-namespaces --selector spark-role=driver ")" -lt "$(line kubectl "delete pods .*spark-role=executor ")" ]]
+  [[ "$(line kubectl "delete pods .*spark-role=executor ")" -lt "$(line kubectl "delete nodepools")" ]]
+  # None is for ever.
+  [[ "$(calls kubectl | grep "delete pods --all-namespaces" | grep -vc -- "--timeout=")" == 0 ]]
+}
+
+@test "jobs that don't end go with their nodes, and pods that can't be listed end it" {
+  answer kubectl "get pods --all-namespaces" "driver"
+  refuse kubectl "delete pods --all-namespaces" "timed out"
+  run -0 destroy --yes
+  [[ "$output" == *"warning: not every driver of Spark has ended"* ]]
+  calls terraform | grep -q " apply "
+  mkdir -p "$STATE/module"
+  printf 'x' >"$STATE/terraform.tfstate"
+  rm "$FAKES/terraform.calls"
+  refuse kubectl "get pods --all-namespaces" "i/o timeout"
+  run -1 destroy --yes
+  [[ "$output" == *"the pods of Spark can't be listed: i/o timeout"* ]]
+  never terraform " apply "
 }
 
 @test "a load balancer or a disk that stays ends it before the cluster goes" {
@@ -161,6 +213,30 @@ line() { calls "$1" | grep -n -- "$2" | head -n 1 | cut -d: -f1; }
   nothing_changed
 }
 
+@test "an image that ECR goes on refusing ends it with ECR's reason, and one that goes later does not" {
+  answer aws "ecr describe-repositories" "kompass/kompass-cli"
+  answer aws "--output json ecr list-images" '[{"imageDigest": "sha256:1"}]'
+  answer aws "ecr batch-delete-image" "None	Requested image referenced by manifest list: [sha256:2]"
+  run -1 destroy --yes
+  [[ "$output" == *"ECR does not delete the images in kompass/kompass-cli: Requested image referenced by manifest list: [sha256:2]"* ]]
+  [[ "$(calls aws | grep -c "ecr batch-delete-image --repository-name kompass/kompass-cli --image-ids ")" == 3 ]]
+  never terraform " apply "
+  # It deletes it when it is asked again, and lists it no more a little later.
+  rm "$FAKES"/{aws,sleep}.calls
+  cat >"$FAKES/sleep" <<'TOOL'
+#!/bin/bash
+printf '%s\n' "$*" >>"$0.calls"
+answers="${0%/*}/aws.answers"
+case "$(grep -c . "$0.calls")" in
+  1) printf 'ecr batch-delete-image\n0\nsha256:1\tNone\n' >"$answers/$(ls "$answers" | wc -l)" ;;
+  2) printf '%s\n' '--output json ecr list-images' 0 '[]' >"$answers/$(ls "$answers" | wc -l)" ;;
+  *) exit 1 ;;
+esac
+TOOL
+  run -0 destroy --yes
+  [[ "$(calls aws | grep -c "ecr batch-delete-image")" == 2 ]]
+}
+
 @test "KOMPASS is looked for in the namespace that it was installed in" {
   printf 'batch\n' >"$STATE/namespace"
   run -0 destroy --yes
@@ -191,9 +267,25 @@ line() { calls "$1" | grep -n -- "$2" | head -n 1 | cut -d: -f1; }
 }
 
 @test "what AWS does not tell is not taken for nothing" {
-  refuse aws "resourcegroupstaggingapi get-resources" "AccessDenied"
+  refuse aws "resourcegroupstaggingapi get-resources" "Throttling: Rate exceeded"
   run -1 destroy --yes
-  [[ "$output" == *"is not known, because AWS did not tell"* ]]
+  [[ "$output" == *"kompass.dev/cluster=kompass (Throttling: Rate exceeded)"*"all that the state had of kompass is destroyed, but"*"is not known, because AWS did not tell"* ]]
+  # A right that lacks is not all of it.
+  refuse aws "ec2 describe-volumes" "UnauthorizedOperation"
+  run -1 destroy --yes
+  [[ -e "$STATE" ]]
+}
+
+@test "a right that lacks for the last look is named, with what is done all the same" {
+  refuse aws "resourcegroupstaggingapi get-resources" "AccessDeniedException: not authorized to perform: tag:GetResources"
+  run -4 destroy --yes
+  calls terraform | grep -q " apply "
+  [[ "$output" == *"all that the state had of kompass is destroyed, but whether something is left could not be looked: you may not tag:GetResources. Ask for that, then run this again"* ]]
+  refuse aws "ec2 describe-volumes" "UnauthorizedOperation"
+  answer terraform "state list" ""
+  refuse aws "eks describe-cluster" "ResourceNotFoundException"
+  run -4 destroy --yes
+  [[ "$output" == *"the state has nothing of kompass, but"*"you may not ec2:DescribeVolumes, tag:GetResources."* ]]
 }
 
 @test "a destroy that Terraform does not end says that it goes on" {
