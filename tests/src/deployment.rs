@@ -18,7 +18,7 @@ use kube::Client;
 
 use crate::fault_proxy::FaultProxy;
 use logs::Logs;
-pub use services::{Replica, program};
+pub use services::Replica;
 
 /// The namespace that the tests' jobs run in.
 pub const JOBS: &str = "jobs";

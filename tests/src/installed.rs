@@ -1,12 +1,13 @@
 //! A local cluster with KOMPASS's chart in it, two pods of each part, and nodes for played jobs: what the tests of KOMPASS as
 //! pods share.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::Output;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kompass_deployment_tests::{own_program, run, succeed};
 use kompass_local_cluster::full::{self, Cluster};
 use kompass_local_cluster::programs::{self, Module, Program};
 use kompass_local_cluster::progress::Progress;
@@ -15,7 +16,7 @@ use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 use tokio::process::Command;
 
-use crate::deployment::{JOBS, program};
+use crate::deployment::JOBS;
 
 /// Where KOMPASS is.
 pub const NAMESPACE: &str = "kompass";
@@ -63,8 +64,8 @@ impl Installed {
         std::fs::write(&values, text.to_string())?;
         let began = Instant::now();
         let arguments = ["local", "up", "--yes", "--name", name, "--kwok-nodes", "6", "--values"];
-        let mut up = Command::new(program("kompass")?);
-        succeed(up.args(arguments).arg(&values).args(more)).await?;
+        let mut up = Command::new(own_program("kompass")?);
+        succeed(up.args(arguments).arg(&values).args(more), COMMAND_LIMIT).await?;
         println!("cluster and chart were up after {:?}", began.elapsed());
         let cluster = Cluster::attach(name, &Progress::lines()).await?;
         let client = kompass_kube::client::connect(Some(&cluster.kubeconfig()), "kompass-tests").await?;
@@ -91,7 +92,7 @@ impl Installed {
     pub async fn helm(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = Command::new(&self.helm);
         command.args(arguments).args(["--namespace", NAMESPACE]);
-        succeed(self.environment(&mut command)?).await
+        succeed(self.environment(&mut command)?, COMMAND_LIMIT).await
     }
 
     /// The setup script with helm, kubectl and kompass on its PATH; how it ended is the caller's to judge.
@@ -102,16 +103,31 @@ impl Installed {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../setup-kompass.sh");
         let mut command = Command::new(script);
         command.args(arguments);
-        run(self.environment(&mut command)?).await
+        run(self.environment(&mut command)?, COMMAND_LIMIT).await
+    }
+
+    /// What a user would copy into a shell, with helm, kubectl, kompass and what else is in `folders` on its PATH.
+    ///
+    /// # Errors
+    /// It can't be started, does not end, or fails: then with all that it said.
+    pub async fn shell(&self, lines: &str, folders: &[PathBuf]) -> anyhow::Result<String> {
+        let mut command = Command::new("bash");
+        command.args(["-euc", lines]);
+        let path = self.path(folders)?;
+        succeed(self.environment(&mut command)?.env("PATH", path), COMMAND_LIMIT).await
+    }
+
+    fn path(&self, more: &[PathBuf]) -> anyhow::Result<OsString> {
+        let own = own_program("kompass")?;
+        let folders = [&self.helm, &self.kubectl, &own].map(|program| program.parent().map(PathBuf::from));
+        let usual = std::env::var_os("PATH").unwrap_or_default();
+        let folders = folders.into_iter().flatten().chain(more.iter().cloned());
+        Ok(std::env::join_paths(folders.chain(std::env::split_paths(&usual)))?)
     }
 
     fn environment<'a>(&self, command: &'a mut Command) -> anyhow::Result<&'a mut Command> {
-        let own = program("kompass")?;
-        let folders = [&self.helm, &self.kubectl, &own].map(|program| program.parent().map(PathBuf::from));
-        let usual = std::env::var_os("PATH").unwrap_or_default();
-        let path = folders.into_iter().flatten().chain(std::env::split_paths(&usual));
         Ok(command
-            .env("PATH", std::env::join_paths(path)?)
+            .env("PATH", self.path(&[])?)
             .env("KUBECONFIG", self.cluster.kubeconfig())
             .env("XDG_STATE_HOME", self.folder.join("state"))
             .env("HELM_CACHE_HOME", self.folder.join("helm"))
@@ -162,27 +178,6 @@ impl Drop for Installed {
         // What is left of it is in the folder of temporary files, for whoever looks for a reason.
         std::fs::remove_dir_all(&self.folder).ok();
     }
-}
-
-/// Its standard output, or an error with everything that it printed.
-async fn succeed(command: &mut Command) -> anyhow::Result<String> {
-    let output = run(command).await?;
-    anyhow::ensure!(
-        output.status.success(),
-        "{:?} ended with {}:\n{}",
-        command.as_std(),
-        output.status,
-        words(&output)
-    );
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-async fn run(command: &mut Command) -> anyhow::Result<Output> {
-    let run = command.stdin(Stdio::null()).kill_on_drop(true).output();
-    let output = tokio::time::timeout(COMMAND_LIMIT, run).await;
-    output
-        .with_context(|| format!("{:?} did not end", command.as_std()))?
-        .with_context(|| format!("failed to start {:?}", command.as_std()))
 }
 
 /// The words of a command that has ended, those for people first.

@@ -1,9 +1,9 @@
 //! Starting the services and their schedulers, again and again where a test has ended them.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::Context as _;
+use kompass_deployment_tests::own_program;
 use kompass_local_cluster::kompass::{NAMESPACE, Service};
 use kompass_local_cluster::pki::MASTERS;
 use kompass_local_cluster::process::{Daemon, Spec};
@@ -83,7 +83,7 @@ impl Deployment {
     /// # Errors
     /// The last lines of its log.
     pub async fn scheduler_for(&self, name: &str, address: SocketAddr) -> anyhow::Result<Daemon> {
-        let mut print = Command::new(program(Service::SchedulerExtender.name())?);
+        let mut print = Command::new(own_program(Service::SchedulerExtender.name())?);
         print
             .arg("print-scheduler-config")
             .arg(format!("--url=http://{address}"))
@@ -145,30 +145,12 @@ impl Deployment {
             None => self.cluster.kubeconfig_for(&service.user(), &[&all, &own])?,
         };
         Ok(
-            Spec::new(name, program(service.name())?, &self.cluster.folder().join("logs"))
+            Spec::new(name, own_program(service.name())?, &self.cluster.folder().join("logs"))
                 .path_flag("kubeconfig", &kubeconfig)
                 .argument("--log-format=text")
                 .argument("--shutdown-grace=0s"),
         )
     }
-}
-
-/// A program of this workspace, as cargo has built it beside the test that runs.
-///
-/// # Errors
-/// It has not been built.
-pub fn program(name: &str) -> anyhow::Result<PathBuf> {
-    let test = std::env::current_exe().context("failed to find the running test")?;
-    let folder = test
-        .parent()
-        .and_then(Path::parent)
-        .context("failed to find the folder of the running test")?;
-    let path = folder.join(name);
-    anyhow::ensure!(
-        path.is_file(),
-        "{name} is not built: run `cargo build --workspace --bins` first"
-    );
-    Ok(path)
 }
 
 async fn start(spec: Spec, admin: SocketAddr) -> anyhow::Result<Daemon> {

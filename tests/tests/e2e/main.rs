@@ -6,18 +6,17 @@
 
 #![allow(clippy::print_stdout, reason = "a long test tells what it has seen")]
 
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::Pod;
+use kompass_deployment_tests::{own_program, succeed};
 use kompass_kube::object;
 use kompass_local_cluster::full::submit::{self, Options};
 use kompass_local_cluster::full::{self, Cluster};
 use kompass_local_cluster::images::SparkVersion;
 use kompass_local_cluster::progress::Progress;
-use kompass_tests::deployment::program;
 use kompass_tests::spark::{is_bound, phase};
 use kompass_tests::wait_for;
 use kompass_tests::watchdog::Watchdog;
@@ -133,23 +132,8 @@ async fn up(more: &[&str]) -> anyhow::Result<()> {
 
 /// Runs the command line program; its standard output, or an error with everything that it printed.
 async fn kompass(args: &[&str]) -> anyhow::Result<String> {
-    let run = Command::new(program("kompass")?)
-        .args(args)
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = tokio::time::timeout(Duration::from_mins(10), run)
-        .await
-        .context("kompass did not end")??;
-    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-    anyhow::ensure!(
-        output.status.success(),
-        "kompass {} ended with {}:\n{stdout}\n{}",
-        args.join(" "),
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(stdout)
+    let mut command = Command::new(own_program("kompass")?);
+    succeed(command.args(args), Duration::from_mins(10)).await
 }
 
 /// The CPU that each driver and executor asks for, so that as many drivers fill the node.
@@ -177,20 +161,8 @@ async fn submit_one(cluster: &Cluster, number: u64, cpu_milli: u64) -> anyhow::R
         conf: conf.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec(),
         ..Options::default()
     };
-    let run = submit::spark_submit(cluster, &options)
-        .await?
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output();
-    let output = tokio::time::timeout(Duration::from_mins(3), run)
-        .await
-        .context("spark-submit did not end")??;
-    anyhow::ensure!(
-        output.status.success(),
-        "spark-submit: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
+    let mut command = submit::spark_submit(cluster, &options).await?;
+    succeed(&mut command, Duration::from_mins(3)).await.map(drop)
 }
 
 async fn baseline_is_stuck(pods: &Api<Pod>) -> anyhow::Result<()> {

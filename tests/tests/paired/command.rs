@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use kompass_tests::deployment::{Deployment, program};
+use kompass_deployment_tests::own_program;
+use kompass_tests::deployment::Deployment;
 use tokio::process::Command;
 
 /// Longer than any of its commands takes here.
@@ -21,7 +22,7 @@ pub(crate) struct Ended {
 /// The command, ready to be started, for the deployment's cluster and with all rights.
 pub(crate) fn kompass(deployment: &mut Deployment, arguments: &[&str]) -> anyhow::Result<Command> {
     let kubeconfig: PathBuf = deployment.cluster().kubeconfig().to_owned();
-    let mut command = Command::new(program("kompass")?);
+    let mut command = Command::new(own_program("kompass")?);
     command
         .args(arguments)
         .env("KUBECONFIG", kubeconfig)
