@@ -1,4 +1,4 @@
-//! Keys and certificates of a local cluster: one certificate authority, EC P-256 everywhere, and kubeconfig files with
+//! Keys and certificates of a local cluster: one certificate authority, EC P-256 but for people, and kubeconfig files with
 //! everything inside.
 
 use std::io::Write as _;
@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose,
+    KeyUsagePurpose, RsaKeySize,
 };
 use serde_json::json;
 
@@ -130,17 +130,20 @@ impl Authority {
         let parameters = CertificateParams::new(names).map_err(of(common_name))?;
         // The kubelet shows its serving certificate and some servers also act as clients: both usages do no harm here.
         let usages = [ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        self.sign(parameters, common_name, &[], &usages)
+        self.sign(parameters, common_name, &[], &usages, &new_key(common_name)?)
     }
 
     /// A certificate for a client: the API server takes the common name for the user and organizations for its groups.
     pub fn client(&self, user: &str, groups: &[&str]) -> Result<Identity, Error> {
-        self.sign(
-            CertificateParams::default(),
-            user,
-            groups,
-            &[ExtendedKeyUsagePurpose::ClientAuth],
-        )
+        let usages = [ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(CertificateParams::default(), user, groups, &usages, &new_key(user)?)
+    }
+
+    /// Like [`Authority::client`], for people, whose tools are many: `spark-submit` reads no EC key from a kubeconfig.
+    pub fn person(&self, user: &str, groups: &[&str]) -> Result<Identity, Error> {
+        let key = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_2048).map_err(of(user))?;
+        let usages = [ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(CertificateParams::default(), user, groups, &usages, &key)
     }
 
     fn sign(
@@ -149,6 +152,7 @@ impl Authority {
         common_name: &str,
         organizations: &[&str],
         usages: &[ExtendedKeyUsagePurpose],
+        key: &KeyPair,
     ) -> Result<Identity, Error> {
         parameters.distinguished_name = DistinguishedName::new();
         for organization in organizations {
@@ -159,8 +163,7 @@ impl Authority {
         parameters.distinguished_name.push(DnType::CommonName, common_name);
         parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         parameters.extended_key_usages = usages.to_vec();
-        let key = new_key(common_name)?;
-        let certificate = parameters.signed_by(&key, &self.issuer).map_err(of(common_name))?;
+        let certificate = parameters.signed_by(key, &self.issuer).map_err(of(common_name))?;
         Ok(Identity {
             certificate_pem: certificate.pem(),
             key_pem: key.serialize_pem(),

@@ -225,7 +225,7 @@ fn write_keys(layout: &Layout) -> Result<Authority, Error> {
     authority
         .client("kube-apiserver-kubelet-client", &[MASTERS])?
         .save(&folder, "kubelet-client")?;
-    authority.client("admin", &[MASTERS])?.save(&folder, "admin")?;
+    authority.person("admin", &[MASTERS])?.save(&folder, "admin")?;
     let node = format!("system:node:{NODE}");
     for (file, user, groups) in [
         ("admin", "admin", &[MASTERS][..]),
