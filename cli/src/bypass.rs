@@ -42,7 +42,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let Connected { client, server } = self.install.connect().await?;
+        let Connected { client, server, .. } = self.install.connect().await?;
         println!("Cluster at {server}");
         let options = self.install.options();
         if self.undo {

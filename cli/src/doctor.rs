@@ -38,7 +38,7 @@ enum Format {
 
 impl Args {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let Connected { client, server } = self.install.connect().await?;
+        let Connected { client, server, .. } = self.install.connect().await?;
         let snapshot = doctor::read(&client, &self.install.namespace).await?;
         let findings = doctor::findings(&snapshot);
         let worst = findings.iter().map(|finding| finding.state).max().unwrap_or(State::Ok);

@@ -9,12 +9,9 @@ use kompass_kube::client::Connected;
 use kompass_lifecycle::pending::Pending;
 use kompass_lifecycle::uninstall::{self, Helm, Options, Outcome, Plan};
 
-use crate::args::TIMED_OUT;
+use crate::args::{TIMED_OUT, WRONG_USE};
 use crate::bypass::advice;
 use crate::install::Install;
-
-/// The wrong way to ask.
-const USAGE: u8 = 2;
 
 /// Options of `kompass uninstall`.
 #[derive(Debug, clap::Args)]
@@ -57,14 +54,19 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) async fn run(self) -> anyhow::Result<ExitCode> {
-        let Connected { client, server } = self.install.connect().await?;
+        let Connected {
+            client,
+            server,
+            context,
+        } = self.install.connect().await?;
         let options = Options {
             namespace: self.install.namespace.clone(),
             helm: Helm {
                 program: self.helm.clone(),
                 release: self.release.clone(),
                 kubeconfig: self.install.file(),
-                context: self.install.context.clone(),
+                // The one that the client has: the current one may be another when it is Helm's turn.
+                context,
             },
             drain: Duration::from_secs(self.drain),
             timeout: Duration::from_secs(self.timeout),
@@ -78,7 +80,7 @@ impl Args {
         if !plan.is_empty() && !self.yes {
             if !std::io::stdin().is_terminal() {
                 eprintln!("error: failed to ask whether to go on: give --yes");
-                return Ok(ExitCode::from(USAGE));
+                return Ok(ExitCode::from(WRONG_USE));
             }
             if !agreed(&mut std::io::stdin().lock())? {
                 println!("Nothing was changed.");

@@ -56,6 +56,8 @@ pub struct Connected {
     pub client: Client,
     /// The URL of the API server.
     pub server: String,
+    /// The context of the kubeconfig that was taken, also where none was named: by then another may be its current one.
+    pub context: Option<String>,
 }
 
 /// A client with the credentials of a kubeconfig file, or of the pod's service account where none is given.
@@ -73,7 +75,7 @@ pub async fn connect(kubeconfig: Option<&Path>, program: &str) -> Result<Client,
 
 /// [`connect`] to any context of a kubeconfig.
 pub async fn connect_to(target: Target<'_>, program: &str) -> Result<Connected, Error> {
-    let mut config = match (target.kubeconfig, target.context) {
+    let (mut config, context) = match (target.kubeconfig, target.context) {
         (Some(path), context) => from_file(path, context).await?,
         // The pod's own cluster is hardly the one that is meant.
         (None, Some(context)) => {
@@ -81,7 +83,7 @@ pub async fn connect_to(target: Target<'_>, program: &str) -> Result<Connected, 
                 context: context.into(),
             });
         }
-        (None, None) => Config::incluster().map_err(Error::InCluster)?,
+        (None, None) => (Config::incluster().map_err(Error::InCluster)?, None),
     };
     let agent = format!("{program}/{}", env!("CARGO_PKG_VERSION"));
     config.headers.push((
@@ -92,21 +94,30 @@ pub async fn connect_to(target: Target<'_>, program: &str) -> Result<Connected, 
     config.write_timeout = Some(REQUEST_TIMEOUT);
     let server = config.cluster_url.to_string();
     let client = Client::try_from(config).map_err(Error::Build)?;
-    Ok(Connected { client, server })
+    Ok(Connected {
+        client,
+        server,
+        context,
+    })
 }
 
-async fn from_file(path: &Path, context: Option<&str>) -> Result<Config, Error> {
+async fn from_file(path: &Path, context: Option<&str>) -> Result<(Config, Option<String>), Error> {
     let refused = |source| Error::Kubeconfig {
         path: path.display().to_string(),
         source,
     };
+    let kubeconfig = read(path).map_err(refused)?;
+    let context = context
+        .map(str::to_owned)
+        .or_else(|| kubeconfig.current_context.clone());
     let options = KubeConfigOptions {
-        context: context.map(str::to_owned),
+        context: context.clone(),
         ..KubeConfigOptions::default()
     };
-    Config::from_custom_kubeconfig(read(path).map_err(refused)?, &options)
+    let config = Config::from_custom_kubeconfig(kubeconfig, &options)
         .await
-        .map_err(refused)
+        .map_err(refused)?;
+    Ok((config, context))
 }
 
 /// One file, or those of a list that are there, the first of which rules.
@@ -208,9 +219,13 @@ mod tests {
             kubeconfig: Some(Path::new(&list)),
             context,
         };
-        let server = |context| async move { connect_to(to(context), "kompass-test").await.map(|it| it.server) };
+        let connected = |context| async move { connect_to(to(context), "kompass-test").await };
+        let server = |context| async move { connected(context).await.map(|it| it.server) };
         assert_eq!(server(None).await.unwrap(), "http://blue.example:1/");
         assert_eq!(server(Some("green")).await.unwrap(), "http://green.example:1/");
+        // What others are told to go to, such as Helm, minutes later.
+        assert_eq!(connected(None).await.unwrap().context.unwrap(), "blue");
+        assert_eq!(connected(Some("green")).await.unwrap().context.unwrap(), "green");
         assert!(matches!(server(Some("red")).await, Err(Error::Kubeconfig { .. })));
 
         // The first file says which is the current one, unless it says nothing.
