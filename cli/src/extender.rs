@@ -6,11 +6,13 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use k8s_openapi::api::coordination::v1::Lease;
 use kompass_core::names;
+use kompass_kube::client::Target;
 use kompass_local_cluster::full::{self, Cluster};
 use kompass_local_cluster::kompass::Service;
 use kompass_local_cluster::progress::Progress;
 
 use crate::gangs::{self, Answer, Gang};
+use crate::install;
 use crate::local;
 use crate::page;
 use crate::queues::Standing;
@@ -21,12 +23,16 @@ const QUEUES: &str = "/v1/queues";
 /// Which extender to ask, and where it is.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Place {
-    /// Local cluster whose extender is asked.
-    #[arg(long, env = "KOMPASS_CLUSTER", default_value = local::DEFAULT_NAME, value_name = "NAME")]
-    cluster: String,
+    /// Local cluster whose extender is asked. Where neither it nor a kubeconfig is named: `local`, or if that is not up, the
+    /// cluster of KUBECONFIG or ~/.kube/config.
+    #[arg(long, env = "KOMPASS_CLUSTER", value_name = "NAME")]
+    cluster: Option<String>,
     /// Ask the extender of this cluster instead, through its API server.
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig; its current one unless given.
+    #[arg(long, value_name = "NAME")]
+    context: Option<String>,
     /// Namespace of KOMPASS's own objects there.
     #[arg(long, env = "KOMPASS_NAMESPACE", default_value = names::DEFAULT_NAMESPACE, value_name = "NAME")]
     kompass_namespace: String,
@@ -49,18 +55,23 @@ impl Place {
         if let Some(address) = self.extender {
             return Ok(Connection::Direct(address));
         }
-        if let Some(kubeconfig) = &self.kubeconfig {
-            let client = kompass_kube::client::connect(Some(kubeconfig), "kompass").await?;
-            return Ok(Connection::Proxied(client, self.kompass_namespace.clone()));
+        if self.kubeconfig.is_some() || self.context.is_some() {
+            return self.proxied().await;
         }
-        if let Some(held) = local::api_only::find(&self.cluster)? {
+        let cluster = self.cluster.as_deref().unwrap_or(local::DEFAULT_NAME);
+        if let Some(held) = local::api_only::find(cluster)? {
             let address = held.extender.context("the local cluster runs without KOMPASS")?;
             return Ok(Connection::Direct(address));
         }
-        match Cluster::attach(&self.cluster, &Progress::silent()).await {
+        match Cluster::attach(cluster, &Progress::silent()).await {
             Ok(cluster) => {
                 let client = kompass_kube::client::connect(Some(&cluster.kubeconfig()), "kompass").await?;
                 Ok(through(client))
+            }
+            Err(full::Error::NotUp { .. } | full::Error::NotRoot)
+                if self.cluster.is_none() && install::kubeconfig().is_some() =>
+            {
+                self.proxied().await
             }
             Err(error @ (full::Error::NotUp { .. } | full::Error::NotRoot)) => Err(anyhow::Error::new(error).context(
                 "failed to find an extender: start a local cluster with `kompass local up`, or name another cluster with \
@@ -68,6 +79,16 @@ impl Place {
             )),
             Err(error) => Err(error.into()),
         }
+    }
+
+    async fn proxied(&self) -> anyhow::Result<Connection> {
+        let kubeconfig = self.kubeconfig.clone().or_else(install::kubeconfig);
+        let target = Target {
+            kubeconfig: kubeconfig.as_deref(),
+            context: self.context.as_deref(),
+        };
+        let connected = kompass_kube::client::connect_to(target, "kompass").await?;
+        Ok(Connection::Proxied(connected.client, self.kompass_namespace.clone()))
     }
 }
 

@@ -32,13 +32,13 @@ impl Install {
 
     /// The kubeconfig, or the list of them, that says where the cluster is.
     pub(crate) fn file(&self) -> Option<PathBuf> {
-        self.kubeconfig.clone().or_else(usual)
+        self.kubeconfig.clone().or_else(kubeconfig)
     }
 
     /// What a command that is told to be run needs to be about the same cluster, kubectl's and ours alike, with a space before
     /// each option; nothing where the environment says so.
     pub(crate) fn options(&self) -> String {
-        let environment = std::env::var_os("KUBECONFIG").map(PathBuf::from);
+        let environment = environment();
         let file = self
             .kubeconfig
             .as_ref()
@@ -49,8 +49,17 @@ impl Install {
     }
 }
 
-/// Where kubectl looks without being told, if there is such a file.
-fn usual() -> Option<PathBuf> {
+/// Where kubectl is told by the environment to look.
+fn environment() -> Option<PathBuf> {
+    let path = std::env::var_os("KUBECONFIG").filter(|path| !path.is_empty())?;
+    Some(path.into())
+}
+
+/// Where kubectl looks without an option, if there is such a file.
+pub(crate) fn kubeconfig() -> Option<PathBuf> {
+    if let Some(path) = environment() {
+        return Some(path);
+    }
     let path = PathBuf::from(std::env::var_os("HOME")?).join(".kube/config");
     path.is_file().then_some(path)
 }
