@@ -59,6 +59,7 @@ setup_local() {
   [[ "$(uname -s)" == Linux ]] || fail "the local cluster needs Linux" "$NO_PLATFORM"
   # Known before minutes of building.
   ((EUID == 0)) || fail "the local cluster needs root: try again with sudo" "$NO_PERMISSION"
+  "$down" || need go "Kubernetes is built with it. Install Go 1.26 or newer from https://go.dev/dl, put its bin folder on the PATH (that of root, too), then run this again"
 
   local programs
   programs="$(build "$profile" --package kompass-cli --package kompass-admission-webhook --package kompass-scheduler-extender)" || exit

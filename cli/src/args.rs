@@ -8,6 +8,8 @@ use crate::{
     backtest, bypass, doctor, explain, local, predictor, queue, queues, run, shadow, simulate, uninstall, why,
 };
 
+/// Exit code for the wrong way to ask, as clap has it.
+pub(crate) const WRONG_USE: u8 = 2;
 /// Exit code for a wait that came to its end before the job did.
 pub(crate) const TIMED_OUT: u8 = 3;
 /// Exit code after Ctrl-C, as shells give it.
@@ -68,6 +70,15 @@ enum Command {
     /// Say whether keeping nodes ready pays, and by which rule, from a trace of jobs or a Prometheus: what waits and nodes
     /// would have been.
     Backtest(Box<backtest::Args>),
+}
+
+/// How a command ends that could not do what it was asked.
+pub(crate) fn code(error: &anyhow::Error) -> ExitCode {
+    if error.is::<local::NobodyToAsk>() {
+        ExitCode::from(WRONG_USE)
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 impl Cli {

@@ -15,6 +15,8 @@ mod up;
 
 use std::process::ExitCode;
 
+pub(crate) use consent::NobodyToAsk;
+
 /// The cluster's name where none is given.
 pub(crate) const DEFAULT_NAME: &str = "local";
 

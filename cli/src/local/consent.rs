@@ -5,6 +5,13 @@ use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use kompass_local_cluster::prerequisites::{self, Missing, Need, Remedy};
 use kompass_local_cluster::progress::Progress;
 
+/// Packages are missing, and nobody is there to be asked.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to ask whether packages may be installed: run `{command}`, or try again with --yes")]
+pub(crate) struct NobodyToAsk {
+    command: String,
+}
+
 /// Installs what is missing, after asking unless `yes`. What only people can do is an error that says what.
 pub(crate) async fn prepare(needs: &[Need], yes: bool, progress: &Progress) -> anyhow::Result<()> {
     let missing = prerequisites::missing(needs).await;
@@ -23,10 +30,9 @@ fn ask(missing: &[Missing]) -> anyhow::Result<()> {
     let what: Vec<&str> = missing.iter().map(|missing| missing.what.as_str()).collect();
     let command = prerequisites::install_command(missing).unwrap_or_default();
     eprintln!("missing: {}", what.join(", "));
-    anyhow::ensure!(
-        std::io::stdin().is_terminal(),
-        "packages are missing: run `{command}`, or try again with --yes"
-    );
+    if !std::io::stdin().is_terminal() {
+        return Err(NobodyToAsk { command }.into());
+    }
     eprint!("run `{command}`? [y/N] ");
     std::io::stderr().flush()?;
     let mut answer = String::new();

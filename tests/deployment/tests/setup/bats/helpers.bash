@@ -19,6 +19,7 @@ fake_builds() {
   bats_require_minimum_version 1.5.0
   FAKES="$BATS_TEST_TMPDIR/fakes"
   fake cargo
+  fake go
   unset KOMPASS_PROGRAM
   export CARGO_TARGET_DIR="$BATS_TEST_TMPDIR/target" CARGO_HOME="$BATS_TEST_TMPDIR/no-cargo"
   BUILT="$CARGO_TARGET_DIR/debug"
@@ -81,6 +82,8 @@ fake() {
   cat >"$FAKES/$1" <<'TOOL'
 #!/bin/bash
 printf '%s\n' "$*" >>"$0.calls"
+# What it is given to read.
+[[ " $* " != *" --filename - "* ]] || cat >"$0.read"
 answers=("$0.answers"/*)
 for ((last = ${#answers[@]} - 1; last >= 0; last--)); do
   [[ -e "$0.answers/$last" ]] || continue

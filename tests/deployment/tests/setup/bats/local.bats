@@ -50,6 +50,22 @@ nothing_started() {
   nothing_started
 }
 
+@test "without Go it says where to get it, before minutes of building" {
+  rm "$FAKES/go"
+  without go
+  run -3 setup_kompass local --yes
+  [[ "$output" == *"go is missing"*"https://go.dev/dl"* ]]
+  nothing_started
+  # What is there can be taken away without it.
+  run -0 setup_kompass local --down
+}
+
+@test "packages that nobody can be asked about are wrong usage, as everywhere" {
+  FAKES="$BUILT" tell kompass "local up" 2 "error: packages are missing"
+  run -2 setup_kompass local
+  [[ -z "$(FAKES="$BUILT" calls kompass | grep '^run')" ]]
+}
+
 @test "programs that can't be built end it" {
   refuse cargo "build" "error: could not compile"
   run -1 setup_kompass local --yes
