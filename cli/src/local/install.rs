@@ -128,13 +128,22 @@ pub(crate) async fn install(
             .await?;
     }
     files.extend(wanted.values.iter().cloned());
+    // As `setup-kompass.sh cluster` makes it: all pods of KOMPASS's are to pass.
+    let namespace = json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {
+            "name": names::DEFAULT_NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
+        },
+    });
+    let namespace = written(&folder.with_file_name("namespace.json"), &namespace)?;
+    cluster
+        .kubectl(&["apply", "--server-side", "--filename", &namespace.display().to_string()])
+        .await?;
     let mut command = helm(cluster, progress).await?;
-    command.args(["upgrade", "--install", RELEASE]).arg(&folder).args([
-        "--create-namespace",
-        "--wait",
-        "--timeout",
-        READY_LIMIT,
-    ]);
+    command
+        .args(["upgrade", "--install", RELEASE])
+        .arg(&folder)
+        .args(["--wait", "--timeout", READY_LIMIT]);
     for file in files {
         command.arg("--values").arg(file);
     }

@@ -11,7 +11,7 @@ use super::{Finding, Snapshot, State};
 type Check = fn(&Snapshot) -> Vec<Finding>;
 
 /// In the order in which they are shown: what others depend on comes first.
-const CHECKS: [(&str, Check); 16] = [
+const CHECKS: [(&str, Check); 17] = [
     ("kubernetes-version", parts::kubernetes_version),
     ("deployments", parts::deployments),
     ("kube-scheduler", parts::kube_scheduler),
@@ -23,6 +23,7 @@ const CHECKS: [(&str, Check); 16] = [
     ("admission-policy", webhook::policy),
     ("rights", parts::rights),
     ("leases", parts::leases),
+    ("pod-security", parts::pod_security),
     ("gangs", gangs::gangs),
     ("ends", gangs::ends),
     ("namespaces", gangs::namespaces),

@@ -37,6 +37,28 @@ pub(super) fn kubernetes_version(snapshot: &Snapshot) -> Vec<Finding> {
     }]
 }
 
+/// Extender and predictor may make pods in their namespace. Services that run as no pods need none of it.
+pub(super) fn pod_security(snapshot: &Snapshot) -> Vec<Finding> {
+    let namespace = &snapshot.namespace;
+    if snapshot.parts.is_empty() {
+        return Vec::new();
+    }
+    vec![if snapshot.pod_security == "restricted" {
+        ok(format!("namespace {namespace} enforces PodSecurity `restricted`"))
+    } else {
+        warn(
+            format!(
+                "namespace {namespace} does not enforce PodSecurity `restricted`: who takes over a part of KOMPASS could make a \
+                 pod there that is root on its node"
+            ),
+            format!(
+                "kubectl label namespace {namespace} pod-security.kubernetes.io/enforce=restricted --overwrite (not with \
+                 admissionWebhook.hostNetwork, and not where other pods there need more)"
+            ),
+        )
+    }]
+}
+
 pub(super) fn deployments(snapshot: &Snapshot) -> Vec<Finding> {
     if snapshot.parts.is_empty() {
         return vec![warn(

@@ -29,6 +29,7 @@ fn healthy() -> Snapshot {
     Snapshot {
         now_ms: NOW_MS,
         namespace: "kompass".into(),
+        pod_security: "restricted".into(),
         version: "0.1.0".into(),
         server: (1, 34),
         parts: vec![
@@ -112,7 +113,7 @@ fn a_healthy_install_has_nothing_but_good_findings() {
 type Fault = fn(&mut Snapshot);
 
 /// What is wrong, which check says so, how bad it is, and in which words.
-const FAULTS: [(Fault, &str, State, &str); 36] = [
+const FAULTS: [(Fault, &str, State, &str); 37] = [
     (|s| s.server = (1, 30), "kubernetes-version", State::Fail, "needs 1.31"),
     (
         |s| s.server = (1, 37),
@@ -121,6 +122,12 @@ const FAULTS: [(Fault, &str, State, &str); 36] = [
         "newer than any",
     ),
     (|s| s.parts.clear(), "deployments", State::Warn, "no Deployments"),
+    (
+        |s| s.pod_security = "baseline".into(),
+        "pod-security",
+        State::Warn,
+        "does not enforce",
+    ),
     (
         |s| s.parts.truncate(1),
         "deployments",

@@ -21,8 +21,9 @@ use crate::error::{chain, failed};
 /// The label of what only asks whether the webhook is reached, and what it answers with.
 const PROBE_LABEL: &str = "kompass.dev/probe";
 const PROBED: &str = "kompass.dev/probed";
+const POD_SECURITY: &str = "pod-security.kubernetes.io/enforce";
 
-/// Reads the registration, which namespaces are in its scope, and tries it.
+/// Reads the registration, which namespaces are in its scope and what KOMPASS's own enforces, and tries it.
 pub(super) async fn read(client: &Client, snapshot: &mut Snapshot) -> Result<(), Error> {
     let all: Api<MutatingWebhookConfiguration> = Api::all(client.clone());
     let known = within(REQUEST_TIMEOUT, all.get_opt(names::REGISTRATION))
@@ -37,6 +38,9 @@ pub(super) async fn read(client: &Client, snapshot: &mut Snapshot) -> Result<(),
     for namespace in &namespaces {
         let (name, labels) = (namespace.name_any(), namespace.labels());
         let enabled = labels.get(names::ENABLED_LABEL).cloned();
+        if name == snapshot.namespace {
+            snapshot.pod_security = labels.get(POD_SECURITY).cloned().unwrap_or_default();
+        }
         if enabled.is_some() || in_scope(labels) {
             snapshot.namespaces.push(NamespaceSeen {
                 name,
