@@ -140,10 +140,37 @@ setup_cluster() {
   prove
   cat <<TEXT
 
-KOMPASS is in the cluster, in namespace $NAMESPACE (${SECONDS} s). Next:
-  spark-submit --master k8s://$SERVER --deploy-mode cluster --conf spark.kubernetes.namespace=${JOBS[0]:-NAMESPACE} ...
-  $(command_line doctor)
+KOMPASS is in the cluster, in namespace $NAMESPACE (${SECONDS} s). $(first_job)
+
+Is all well: $(command_line doctor)
 Undo: $(command_line uninstall)
+TEXT
+}
+
+# What to copy for a first job. Its driver needs an account that may make pods, which no namespace has by itself.
+first_job() {
+  local namespace="${JOBS[0]:-NAMESPACE}" kubectl=kubectl environment='' context='' option
+  [[ "$SCOPE" != all ]] || namespace=default
+  for option in "${!OPTIONS[@]}"; do
+    case "${OPTIONS[option]}" in
+      --kubeconfig)
+        kubectl+=" --kubeconfig ${OPTIONS[option + 1]}"
+        environment="KUBECONFIG=${OPTIONS[option + 1]} "
+        ;;
+      --context)
+        kubectl+=" --context ${OPTIONS[option + 1]}"
+        context=" --conf spark.kubernetes.context=${OPTIONS[option + 1]}"
+        ;;
+    esac
+  done
+  cat <<TEXT
+A first job, with the Spark of your machine:
+  $kubectl create serviceaccount spark --namespace $namespace
+  $kubectl create rolebinding spark --clusterrole=edit --serviceaccount=$namespace:spark --namespace $namespace
+  ${environment}spark-submit --master k8s://$SERVER$context --deploy-mode cluster --name first-job \\
+    --conf spark.kubernetes.namespace=$namespace --conf spark.kubernetes.authenticate.driver.serviceAccountName=spark \\
+    --conf spark.kubernetes.container.image=apache/spark:4.0.0 \\
+    --class org.apache.spark.examples.SparkPi local:///opt/spark/examples/jars/spark-examples.jar
 TEXT
 }
 
@@ -152,6 +179,7 @@ preflight() {
   need kubectl "https://kubernetes.io/docs/tasks/tools"
   need helm "https://helm.sh/docs/intro/install"
   helm_is_new
+  one_context
   local version
   SERVER="$("${KUBECTL[@]}" config view --minify -o 'jsonpath={.clusters[0].cluster.server}' 2>/dev/null)" ||
     fail "there is no cluster in the kubeconfig: name one by --context or --kubeconfig"
@@ -169,6 +197,17 @@ preflight() {
       fail "there is no namespace $job: make it (kubectl create namespace $job), or name another by --jobs"
   done
   earlier_jobs
+  own_namespace
+}
+
+# The current context is asked for once: by the time that somebody has agreed to the plan another may be the current one.
+one_context() {
+  [[ " ${OPTIONS[*]} " != *" --context "* ]] || return 0
+  local context
+  context="$("${KUBECTL[@]}" config current-context 2>/dev/null)" || return 0
+  [[ -n "$context" ]] || return 0
+  KUBECTL+=(--context "$context")
+  HELM+=(--kube-context "$context")
 }
 
 # Older ones don't know how to keep the values of an earlier run. One that doesn't tell its version is tried.
@@ -221,8 +260,9 @@ grants() {
   local chosen=() roles told
   [[ -z "$SCOPE" ]] || chosen+=(--set "scope=$SCOPE")
   [[ -z "$MODE" ]] || chosen+=(--set "mode=$MODE")
-  roles="$("${HELM[@]}" template "$RELEASE" "$ROOT/charts/kompass" --namespace "$NAMESPACE" --kube-version "$VERSION" \
-    "${chosen[@]}" "${CHART_VALUES[@]}" 2>/dev/null | documents ClusterRole)" || true
+  RENDERED="$("${HELM[@]}" template "$RELEASE" "$ROOT/charts/kompass" --namespace "$NAMESPACE" --kube-version "$VERSION" \
+    "${chosen[@]}" "${CHART_VALUES[@]}" 2>/dev/null)" || RENDERED=''
+  roles="$(documents ClusterRole <<<"$RENDERED")"
   [[ -n "$roles" ]] || return 0
   told="$("${KUBECTL[@]}" create --dry-run=server --request-timeout=20s --filename - <<<"$roles" 2>&1 >/dev/null)" || true
   [[ "$told" != *"attempting to grant"* ]] ||
@@ -304,7 +344,33 @@ earlier_jobs() {
   done
 }
 
+# Whether KOMPASS's namespace is to be made, and what it then enforces: who has taken a part of KOMPASS over may make pods
+# there, and they shall not be the node's root. Pods on the node's network don't pass. A namespace that is there may have
+# other pods, and stays as it is.
+own_namespace() {
+  OWN_NAMESPACE=old
+  [[ -z "$("${KUBECTL[@]}" get namespace "$NAMESPACE" --ignore-not-found --output name 2>/dev/null)" ]] || return 0
+  OWN_NAMESPACE=restricted
+  [[ -n "$RENDERED" && "$RENDERED" != *"hostNetwork: true"* ]] || OWN_NAMESPACE=new
+}
+
+make_namespace() {
+  local labels=''
+  case "$OWN_NAMESPACE" in
+    old) return 0 ;;
+    restricted) labels='{"pod-security.kubernetes.io/enforce": "restricted"}' ;;
+  esac
+  "${KUBECTL[@]}" create --filename - >/dev/null <<TEXT
+{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "$NAMESPACE", "labels": ${labels:-null}}}
+TEXT
+}
+
 plan_cluster() {
+  local place="namespace $NAMESPACE"
+  case "$OWN_NAMESPACE" in
+    restricted) place+=" (new, with PodSecurity \`restricted\`)" ;;
+    new) place+=" (new, without PodSecurity: it would refuse hostNetwork)" ;;
+  esac
   local labelled="${JOBS[*]:-none (--jobs NAMES does it)}" driver="a Spark driver in each namespace of --jobs" rights
   [[ "$SCOPE" != all ]] || driver="a Spark driver in default"
   ((${#EARLIER[@]} == 0)) || labelled+="; those of an earlier run stay: ${EARLIER[*]}"
@@ -315,8 +381,9 @@ You have not these, which matter only where a value turns on what needs them:
 $(folded "$(listed "${UNGRANTED[@]}")")"
   cat >&2 <<TEXT
 In the cluster at $SERVER ($PLATFORM, Kubernetes $VERSION):
-  1. install or upgrade the Helm release $RELEASE in namespace $NAMESPACE: admission webhook, kube-scheduler with
-     extender, and their rights; mode ${MODE:-as before (active at first)}, scope ${SCOPE:-as before (labelled at first)}
+  1. install or upgrade the Helm release $RELEASE in $place:
+     admission webhook, kube-scheduler with extender, and their rights;
+     mode ${MODE:-as before (active at first)}, scope ${SCOPE:-as before (labelled at first)}
   2. label namespaces for it: $labelled
   3. prove it: \`helm test\` has the API server call the webhook, by dry runs, with $driver
 Permissions, in $NAMESPACE where no other namespace is named. $rights
@@ -358,12 +425,14 @@ install() {
   [[ -z "$(refusals)" ]] ||
     "${KUBECTL[@]}" rollout restart deployment --namespace "$NAMESPACE" --selector "$PARTS" >&2 || true
   step "installing the chart"
+  make_namespace
   "${HELM[@]}" upgrade --install "$RELEASE" "$ROOT/charts/kompass" --namespace "$NAMESPACE" --create-namespace \
     --reset-then-reuse-values "${chosen[@]}" "${chart_jobs[@]}" "${CHART_VALUES[@]}" \
     --wait --timeout "$INSTALL_LIMIT" >&2 ||
     {
       "${KUBECTL[@]}" get pods --namespace "$NAMESPACE" >&2 || true
       pods_are_let_in
+      images_are_there
       fail "Helm did not install it, or it was not ready within $INSTALL_LIMIT; the lines above tell why, and \`$(command_line doctor)\` may tell more. Then run this again"
     }
 }
@@ -393,6 +462,16 @@ pods_are_let_in() {
       fail "the cluster does not let KOMPASS's pods into namespace $NAMESPACE: $told. Whoever runs the cluster can allow them there (they pass PodSecurity \`restricted\`); then run this again" "$NO_PERMISSION"
       ;;
   esac
+}
+
+# Ends where an image can't be had, with the node's words.
+images_are_there() {
+  local told
+  told="$("${KUBECTL[@]}" get pods --namespace "$NAMESPACE" --selector "$PARTS" \
+    -o 'jsonpath={range .items[*].status.containerStatuses[*]}{.state.waiting.reason} {.image}: {.state.waiting.message}{"\n"}{end}' 2>/dev/null |
+    sed -n -e 's/^ImagePullBackOff //p' -e 's/^ErrImagePull //p' | LC_ALL=C sort -u | head -n 1)" || true
+  [[ -z "$told" ]] ||
+    fail "an image can't be pulled: $told. Name the registry that has KOMPASS's images by --set image.registry=REGISTRY (docker/README.md builds them), and a Secret for it by --set image.pullSecrets={NAME}; then run this again"
 }
 
 # A Helm that was interrupted leaves a release that no other Helm touches. One that is at work looks the same, but ends.

@@ -4,10 +4,12 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingAdmissionPolicy};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kompass_local_cluster::images::{self, Image, SparkVersion};
+use kompass_local_cluster::progress::Progress;
 use kompass_tests::deployment::JOBS;
 use kompass_tests::installed::{Installed, NAMESPACE, PATIENCE, component, words};
-use kompass_tests::spark::{Application, Behaviour, Drivers};
+use kompass_tests::spark::{Application, Behaviour, Drivers, phase};
 use kompass_tests::wait_for;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Resource, ResourceExt};
@@ -25,7 +27,9 @@ pub(crate) async fn uninstall_leaves_nothing(installed: &Installed) -> anyhow::R
     anyhow::ensure!(output.status.success(), "{}", words(&output));
     println!("uninstalled after {:?}", began.elapsed());
     anyhow::ensure!(installed.pods().await?.is_empty(), "pods of KOMPASS are left");
-    nothing_registered(installed).await
+    nothing_registered(installed).await?;
+    // The script makes it anew.
+    namespace_goes(installed).await
 }
 
 /// In a cluster that is only looked on no pod is changed, and what would have been done is counted.
@@ -35,6 +39,17 @@ pub(crate) async fn shadow_changes_nothing_and_counts(installed: &Installed) -> 
     let mode = ["cluster", "--jobs", JOBS, "--mode", "shadow", "--yes"];
     let output = installed.script(&[&mode[..], &files].concat()).await?;
     anyhow::ensure!(output.status.success(), "{}", words(&output));
+    let namespaces: Api<Namespace> = Api::all(installed.client.clone());
+    let enforced = namespaces
+        .get(NAMESPACE)
+        .await?
+        .labels()
+        .get("pod-security.kubernetes.io/enforce")
+        .cloned();
+    anyhow::ensure!(
+        enforced.as_deref() == Some("restricted"),
+        "the namespace enforces {enforced:?}"
+    );
 
     let application = Application::new("looked-on", 1_000, 2, 1_000).on_fake_nodes();
     let sent = application.driver_pod();
@@ -104,6 +119,7 @@ pub(crate) async fn cluster_installs_and_proves(installed: &Installed) -> anyhow
     let output = installed.script(&[&arguments[..], &["--yes"]].concat()).await?;
     anyhow::ensure!(output.status.success(), "{}", words(&output));
     println!("installed and proved by the script after {:?}", began.elapsed());
+    the_printed_job_runs(installed, &String::from_utf8(output.stdout)?).await?;
 
     let application = Application::new("scripted", 1_000, 2, 1_000).on_fake_nodes();
     let applications = std::slice::from_ref(&application);
@@ -128,6 +144,43 @@ pub(crate) async fn cluster_installs_and_proves(installed: &Installed) -> anyhow
     Ok(())
 }
 
+/// What is printed for a first job is copied as it stands: only the image is the one that the node has, and pods are small, by
+/// what a user's Spark has as its defaults.
+async fn the_printed_job_runs(installed: &Installed, printed: &str) -> anyhow::Result<()> {
+    let (_, lines) = printed
+        .split_once("A first job, with the Spark of your machine:\n")
+        .context("no job is printed")?;
+    let (lines, _) = lines.split_once("\n\n").context("the job has no end")?;
+    let version = SparkVersion::default();
+    let lines = lines.replace("apache/spark:4.0.0", &Image::Spark(version.clone()).reference());
+    let home = images::spark_home(&version, &Progress::lines()).await?;
+    let defaults = installed.values.with_file_name("spark");
+    std::fs::create_dir_all(&defaults)?;
+    std::fs::write(
+        defaults.join("spark-defaults.conf"),
+        "spark.driver.memory 512m\nspark.executor.memory 512m\nspark.kubernetes.driver.request.cores 0.2\n\
+         spark.kubernetes.executor.request.cores 0.2\n",
+    )?;
+    let lines = format!("export SPARK_CONF_DIR={}\n{lines}", defaults.display());
+    let told = installed.shell(&lines, &[home.join("bin")]).await?;
+    let pods: Api<Pod> = Api::namespaced(installed.client.clone(), JOBS);
+    let drivers = pods
+        .list(&ListParams::default().labels("spark-role=driver"))
+        .await?
+        .items;
+    let driver = drivers.iter().find(|pod| pod.name_any().starts_with("first-job-"));
+    let driver = driver.with_context(|| format!("the job has no driver: {told}"))?;
+    anyhow::ensure!(phase(driver) == "Succeeded", "{}: {told}", phase(driver));
+    let spec = driver.spec.as_ref().context("the driver has no spec")?;
+    anyhow::ensure!(
+        spec.scheduler_name.as_deref() == Some("kompass"),
+        "it went past KOMPASS"
+    );
+    // No local cluster is called `local` here: the one of KUBECONFIG is asked.
+    installed.shell("kompass queue", &[]).await?;
+    Ok(())
+}
+
 /// Nobody has to know `kompass uninstall` for the API server not to call a webhook that is gone.
 pub(crate) async fn helm_uninstall_leaves_no_webhook(installed: &Installed) -> anyhow::Result<()> {
     installed.helm(&["uninstall", "kompass", "--wait"]).await?;
@@ -137,11 +190,15 @@ pub(crate) async fn helm_uninstall_leaves_no_webhook(installed: &Installed) -> a
             .map_err(|error| format!("{error:#}"))
     })
     .await?;
-    // Nothing has a finalizer of KOMPASS's: the namespace goes by itself.
-    let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(installed.client.clone());
-    namespaces.delete("kompass", &DeleteParams::default()).await?;
+    namespace_goes(installed).await
+}
+
+/// Nothing has a finalizer of KOMPASS's: the namespace goes by itself.
+async fn namespace_goes(installed: &Installed) -> anyhow::Result<()> {
+    let namespaces: Api<Namespace> = Api::all(installed.client.clone());
+    namespaces.delete(NAMESPACE, &DeleteParams::default()).await?;
     wait_for("the namespace to be gone", PATIENCE, || async {
-        match namespaces.get_opt("kompass").await {
+        match namespaces.get_opt(NAMESPACE).await {
             Ok(None) => Ok(()),
             Ok(Some(namespace)) => Err(format!("{:?}", namespace.status)),
             Err(error) => Err(error.to_string()),

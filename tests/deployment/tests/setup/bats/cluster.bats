@@ -192,6 +192,54 @@ Error from server (Forbidden): clusterroles "kompass-predictor" is forbidden: us
   [[ "$output" == *"Undo: ./setup-kompass.sh uninstall --context blue"* ]]
 }
 
+@test "the context is that of the start, whatever is the current one later" {
+  answer kubectl "config current-context" "green"
+  run -0 setup_kompass cluster --jobs a --yes
+  calls kubectl | grep -q "^--context green label namespace a "
+  calls helm | grep -q "^--kube-context green upgrade"
+  rm "$FAKES/kubectl.calls" "$FAKES/helm.calls"
+  run -0 setup_kompass cluster --context blue --yes
+  never kubectl green
+  # In a pod there is none.
+  refuse kubectl "config current-context" "error: current-context is not set"
+  run -0 setup_kompass cluster --yes
+  calls helm | grep -q "^upgrade"
+}
+
+# The first job, as it is printed: an account for the driver, and all that spark-submit needs.
+@test "a first job is printed that can be copied" {
+  run -0 setup_kompass cluster --context blue --kubeconfig /other/config --jobs a,b --yes
+  [[ "$output" == *"
+  kubectl --context blue --kubeconfig /other/config create serviceaccount spark --namespace a
+  kubectl --context blue --kubeconfig /other/config create rolebinding spark --clusterrole=edit --serviceaccount=a:spark --namespace a
+  KUBECONFIG=/other/config spark-submit --master k8s://https://cluster.example --conf spark.kubernetes.context=blue "*"
+    --conf spark.kubernetes.namespace=a --conf spark.kubernetes.authenticate.driver.serviceAccountName=spark "*"
+Undo: "* ]]
+  run -0 setup_kompass cluster --scope all --yes
+  [[ "$output" == *"--serviceaccount=default:spark --namespace default
+  spark-submit --master k8s://https://cluster.example --deploy-mode cluster "* ]]
+}
+
+@test "a namespace that is made is restricted, unless pods on the node's network are to be in it" {
+  answer helm "template" "kind: Deployment"
+  run -0 setup_kompass cluster --plan
+  [[ "$output" == *"in namespace kompass (new, with PodSecurity"* ]]
+  nothing_changed
+  run -0 setup_kompass cluster --yes
+  [[ "$(<"$FAKES/kubectl.read")" == *'"name": "kompass"'*'"pod-security.kubernetes.io/enforce": "restricted"'* ]]
+  answer helm "template" "      hostNetwork: true"
+  run -0 setup_kompass cluster --yes
+  [[ "$output" == *"(new, without PodSecurity"* ]]
+  [[ "$(<"$FAKES/kubectl.read")" == *'"labels": null'* ]]
+}
+
+@test "a namespace that is there stays as it is" {
+  answer kubectl "get namespace kompass" "namespace/kompass"
+  answer helm "template" "kind: Deployment"
+  run -0 setup_kompass cluster --yes
+  never kubectl "^create --filename -"
+}
+
 @test "what is not said stays as it was" {
   run -0 setup_kompass cluster --yes
   [[ "$(calls helm | grep "^upgrade")" == *"--reset-then-reuse-values"* ]]
@@ -331,6 +379,15 @@ kompass-admission-webhook 1 '
   answer kubectl "get replicasets" 'kompass-scheduler 2 
 kompass-scheduler 1 pods "kompass-scheduler-0" is forbidden: exceeded quota: small'
   run -1 setup_kompass cluster --yes
+}
+
+@test "an image that can't be pulled is named, with what to do" {
+  refuse helm "upgrade" "timed out"
+  answer kubectl "get pods" ' registry.k8s.io/kube-scheduler:v1.36.2: 
+ImagePullBackOff ghcr.io/kompass-dev/kompass-scheduler-extender:0.1.0: Back-off pulling image: not found
+ErrImagePull ghcr.io/kompass-dev/kompass-scheduler-extender:0.1.0: Back-off pulling image: not found'
+  run -1 setup_kompass cluster --yes
+  [[ "$output" == *"can't be pulled: ghcr.io/kompass-dev/kompass-scheduler-extender:0.1.0: Back-off pulling image: not found. Name"*"--set image.registry="* ]]
 }
 
 @test "pods that were refused before are tried again at once" {
