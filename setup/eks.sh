@@ -152,6 +152,9 @@ eks_names() {
   [[ -n "$REGION" ]] || REGION="$(aws configure get region 2>/dev/null)" || true
   [[ -n "$REGION" ]] || fail "which region? Name one by --region, such as --region eu-central-1" "$USAGE"
   [[ "$REGION" =~ ^[a-z]{2}(-[a-z]+)+-[0-9]$ ]] || fail "--region is the name of an AWS region, such as eu-central-1; not $REGION" "$USAGE"
+  # Names of IAM have 64 characters at most, and the longest is NAME-REGION-cluster-autoscaler.
+  ((${#NAME} + ${#REGION} <= 44)) ||
+    fail "--name has $((44 - ${#REGION})) characters at most in $REGION, since names of roles hold both; not $NAME" "$USAGE"
 }
 
 make_eks() {

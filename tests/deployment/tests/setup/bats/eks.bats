@@ -33,6 +33,9 @@ of_another() {
   [[ "$output" == *"--autoscaler is cluster-autoscaler, karpenter or none, not other"* ]]
   run -2 eks --name Kompass
   [[ "$output" == *"--name is 2 to 32 lower-case letters"*"not Kompass"* ]]
+  run -0 eks --plan --name a23456789012345678901234567890ab
+  run -2 eks --region ap-southeast-1 --name a23456789012345678901234567890ab
+  [[ "$output" == *"--name has 30 characters at most in ap-southeast-1"* ]]
   run -2 eks --vars /no/such/file
   [[ "$output" == *"failed to read the inputs in /no/such/file"* ]]
   run -2 eks --backend-config /no/such/file
