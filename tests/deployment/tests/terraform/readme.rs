@@ -144,9 +144,10 @@ fn the_api_server_may_call_every_port_of_the_chart_that_is_asked_through_it() {
         for (name, port) in ports {
             seen.insert(name.to_owned());
             if !OF_OTHERS.contains(&name) {
-                called.insert(match port {
-                    "{{ $part.port }}" => values["admissionWebhook"]["port"].as_u64().unwrap(),
-                    port => port.parse().unwrap(),
+                let value = port.strip_prefix("{{ $part.").and_then(|port| port.strip_suffix(" }}"));
+                called.insert(match value {
+                    Some(value) => values["admissionWebhook"][value].as_u64().unwrap(),
+                    None => port.parse().unwrap(),
                 });
             }
         }
