@@ -1,12 +1,12 @@
 //! Restart, memory and latency of the extender in a large cluster: 5,000 nodes and 50,000 pods of a real size behind a
 //! real API server. Prints what it measures; arguments: nodes, pods, the path of another build of the program.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use kompass_local_cluster::api_only::{Cluster, Options};
 use kompass_local_cluster::kwok::Shape;
+use kompass_local_cluster::ports::free_address;
 use serde_json::{Value, json};
 
 /// A recorded executor of Spark 4.1.4, as the scheduler sent it.
@@ -180,10 +180,6 @@ async fn ready(address: &str) -> anyhow::Result<bool> {
     let ready = sender.send_request(request).await?.status().is_success();
     connection.abort();
     Ok(ready)
-}
-
-fn free_address() -> std::io::Result<SocketAddr> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()
 }
 
 fn executor(number: usize, nodes: usize) -> Value {

@@ -5,13 +5,13 @@ mod logs;
 mod objects;
 mod services;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use kompass_local_cluster::api_only::{Cluster, Options as ClusterOptions};
 use kompass_local_cluster::kompass::{MANIFESTS, Service};
 use kompass_local_cluster::kwok;
+use kompass_local_cluster::ports::free_address;
 use kompass_local_cluster::process::Daemon;
 use kompass_local_cluster::progress::Progress;
 use kube::Client;
@@ -251,11 +251,4 @@ async fn proxies(cluster: &Cluster) -> anyhow::Result<Proxies> {
         extender: FaultProxy::start(cluster, &Service::SchedulerExtender.user(), &groups).await?,
         webhook: FaultProxy::start(cluster, &Service::AdmissionWebhook.user(), &groups).await?,
     })
-}
-
-/// A port that was free a moment ago. Another process may take it before its owner does; then the owner's start fails
-/// and says so.
-fn free_address() -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("failed to find a free port")?;
-    Ok(listener.local_addr()?)
 }

@@ -1,12 +1,13 @@
 //! A control plane that outlives the command: a process of this program holds it until `down`.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use kompass_local_cluster::api_only::{Cluster, Options};
 use kompass_local_cluster::kompass::{MANIFESTS, Service};
+use kompass_local_cluster::ports::free_address;
 use kompass_local_cluster::process::{self, Daemon, Record, Spec};
 use kompass_local_cluster::programs::{self, Module};
 use kompass_local_cluster::progress::Progress;
@@ -272,13 +273,6 @@ async fn start_service(
     }
     daemons.push(daemon);
     Ok(listen)
-}
-
-/// A port that was free a moment ago. Should another process take it before its owner does, the owner's start fails
-/// and says so.
-fn free_address() -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind("127.0.0.1:0").context("failed to find a free port")?;
-    Ok(listener.local_addr()?)
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub mod kompass;
 pub mod kwok;
 pub mod moto;
 pub mod pki;
-mod ports;
+pub mod ports;
 pub mod prerequisites;
 pub mod process;
 pub mod programs;

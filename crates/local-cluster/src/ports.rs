@@ -1,6 +1,6 @@
 //! Free loopback ports. Nothing can hold a port for another program, so whoever uses one must be ready to ask again.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Ports below the usual range of outgoing connections (32768 and up): the kernel does not hand them to others meanwhile.
@@ -19,6 +19,16 @@ pub(crate) fn free() -> Option<u16> {
         let port = u16::try_from(FIRST + offset).ok()?;
         TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok().then_some(port)
     })
+}
+
+/// A loopback address with such a port. Another program may take it before its owner does; then the owner's start fails and
+/// says so.
+///
+/// # Errors
+/// All are taken.
+pub fn free_address() -> std::io::Result<SocketAddr> {
+    let port = free().ok_or(std::io::ErrorKind::AddrInUse)?;
+    Ok((Ipv4Addr::LOCALHOST, port).into())
 }
 
 #[cfg(test)]

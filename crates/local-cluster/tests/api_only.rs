@@ -193,7 +193,15 @@ profiles:
     let foreign = cluster.client().get(&format!("{pods}/foreign")).await.unwrap();
     assert!(foreign["spec"].get("nodeName").is_none(), "{foreign:#}");
     let metrics = cluster.client_of(scheduler.address().unwrap()).unwrap();
-    let text = metrics.get_text("/metrics").await.unwrap();
+    // It may be ready a little before it has read which authority signs for its clients.
+    let deadline = Instant::now() + PATIENCE;
+    let text = loop {
+        match metrics.get_text("/metrics").await {
+            Ok(text) => break text,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
     assert!(text.contains("scheduler_schedule_attempts_total"));
 
     // A killed scheduler comes back with the same arguments and goes on.

@@ -6,10 +6,11 @@ use std::path::Path;
 use kompass_deployment_tests::own_program;
 use kompass_local_cluster::kompass::{NAMESPACE, Service};
 use kompass_local_cluster::pki::MASTERS;
+use kompass_local_cluster::ports::free_address;
 use kompass_local_cluster::process::{Daemon, Spec};
 use tokio::process::Command;
 
-use super::{Deployment, READY_LIMIT, free_address};
+use super::{Deployment, READY_LIMIT};
 use crate::fault_proxy::FaultProxy;
 
 /// An extender and the kube-scheduler beside it.

@@ -1,6 +1,6 @@
 //! How etcd, API server and controller manager are started.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 
 use serde_json::json;
@@ -31,8 +31,7 @@ where
 }
 
 fn free_address(name: &str) -> Result<SocketAddr, Error> {
-    let port = ports::free().ok_or_else(|| Error::Port { name: name.to_owned() })?;
-    Ok((Ipv4Addr::LOCALHOST, port).into())
+    ports::free_address().map_err(|_all_taken| Error::Port { name: name.to_owned() })
 }
 
 /// The store. It does not wait for the disk: the cluster is thrown away anyway.

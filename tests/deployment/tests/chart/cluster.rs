@@ -2,12 +2,13 @@
 //! one install only, and an uninstall that leaves nothing.
 
 use std::collections::BTreeSet;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use kompass_deployment_tests::{own_program, run};
 use kompass_local_cluster::api_only::{Cluster, Options};
+use kompass_local_cluster::ports::free_address;
 use kompass_local_cluster::process::{Daemon, STOP_LIMIT, Spec};
 use kompass_local_cluster::programs::{self, Module, Program};
 use kompass_local_cluster::progress::Progress;
@@ -47,11 +48,6 @@ async fn until<P: Future<Output = Result<(), String>>>(what: &str, mut holds: im
 fn hostname() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     name.trim().to_owned()
-}
-
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap()
 }
 
 /// Our objects of these kinds, as kubectl names them.
@@ -170,7 +166,7 @@ impl Install<'_> {
 
     /// Starts the webhook as the API server reaches it here, with the chart's arguments and rights.
     async fn webhook(&self, logs: &Path, rendered: &[Value]) -> Daemon {
-        let (address, admin) = (free_address(), free_address());
+        let (address, admin) = (free_address().unwrap(), free_address().unwrap());
         let mut given = without_addresses(arguments(rendered, "kompass-admission-webhook", "admission-webhook"));
         given.retain(|one| !one.starts_with("--predictor="));
         let spec = Spec::new("webhook", own_program("kompass-admission-webhook").unwrap(), logs)
@@ -186,7 +182,11 @@ impl Install<'_> {
     }
 
     async fn extender(&self, logs: &Path, rendered: &[Value]) -> (Daemon, SocketAddr) {
-        let (address, view, admin) = (free_address(), free_address(), free_address());
+        let (address, view, admin) = (
+            free_address().unwrap(),
+            free_address().unwrap(),
+            free_address().unwrap(),
+        );
         let queues = logs.join("queues.yaml");
         let config = helm::find(rendered, "ConfigMap", "kompass-queues");
         std::fs::write(&queues, config["data"]["queues.yaml"].as_str().unwrap()).unwrap();
@@ -218,7 +218,7 @@ impl Install<'_> {
         let programs = programs::ensure(&[Module::Kubernetes], &Progress::lines())
             .await
             .unwrap();
-        let address = free_address();
+        let address = free_address().unwrap();
         let spec = Spec::new("scheduler", programs.path(Program::Scheduler).unwrap(), logs)
             .argument(format!("--config={}", file.display()))
             .argument(format!("--authentication-kubeconfig={}", kubeconfig.display()))
