@@ -404,7 +404,7 @@ command_line() {
 }
 
 install() {
-  local chart_jobs=() chosen=()
+  local chart_jobs=() chosen=() told
   unfinished_release
   if ((${#JOBS[@]})); then
     local job jobs=("${EARLIER[@]}" "${JOBS[@]}")
@@ -426,10 +426,12 @@ install() {
     "${KUBECTL[@]}" rollout restart deployment --namespace "$NAMESPACE" --selector "$PARTS" >&2 || true
   step "installing the chart"
   make_namespace
-  "${HELM[@]}" upgrade --install "$RELEASE" "$ROOT/charts/kompass" --namespace "$NAMESPACE" --create-namespace \
+  # The chart's notes are for those who have Helm alone.
+  told="$("${HELM[@]}" upgrade --install "$RELEASE" "$ROOT/charts/kompass" --namespace "$NAMESPACE" --create-namespace \
     --reset-then-reuse-values "${chosen[@]}" "${chart_jobs[@]}" "${CHART_VALUES[@]}" \
-    --wait --timeout "$INSTALL_LIMIT" >&2 ||
+    --wait --timeout "$INSTALL_LIMIT")" ||
     {
+      printf '%s\n' "$told" >&2
       "${KUBECTL[@]}" get pods --namespace "$NAMESPACE" >&2 || true
       pods_are_let_in
       images_are_there
@@ -514,7 +516,10 @@ epoch() {
 }
 
 prove() {
+  local told
   step "proving it"
-  "${HELM[@]}" test "$RELEASE" --namespace "$NAMESPACE" --timeout 2m >&2 ||
+  told="$("${HELM[@]}" test "$RELEASE" --namespace "$NAMESPACE" --timeout 2m)" || {
+    printf '%s\n' "$told" >&2
     fail "the test of the release failed; the lines above tell why, and \`$(command_line doctor)\` may tell more"
+  }
 }

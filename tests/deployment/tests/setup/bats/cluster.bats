@@ -352,6 +352,19 @@ scope: labelled"
   [[ "$output" == *"did not install it, or it was not ready within 5m"*"\`./setup-kompass.sh doctor --context blue --namespace apart\`"* ]]
 }
 
+@test "what Helm tells is shown where something fails, and else left out" {
+  answer helm "upgrade" "a page of notes"
+  answer helm "test" "six lines for each part"
+  run -0 setup_kompass cluster --yes
+  [[ "$output" != *"a page of notes"* && "$output" != *"six lines"* ]]
+  tell helm "test" 2 "Phase: Failed"
+  run -1 setup_kompass cluster --yes
+  [[ "$output" != *"a page of notes"* && "$output" == *"Phase: Failed"*"the test of the release failed"* ]]
+  tell helm "upgrade" 2 "STATUS: failed"
+  run -1 setup_kompass cluster --yes
+  [[ "$output" == *"STATUS: failed"*"Helm did not install it"* ]]
+}
+
 @test "a proof that fails says what to do" {
   refuse helm "test" "failed"
   run -1 setup_kompass cluster --kubeconfig /other/config --yes
