@@ -522,4 +522,5 @@ prove() {
     printf '%s\n' "$told" >&2
     fail "the test of the release failed; the lines above tell why, and \`$(command_line doctor)\` may tell more"
   }
+  step "proved: the API server calls the webhook"
 }
