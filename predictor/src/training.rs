@@ -14,8 +14,9 @@ use crate::model::{self, Model};
 use crate::state::App;
 use crate::{kept, shelf};
 
-/// Pauses after failures: doubled from the first to the longest.
-const FIRST_PAUSE: Duration = Duration::from_mins(1);
+/// Pauses after failures: doubled from the first to the longest. A Prometheus that comes with the same install is up, and has
+/// its first samples, within a minute or two.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
 const LONGEST_PAUSE: Duration = Duration::from_mins(30);
 /// A past that is too short is looked at again so soon.
 const TOO_LITTLE_PAUSE: Duration = Duration::from_hours(1);
@@ -186,9 +187,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_half_an_hour() {
-        let minutes: Vec<u64> = [0, 1, 2, 4, 5, 31, u32::MAX]
-            .map(|failures| pause(failures).as_secs() / 60)
-            .to_vec();
-        assert_eq!(minutes, [1, 2, 4, 16, 30, 30, 30]);
+        let seconds = [0, 1, 2, 8, 9, 31, u32::MAX].map(|failures| pause(failures).as_secs());
+        assert_eq!(seconds, [5, 10, 20, 1_280, 1_800, 1_800, 1_800]);
     }
 }
