@@ -348,10 +348,13 @@ earlier_jobs() {
 # there, and they shall not be the node's root. Pods on the node's network don't pass. A namespace that is there may have
 # other pods, and stays as it is.
 own_namespace() {
+  local told
   OWN_NAMESPACE=old
-  [[ -z "$("${KUBECTL[@]}" get namespace "$NAMESPACE" --ignore-not-found --output name 2>/dev/null)" ]] || return 0
+  told="$("${KUBECTL[@]}" get namespace "$NAMESPACE" --ignore-not-found --output name 2>&1)" ||
+    fail "whether there is a namespace $NAMESPACE is not known: $told" "$NO_PERMISSION"
+  [[ -z "$told" ]] || return 0
   OWN_NAMESPACE=restricted
-  [[ -n "$RENDERED" && "$RENDERED" != *"hostNetwork: true"* ]] || OWN_NAMESPACE=new
+  [[ "$RENDERED" != *"hostNetwork: true"* ]] || OWN_NAMESPACE=new
 }
 
 make_namespace() {
@@ -360,7 +363,7 @@ make_namespace() {
     old) return 0 ;;
     restricted) labels='{"pod-security.kubernetes.io/enforce": "restricted"}' ;;
   esac
-  "${KUBECTL[@]}" create --filename - >/dev/null <<TEXT
+  "${KUBECTL[@]}" create --filename - >/dev/null <<TEXT || fail "namespace $NAMESPACE was not made; the line above tells why"
 {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "$NAMESPACE", "labels": ${labels:-null}}}
 TEXT
 }

@@ -14,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kompass_local_cluster::ports::free_address;
 use kompass_service::clock::Clock;
 
 const HOUR_S: i64 = 3_600;
@@ -48,7 +49,7 @@ fn main() {
             std::thread::spawn(move || serve(stream, &pods, begin));
         }
     });
-    let admin = free_port();
+    let admin = free_address().unwrap();
     let started = Instant::now();
     let service = Service(start(prometheus, admin, days));
     let metrics = loop {
@@ -103,11 +104,6 @@ fn start(prometheus: SocketAddr, admin: SocketAddr, days: i64) -> Child {
         .stdout(Stdio::null())
         .spawn()
         .unwrap()
-}
-
-/// Free now; nobody else is expected to take it within a moment.
-fn free_port() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
 fn ask(admin: SocketAddr) -> std::io::Result<String> {

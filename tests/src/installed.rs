@@ -1,7 +1,6 @@
 //! A local cluster with KOMPASS's chart in it, two pods of each part, and nodes for played jobs: what the tests of KOMPASS as
 //! pods share.
 
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -92,7 +91,7 @@ impl Installed {
     pub async fn helm(&self, arguments: &[&str]) -> anyhow::Result<String> {
         let mut command = Command::new(&self.helm);
         command.args(arguments).args(["--namespace", NAMESPACE]);
-        succeed(self.environment(&mut command)?, COMMAND_LIMIT).await
+        succeed(self.environment(&mut command, &[])?, COMMAND_LIMIT).await
     }
 
     /// The setup script with helm, kubectl and kompass on its PATH; how it ended is the caller's to judge.
@@ -103,7 +102,7 @@ impl Installed {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../setup-kompass.sh");
         let mut command = Command::new(script);
         command.args(arguments);
-        run(self.environment(&mut command)?, COMMAND_LIMIT).await
+        run(self.environment(&mut command, &[])?, COMMAND_LIMIT).await
     }
 
     /// What a user would copy into a shell, with helm, kubectl, kompass and what else is in `folders` on its PATH.
@@ -113,21 +112,17 @@ impl Installed {
     pub async fn shell(&self, lines: &str, folders: &[PathBuf]) -> anyhow::Result<String> {
         let mut command = Command::new("bash");
         command.args(["-euc", lines]);
-        let path = self.path(folders)?;
-        succeed(self.environment(&mut command)?.env("PATH", path), COMMAND_LIMIT).await
+        succeed(self.environment(&mut command, folders)?, COMMAND_LIMIT).await
     }
 
-    fn path(&self, more: &[PathBuf]) -> anyhow::Result<OsString> {
+    fn environment<'a>(&self, command: &'a mut Command, more: &[PathBuf]) -> anyhow::Result<&'a mut Command> {
         let own = own_program("kompass")?;
         let folders = [&self.helm, &self.kubectl, &own].map(|program| program.parent().map(PathBuf::from));
         let usual = std::env::var_os("PATH").unwrap_or_default();
         let folders = folders.into_iter().flatten().chain(more.iter().cloned());
-        Ok(std::env::join_paths(folders.chain(std::env::split_paths(&usual)))?)
-    }
-
-    fn environment<'a>(&self, command: &'a mut Command) -> anyhow::Result<&'a mut Command> {
+        let path = folders.chain(std::env::split_paths(&usual));
         Ok(command
-            .env("PATH", self.path(&[])?)
+            .env("PATH", std::env::join_paths(path)?)
             .env("KUBECONFIG", self.cluster.kubeconfig())
             .env("XDG_STATE_HOME", self.folder.join("state"))
             .env("HELM_CACHE_HOME", self.folder.join("helm"))

@@ -131,9 +131,7 @@ pub(crate) async fn install(
     // As `setup-kompass.sh cluster` makes it: all pods of KOMPASS's are to pass.
     let namespace = json!({
         "apiVersion": "v1", "kind": "Namespace",
-        "metadata": {
-            "name": names::DEFAULT_NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
-        },
+        "metadata": {"name": names::DEFAULT_NAMESPACE, "labels": {names::POD_SECURITY_LABEL: "restricted"}},
     });
     let namespace = written(&folder.with_file_name("namespace.json"), &namespace)?;
     cluster

@@ -41,6 +41,9 @@ pub const HEADROOM_FOR_ANNOTATION: &str = "kompass.dev/headroom-for";
 /// removes it.
 pub const EXPIRES_ANNOTATION: &str = "kompass.dev/expires";
 
+/// Kubernetes's label of a namespace: which level of `PodSecurity` pods must pass there.
+pub const POD_SECURITY_LABEL: &str = "pod-security.kubernetes.io/enforce";
+
 /// Spark's own label that tells the role of a pod.
 pub const SPARK_ROLE_LABEL: &str = "spark-role";
 /// Spark's label with the application's id, the same on driver and executors (not in 2.4.0).

@@ -135,15 +135,18 @@ impl Authority {
 
     /// A certificate for a client: the API server takes the common name for the user and organizations for its groups.
     pub fn client(&self, user: &str, groups: &[&str]) -> Result<Identity, Error> {
-        let usages = [ExtendedKeyUsagePurpose::ClientAuth];
-        self.sign(CertificateParams::default(), user, groups, &usages, &new_key(user)?)
+        self.client_with(user, groups, &new_key(user)?)
     }
 
     /// Like [`Authority::client`], for people, whose tools are many: `spark-submit` reads no EC key from a kubeconfig.
     pub fn person(&self, user: &str, groups: &[&str]) -> Result<Identity, Error> {
         let key = KeyPair::generate_rsa_for(&rcgen::PKCS_RSA_SHA256, RsaKeySize::_2048).map_err(of(user))?;
+        self.client_with(user, groups, &key)
+    }
+
+    fn client_with(&self, user: &str, groups: &[&str], key: &KeyPair) -> Result<Identity, Error> {
         let usages = [ExtendedKeyUsagePurpose::ClientAuth];
-        self.sign(CertificateParams::default(), user, groups, &usages, &key)
+        self.sign(CertificateParams::default(), user, groups, &usages, key)
     }
 
     fn sign(

@@ -11,8 +11,8 @@ pub struct Snapshot {
     pub now_ms: i64,
     /// Namespace of KOMPASS's own objects.
     pub namespace: String,
-    /// What `PodSecurity` enforces there; empty where it enforces nothing.
-    pub pod_security: String,
+    /// What `PodSecurity` enforces there, empty where that is nothing; none if the namespace was not seen.
+    pub pod_security: Option<String>,
     /// The version of this program.
     pub version: String,
     /// Major and minor version of the API server.

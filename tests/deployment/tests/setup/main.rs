@@ -73,12 +73,12 @@ async fn bats(file: &str, least: u32) {
 
 #[tokio::test]
 async fn every_error_of_an_install_is_as_it_is_documented() {
-    bats("cluster.bats", 41).await;
+    bats("cluster.bats", 48).await;
 }
 
 #[tokio::test]
 async fn every_error_of_a_local_cluster_is_as_it_is_documented() {
-    bats("local.bats", 9).await;
+    bats("local.bats", 11).await;
 }
 
 #[tokio::test]

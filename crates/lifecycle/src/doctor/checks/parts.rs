@@ -40,10 +40,11 @@ pub(super) fn kubernetes_version(snapshot: &Snapshot) -> Vec<Finding> {
 /// Extender and predictor may make pods in their namespace. Services that run as no pods need none of it.
 pub(super) fn pod_security(snapshot: &Snapshot) -> Vec<Finding> {
     let namespace = &snapshot.namespace;
-    if snapshot.parts.is_empty() {
+    let enforced = snapshot.pod_security.as_deref().filter(|_| !snapshot.parts.is_empty());
+    let Some(enforced) = enforced else {
         return Vec::new();
-    }
-    vec![if snapshot.pod_security == "restricted" {
+    };
+    vec![if enforced == "restricted" {
         ok(format!("namespace {namespace} enforces PodSecurity `restricted`"))
     } else {
         warn(
@@ -52,8 +53,9 @@ pub(super) fn pod_security(snapshot: &Snapshot) -> Vec<Finding> {
                  pod there that is root on its node"
             ),
             format!(
-                "kubectl label namespace {namespace} pod-security.kubernetes.io/enforce=restricted --overwrite (not with \
-                 admissionWebhook.hostNetwork, and not where other pods there need more)"
+                "kubectl label namespace {namespace} {}=restricted --overwrite (not with admissionWebhook.hostNetwork, and not \
+                 where other pods there need more)",
+                names::POD_SECURITY_LABEL
             ),
         )
     }]

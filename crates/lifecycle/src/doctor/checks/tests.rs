@@ -29,7 +29,7 @@ fn healthy() -> Snapshot {
     Snapshot {
         now_ms: NOW_MS,
         namespace: "kompass".into(),
-        pod_security: "restricted".into(),
+        pod_security: Some("restricted".into()),
         version: "0.1.0".into(),
         server: (1, 34),
         parts: vec![
@@ -123,7 +123,7 @@ const FAULTS: [(Fault, &str, State, &str); 37] = [
     ),
     (|s| s.parts.clear(), "deployments", State::Warn, "no Deployments"),
     (
-        |s| s.pod_security = "baseline".into(),
+        |s| s.pod_security = Some("baseline".into()),
         "pod-security",
         State::Warn,
         "does not enforce",

@@ -21,7 +21,6 @@ use crate::error::{chain, failed};
 /// The label of what only asks whether the webhook is reached, and what it answers with.
 const PROBE_LABEL: &str = "kompass.dev/probe";
 const PROBED: &str = "kompass.dev/probed";
-const POD_SECURITY: &str = "pod-security.kubernetes.io/enforce";
 
 /// Reads the registration, which namespaces are in its scope and what KOMPASS's own enforces, and tries it.
 pub(super) async fn read(client: &Client, snapshot: &mut Snapshot) -> Result<(), Error> {
@@ -39,7 +38,7 @@ pub(super) async fn read(client: &Client, snapshot: &mut Snapshot) -> Result<(),
         let (name, labels) = (namespace.name_any(), namespace.labels());
         let enabled = labels.get(names::ENABLED_LABEL).cloned();
         if name == snapshot.namespace {
-            snapshot.pod_security = labels.get(POD_SECURITY).cloned().unwrap_or_default();
+            snapshot.pod_security = Some(labels.get(names::POD_SECURITY_LABEL).cloned().unwrap_or_default());
         }
         if enabled.is_some() || in_scope(labels) {
             snapshot.namespaces.push(NamespaceSeen {

@@ -240,6 +240,16 @@ Undo: "* ]]
   never kubectl "^create --filename -"
 }
 
+@test "a namespace that can't be looked for or made ends it with the reason" {
+  refuse kubectl "create --filename -" "namespaces is forbidden"
+  run -1 setup_kompass cluster --yes
+  [[ "$output" == *"namespaces is forbidden"*"namespace kompass was not made"* ]]
+  never helm "^upgrade"
+  refuse kubectl "get namespace kompass" "i/o timeout"
+  run -4 setup_kompass cluster --plan
+  [[ "$output" == *"whether there is a namespace kompass is not known: i/o timeout"* ]]
+}
+
 @test "what is not said stays as it was" {
   run -0 setup_kompass cluster --yes
   [[ "$(calls helm | grep "^upgrade")" == *"--reset-then-reuse-values"* ]]
